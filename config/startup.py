@@ -1,0 +1,31 @@
+"""What must be true of Postgres before a process of ours starts: in production it may not forget what it acknowledged.
+
+The settings that need no database are checked in settings.py.
+"""
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+
+DURABLE = {"fsync": ("on",), "full_page_writes": ("on",), "synchronous_commit": ("on", "remote_write", "remote_apply")}
+GUARDS = frozenset({"postings_must_balance", "entry_must_have_postings", "books_are_append_only"})
+
+
+class UnsafePostgres(ImproperlyConfigured):
+    """The database could lose money: the message says which setting, and what it must be."""
+
+
+def refuse_unsafe() -> None:
+    """Raise UnsafePostgres if a durability setting is off or a guard of the books is missing or disabled.  Production only."""
+    if settings.PRODUCTION:
+        with connection.cursor() as cursor:
+            for name, accepted in DURABLE.items():
+                cursor.execute("SELECT current_setting(%s)", [name])
+                [value] = cursor.fetchone()
+                if value not in accepted:
+                    raise UnsafePostgres(f"Postgres has {name} = {value}. Set it to {accepted[0]}: money would be lost in a crash.")
+            cursor.execute("SELECT tgname FROM pg_trigger WHERE tgenabled IN ('O', 'A') AND NOT tgisinternal")
+            missing = GUARDS - {name for (name,) in cursor.fetchall()}
+            if missing:
+                raise UnsafePostgres(f"The books are not guarded: {', '.join(sorted(missing))} missing or disabled. Run the migrations.")
+        connection.close()

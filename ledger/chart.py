@@ -1,0 +1,89 @@
+"""The chart of accounts: one function per kind of account, each giving the code that postings name.
+
+A code is `kind` or `kind:owner`; the kind alone decides whether the account is an asset, a liability, revenue or expense.  The same code
+may stand in several currencies: an account is a code in one currency.
+"""
+
+from enum import StrEnum
+
+
+class AccountType(StrEnum):
+    """What an account is to the platform.  Assets and expenses grow by debits, the others by credits."""
+
+    ASSET = "asset"
+    LIABILITY = "liability"
+    REVENUE = "revenue"
+    EXPENSE = "expense"
+
+    @property
+    def grows_by_debit(self) -> bool:
+        return self in (AccountType.ASSET, AccountType.EXPENSE)
+
+
+KINDS = {
+    "psp_receivable": AccountType.ASSET,
+    "seller_pending": AccountType.LIABILITY,
+    "seller_available": AccountType.LIABILITY,
+    "seller_reserved": AccountType.LIABILITY,
+    "fee_revenue": AccountType.REVENUE,
+    "operating_bank": AccountType.ASSET,
+    "psp_fees": AccountType.EXPENSE,
+    "suspense": AccountType.LIABILITY,
+}
+
+WALLET_KINDS = frozenset({"seller_pending", "seller_available", "seller_reserved"})
+
+
+def psp_receivable(psp: str) -> str:
+    """What a PSP has taken from buyers and not yet paid to us."""
+    return f"psp_receivable:{psp}"
+
+
+def seller_pending(seller_id: int) -> str:
+    """What we owe a seller for orders that are not delivered yet."""
+    return f"seller_pending:{seller_id}"
+
+
+def seller_available(seller_id: int) -> str:
+    """What a seller may have paid out."""
+    return f"seller_available:{seller_id}"
+
+
+def seller_reserved(seller_id: int) -> str:
+    """What we owe a seller and hold back: payouts on their way, disputes, reserves."""
+    return f"seller_reserved:{seller_id}"
+
+
+def fee_revenue() -> str:
+    """The platform's fees."""
+    return "fee_revenue"
+
+
+def operating_bank() -> str:
+    """The platform's own bank account."""
+    return "operating_bank"
+
+
+def psp_fees() -> str:
+    """What the PSPs charge us."""
+    return "psp_fees"
+
+
+def suspense() -> str:
+    """Money whose reason nobody knows yet."""
+    return "suspense"
+
+
+def kind_of(code: str) -> str:
+    """Return the kind that the code begins with."""
+    return code.partition(":")[0]
+
+
+def is_known(code: str) -> bool:
+    """Does the chart have a kind for this code?"""
+    return kind_of(code) in KINDS
+
+
+def type_of(code: str) -> AccountType:
+    """Return what the account is: asset, liability, revenue or expense.  KeyError for a kind that the chart does not have."""
+    return KINDS[kind_of(code)]

@@ -1,0 +1,105 @@
+"""Confirmation: the buyer said yes.  All payable orders of a checkout start executing at once, each with its row in the executor's queue.
+
+The buyer confirms once for the whole basket; the token of that confirmation is then charged once per order, under a key that is stored
+here, before anything is sent.  Confirming again while orders execute, or with a session that was confirmed before, changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from djmoney.money import Money
+
+from ledger.errors import DomainError
+from payments import queries
+from payments.models import DueOrder, PaymentEvent, PaymentOrder
+from payments.states import PAYABLE, OrderStatus, require_transition
+
+MOST_CONFIRMATIONS = 10
+
+
+class CheckoutExpired(DomainError):
+    code = "checkout_expired"
+
+
+class NothingToPay(DomainError):
+    code = "nothing_to_pay"
+
+
+class AmountChanged(DomainError):
+    code = "amount_changed"
+
+
+class TooManyTries(DomainError):
+    code = "too_many_tries"
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """How the buyer chose to pay: the PSP's session and token, the amount that was confirmed, and what to show of the card."""
+
+    session: str
+    payment_token: str
+    amount: Money
+    card_brand: str = ""
+    card_last4: str = ""
+
+
+@transaction.atomic(durable=True)
+def confirm(event_id: int, confirmed: Confirmed, *, now: datetime) -> list[PaymentOrder]:
+    """Start every payable order of the event; return those started now (none, if this session was confirmed before).
+
+    Locks the event, then its orders.  Raises NothingToPay, CheckoutExpired, TooManyTries, and AmountChanged when the session was opened
+    for another sum than is payable now.
+    """
+    event = PaymentEvent.objects.select_for_update(no_key=True).get(pk=event_id)
+    orders = list(event.orders.order_by("id").select_for_update(no_key=True))
+    payable = [order for order in orders if order.status in PAYABLE]
+    if confirmed.session == event.confirmed_session or any(order.status == OrderStatus.EXECUTING for order in orders):
+        return []
+    require_open(event, payable, now=now)
+    if queries.sum_of(payable) != confirmed.amount:
+        raise AmountChanged(f"{confirmed.amount} were confirmed, but {queries.sum_of(payable)} are to pay. Load the page again.")
+    event.confirmed_session = confirmed.session
+    event.card_brand, event.card_last4 = confirmed.card_brand, confirmed.card_last4
+    start(event, payable, payment_token=confirmed.payment_token, now=now)
+    return payable
+
+
+@transaction.atomic(durable=True)
+def confirm_order(order_id: int, *, payment_token: str, now: datetime) -> PaymentOrder:
+    """Start one order with payment details that the shop has from the PSP; one that is executing or paid already is left as it is.
+
+    Locks the event, then the order.  Raises CheckoutExpired, TooManyTries.
+    """
+    event = PaymentEvent.objects.select_for_update(no_key=True).get(orders=order_id)
+    order = event.orders.select_for_update(no_key=True).get(pk=order_id)
+    if order.status in PAYABLE:
+        require_open(event, [order], now=now)
+        start(event, [order], payment_token=payment_token, now=now)
+    return order
+
+
+def require_open(event: PaymentEvent, payable: Sequence[PaymentOrder], *, now: datetime) -> None:
+    if not payable:
+        raise NothingToPay(f"Nothing of {event.public_id} is left to pay.")
+    if event.is_payment_done or event.expires_at <= now:
+        raise CheckoutExpired(f"{event.public_id} can no longer be paid. Start again in the shop.")
+    if event.confirmations >= MOST_CONFIRMATIONS:
+        raise TooManyTries(f"{event.public_id} was tried {event.confirmations} times. Start again in the shop.")
+
+
+def start(event: PaymentEvent, orders: Sequence[PaymentOrder], *, payment_token: str, now: datetime) -> None:
+    """Move the orders to EXECUTING and queue them.  The first key of an order is its id; each later confirmation has a key of its own."""
+    event.confirmations += 1
+    event.payment_token = payment_token
+    event.save(update_fields=["confirmations", "payment_token", "confirmed_session", "card_brand", "card_last4"])
+    for order in orders:
+        require_transition(order.status, to=OrderStatus.EXECUTING, what=order.public_id)
+        order.status = OrderStatus.EXECUTING
+    PaymentOrder.objects.filter(id__any=[order.id for order in orders]).update(status=OrderStatus.EXECUTING)
+    suffix = "" if event.confirmations == 1 else f":{event.confirmations}"
+    DueOrder.objects.bulk_create(
+        DueOrder(order=order, psp_key=f"{order.public_id}{suffix}", payment_token=payment_token, next_attempt_at=now) for order in orders
+    )

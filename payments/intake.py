@@ -1,0 +1,223 @@
+"""Intake: a shop's checkout becomes a payment event and its payment orders, each with its fee frozen.  Hop 2 of house.md's seven.
+
+The checkout id is the shop's and is used once, for ever: the same terms again answer with the same event, changed terms are refused with
+the name of what changed.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from djmoney.money import Money
+
+from ledger import chart, journal, money
+from ledger.errors import DomainError
+from payments import queries
+from payments.fees import fee_and_net
+from payments.models import OpenCheckout, PaymentEvent, PaymentOrder
+from wallet import balances
+from wallet.models import Buyer, Seller, Shop
+
+MOST_ORDERS = 1000
+REFERENCE_CONSTRAINT = "order_reference_is_unique_in_its_shop"
+
+
+class InvalidCheckout(DomainError):
+    code = "invalid_checkout"
+
+
+class UnknownSeller(DomainError):
+    code = "unknown_seller"
+
+
+class MixedCurrencies(DomainError):
+    code = "mixed_currencies"
+
+
+class CheckoutConflict(DomainError):
+    code = "checkout_conflict"
+
+
+class OrderReferenceUsed(DomainError):
+    code = "order_reference_used"
+
+
+class ReturnUrlRefused(DomainError):
+    code = "return_url_not_allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder:
+    """What one seller is to get: `seller` is a seller's public id, `reference` the shop's own id of the order (may be empty)."""
+
+    seller: str
+    amount: Money
+    reference: str = ""
+    description: str = ""
+    items: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewPayment:
+    """What a shop's back end asks for.  All orders are in one currency; the total is their sum."""
+
+    checkout_id: str
+    buyer_reference: str
+    orders: Sequence[NewOrder]
+    buyer_name: str = ""
+    buyer_email: str = ""
+    return_url: str = ""
+    locale: str = "en"
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def open_event(shop: Shop, payment: NewPayment, *, now: datetime) -> tuple[PaymentEvent, bool]:
+    """Store the event and its orders; return it, and whether it is new.
+
+    Commits one transaction of its own.  Raises, before anything is stored: InvalidCheckout, MixedCurrencies, UnknownSeller,
+    ReturnUrlRefused, OrderReferenceUsed; and CheckoutConflict if the checkout id stands with other terms.
+    """
+    currency = require_orders(payment.orders)
+    require_return_url(shop, payment.return_url)
+    sellers = sellers_of(shop, payment.orders)
+    standing = PaymentEvent.objects.filter(shop=shop, checkout_id=payment.checkout_id).first()
+    if standing:
+        return require_same(standing, payment), False
+    require_new_references(shop, payment.orders)
+    try:
+        return store(shop, payment, sellers=sellers, currency=currency, now=now), True
+    except IntegrityError as error:  # somebody else was first, in this very moment
+        standing = PaymentEvent.objects.filter(shop=shop, checkout_id=payment.checkout_id).first()
+        if standing:
+            return require_same(standing, payment), False
+        if REFERENCE_CONSTRAINT in str(error):
+            require_new_references(shop, payment.orders)
+        raise
+
+
+@transaction.atomic(durable=True)
+def store(shop: Shop, payment: NewPayment, *, sellers: Mapping[str, Seller], currency: str, now: datetime) -> PaymentEvent:
+    """Write the event, its orders with their frozen fees, and whatever wallets and accounts they will need."""
+    buyer, _is_new = Buyer.objects.get_or_create(
+        shop=shop, reference=payment.buyer_reference, defaults={"name": payment.buyer_name, "email": payment.buyer_email}
+    )
+    seller_ids = [seller.id for seller in sellers.values()]
+    terms = queries.fee_terms(shop, seller_ids=seller_ids, currency=currency)
+    event = PaymentEvent.objects.create(
+        shop=shop,
+        checkout_id=payment.checkout_id,
+        buyer=buyer,
+        amount=total(payment.orders),
+        psp=settings.DEFAULT_PSP,
+        return_url=payment.return_url,
+        locale=payment.locale,
+        metadata=dict(payment.metadata),
+        expires_at=now + timedelta(seconds=settings.CHECKOUT_LIFETIME_S),
+    )
+    orders = []
+    for new in payment.orders:
+        seller = sellers[new.seller]
+        fee, net = fee_and_net(new.amount, terms[seller.id])
+        order = PaymentOrder(event=event, shop=shop, seller=seller, reference=new.reference, description=new.description, psp=event.psp)
+        order.items = [dict(item) for item in new.items]
+        order.amount, order.fee, order.net, order.refunded = new.amount, fee, net, money.zero(currency)
+        orders.append(order)
+    PaymentOrder.objects.bulk_create(orders)
+    OpenCheckout.objects.create(event=event, expires_at=event.expires_at)
+    journal.open_accounts([chart.psp_receivable(event.psp), chart.fee_revenue()], currency=currency)
+    balances.open_wallets(seller_ids, currency=currency)
+    return event
+
+
+def total(orders: Sequence[NewOrder]) -> Money:
+    return sum((order.amount for order in orders[1:]), start=orders[0].amount)
+
+
+def require_orders(orders: Sequence[NewOrder]) -> str:
+    """Return the one currency of the orders.  Raises InvalidCheckout, MixedCurrencies."""
+    if not 1 <= len(orders) <= MOST_ORDERS:
+        raise InvalidCheckout(f"A checkout has 1 to {MOST_ORDERS} payment orders; this one has {len(orders)}.", field="payment_orders")
+    currency = orders[0].amount.currency
+    for index, order in enumerate(orders):
+        if order.amount.currency != currency:
+            raise MixedCurrencies(
+                f"All payment orders of a checkout are in one currency; this one is in {order.amount.currency}, the first in {currency}.",
+                field=f"payment_orders[{index}].amount.currency",
+            )
+        if order.amount.amount <= 0:
+            raise InvalidCheckout("An amount must be more than zero.", field=f"payment_orders[{index}].amount.amount")
+    if total(orders).amount > money.LARGEST:
+        raise money.TooLarge(f"The sum of the orders is larger than the largest amount, {money.LARGEST:.0f}.", field="payment_orders")
+    counts = Counter(order.reference for order in orders if order.reference)
+    for index, order in enumerate(orders):
+        if counts[order.reference] > 1:
+            raise OrderReferenceUsed(
+                f"{order.reference} comes more than once in this checkout. Give each order its own.",
+                field=f"payment_orders[{index}].reference",
+            )
+    return str(currency.code)
+
+
+def require_return_url(shop: Shop, return_url: str) -> None:
+    """Raise ReturnUrlRefused unless the address is empty or at one of the shop's own origins, so that nobody is sent elsewhere."""
+    if not return_url:
+        return
+    try:
+        parts = urlsplit(return_url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+    except ValueError:
+        origin = ""
+    strange = any(ord(character) <= 32 or ord(character) == 127 for character in return_url) or "\\" in return_url
+    if strange or origin not in shop.return_origins:
+        allowed = ", ".join(shop.return_origins) or "none yet"
+        raise ReturnUrlRefused(
+            f"Buyers of this shop may be sent back to these origins only: {allowed}. Ask for yours to be added.", field="return_url"
+        )
+
+
+def sellers_of(shop: Shop, orders: Sequence[NewOrder]) -> dict[str, Seller]:
+    """Return the sellers by public id.  Raises UnknownSeller for one that is not the shop's."""
+    known = {seller.public_id: seller for seller in Seller.objects.filter(shop=shop, public_id__in={order.seller for order in orders})}
+    for index, order in enumerate(orders):
+        if order.seller not in known:
+            raise UnknownSeller(
+                f"There is no seller {order.seller[:60]!r} in this shop. GET /v1/sellers lists them.", field=f"payment_orders[{index}].seller"
+            )
+    return known
+
+
+def require_new_references(shop: Shop, orders: Sequence[NewOrder]) -> None:
+    """Raise OrderReferenceUsed for a reference that another checkout of the shop has used."""
+    wanted = {order.reference: index for index, order in enumerate(orders) if order.reference}
+    used = PaymentOrder.objects.filter(shop=shop, reference__in=wanted).exclude(reference="").values_list("reference", flat=True).first()
+    if used is not None:
+        raise OrderReferenceUsed(
+            f"{used} belongs to another checkout. Give each order a reference of its own.", field=f"payment_orders[{wanted[used]}].reference"
+        )
+
+
+def require_same(event: PaymentEvent, payment: NewPayment) -> PaymentEvent:
+    """Return the event that stands under the checkout id.  Raises CheckoutConflict naming the first term that is not the same."""
+    orders = list(event.orders.select_related("seller").order_by("id"))
+    differences = {
+        "buyer.reference": event.buyer.reference != payment.buyer_reference,
+        "return_url": event.return_url != payment.return_url,
+        "payment_orders": len(orders) != len(payment.orders),
+    }
+    for index, (order, new) in enumerate(zip(orders, payment.orders, strict=False)):
+        differences |= {
+            f"payment_orders[{index}].seller": order.seller.public_id != new.seller,
+            f"payment_orders[{index}].amount": order.amount != new.amount,
+            f"payment_orders[{index}].reference": order.reference != new.reference,
+        }
+    for term, differs in differences.items():
+        if differs:
+            raise CheckoutConflict(
+                f"Checkout {event.checkout_id} was opened before, with another {term}. Use a new checkout_id for new terms.", field=term
+            )
+    return event

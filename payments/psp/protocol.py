@@ -1,0 +1,154 @@
+"""What we ask of a payment service provider, and how it may answer.
+
+Expected outcomes are values: Charged, Pending, Declined.  Accidents are exceptions, named by what the caller must do.  An adapter never
+runs inside a database transaction, sends no money-moving call without a key that was stored first, and trusts no answer about another
+amount than it asked for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from djmoney.money import Money
+
+
+class PspError(Exception):
+    """An accident on the way to or at the PSP.  `code` is stable and is kept on the attempt."""
+
+    code = "psp_error"
+
+
+class PspUnavailable(PspError):
+    """Nothing was sent, or the PSP says that it executed nothing: retry later, with the same key."""
+
+    code = "psp_unavailable"
+
+
+class PspOutcomeUnknown(PspError):
+    """It may have happened: ask the PSP for our key before doing anything else."""
+
+    code = "outcome_unknown"
+
+
+class PspRejectedRequest(PspError):
+    """The PSP understood and refused the request itself: nothing happened, and trying again changes nothing."""
+
+    code = "rejected_request"
+
+
+class WebhookRefused(Exception):
+    """The message is not from the PSP, is too old, or is about another account."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """What the buyer is about to confirm.  The nonce is ours: the same nonce opens the same session."""
+
+    nonce: str
+    amount: Money
+    parent_origin: str
+    return_url: str
+    locale: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The PSP's side of one payment page.  `payment_token` is empty until the buyer has given (and authenticated) a way to pay."""
+
+    id: str
+    nonce: str
+    status: str
+    amount: Money
+    fields_url: str
+    hosted_url: str
+    payment_token: str = ""
+    card_brand: str = ""
+    card_last4: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRequest:
+    """One charge: our stored key, the token that the buyer's confirmation gave, the exact amount, and our order's id."""
+
+    key: str
+    payment_token: str
+    amount: Money
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefundRequest:
+    """Money of one charge that goes back: our stored key, the PSP's id of the charge, the exact amount, and our refund's id."""
+
+    key: str
+    charge: str
+    amount: Money
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """The PSP took (or, for a refund, gave back) the money."""
+
+    psp_reference: str
+    amount: Money
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The PSP has accepted it and does not know the end yet."""
+
+    psp_reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The money was not taken.  `code` is the PSP's, in Stripe's words: insufficient_funds, expired_card, ..."""
+
+    psp_reference: str
+    code: str
+    message: str
+
+
+Result = Charged | Pending | Declined
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One webhook, verified: what the PSP says became of the charge or refund under our key."""
+
+    event_id: str
+    type: str
+    key: str
+    result: Result | None
+
+
+class Psp(Protocol):
+    """A PSP's adapter.  Every verb may raise the PspErrors; none may be called inside a transaction."""
+
+    name: str
+
+    @property
+    def origin(self) -> str:
+        """Where the PSP's card fields live, for the page's Content-Security-Policy."""
+
+    def open_session(self, request: SessionRequest) -> Session:
+        """Open the session of a payment page, or give the one that this nonce opened."""
+
+    def session(self, session_id: str) -> Session:
+        """Ask how a session stands."""
+
+    def charge(self, request: ChargeRequest) -> Result:
+        """Take the money, at most once per key."""
+
+    def find_charge(self, request: ChargeRequest) -> Result | None:
+        """Ask what became of the charge under this key; None if the PSP never saw it."""
+
+    def refund(self, request: RefundRequest) -> Result:
+        """Give the money back, at most once per key."""
+
+    def verify_webhook(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Notice:
+        """Read a webhook.  Raises WebhookRefused."""

@@ -1,0 +1,188 @@
+"""The adapter of the sandbox PSP: HTTP, timeouts, and the mapping of its answers.  The sandbox is a foreign company; only this file speaks to it.
+
+Amounts go as minor units by ISO 4217 (the sandbox has no deviations).  What could have been executed is never called failed: a 5xx, a
+silence or a garbled answer is PspOutcomeUnknown.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import httpx
+from django.db import connection
+from djmoney.money import Money
+
+from ledger.money import from_minor, to_minor
+from payments.psp.protocol import (
+    Charged,
+    ChargeRequest,
+    Declined,
+    Notice,
+    Pending,
+    PspOutcomeUnknown,
+    PspRejectedRequest,
+    PspUnavailable,
+    RefundRequest,
+    Result,
+    Session,
+    SessionRequest,
+    WebhookRefused,
+)
+
+NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+TOO_MANY_REQUESTS, CONFLICT, DECLINED = 429, 409, 402
+TOLERANCE_S = 300
+SHORTEST_SECRET = 16
+
+
+class SandboxPsp:
+    """The sandbox, behind its address, our account with it and the secrets that we share."""
+
+    name = "sandbox"
+
+    def __init__(self, *, url: str, api_key: str, account: str, webhook_secrets: list[str], read_timeout_s: float = 10) -> None:
+        self.origin = url
+        self._account = account
+        self._webhook_secrets = [secret for secret in webhook_secrets if len(secret) >= SHORTEST_SECRET]
+        self._client = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {api_key}"},
+            timeout=httpx.Timeout(read_timeout_s, connect=1, write=5, pool=5),
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=30),
+            trust_env=False,
+        )
+
+    def open_session(self, request: SessionRequest) -> Session:
+        body = {
+            "nonce": request.nonce,
+            **wire(request.amount),
+            "parent_origin": request.parent_origin,
+            "return_url": request.return_url,
+            "locale": request.locale,
+            "description": request.description,
+        }
+        return session_of(self._call("POST", "/v1/sessions", json=body))
+
+    def session(self, session_id: str) -> Session:
+        return session_of(self._call("GET", f"/v1/sessions/{session_id}"))
+
+    def charge(self, request: ChargeRequest) -> Result:
+        body = {"token": request.payment_token, **wire(request.amount), "reference": request.reference}
+        return result_of(self._call("POST", "/v1/charges", key=request.key, json=body), amount=request.amount, reference=request.reference)
+
+    def find_charge(self, request: ChargeRequest) -> Result | None:
+        found = self._call("GET", "/v1/charges", params={"key": request.key})
+        try:
+            charges = found["data"]
+            return result_of(charges[0], amount=request.amount, reference=request.reference) if charges else None
+        except (KeyError, TypeError) as error:
+            raise PspOutcomeUnknown("the PSP's answer is not a list of charges") from error
+
+    def refund(self, request: RefundRequest) -> Result:
+        body = {"charge": request.charge, **wire(request.amount), "reference": request.reference}
+        return result_of(self._call("POST", "/v1/refunds", key=request.key, json=body), amount=request.amount, reference=request.reference)
+
+    def verify_webhook(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Notice:
+        self._require_signature(body, headers.get("Sandbox-Signature", ""), now=now)
+        try:
+            event = json.loads(body)
+            event_id, kind, account, obj = event["id"], event["type"], event["account"], event["data"]["object"]
+            key = obj.get("key", "")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise WebhookRefused("the body is not an event") from error
+        if account != self._account:
+            raise WebhookRefused("the event is about another account")
+        return Notice(event_id, kind, key, outcome_of(obj) if kind.startswith("charge.") else None)
+
+    def _require_signature(self, body: bytes, header: str, *, now: datetime) -> None:
+        parts = dict(part.partition("=")[::2] for part in header.split(","))
+        moment, given = parts.get("t", ""), parts.get("v1", "")
+        if not moment.isascii() or not moment.isdigit() or abs(now.timestamp() - int(moment[:12])) > TOLERANCE_S:
+            raise WebhookRefused("the signature has no time, or one more than five minutes away")
+        signed = moment.encode() + b"." + body
+        expected = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in self._webhook_secrets]
+        if not any([hmac.compare_digest(one.encode(), given.encode()) for one in expected]):  # a list: each secret is compared
+            raise WebhookRefused("the signature does not match")
+
+    def _call(self, method: str, path: str, *, key: str = "", **options: Any) -> Any:
+        """Send one request; return the JSON that says what happened.  Raises the PspErrors."""
+        if connection.in_atomic_block:
+            raise RuntimeError("a PSP is never called inside a database transaction")
+        try:
+            response = self._client.request(method, path, headers={"Idempotency-Key": key} if key else {}, **options)
+        except NOTHING_SENT as error:
+            raise PspUnavailable(f"the PSP cannot be reached: {type(error).__name__}") from error
+        except httpx.HTTPError as error:
+            raise PspOutcomeUnknown(f"no answer from the PSP: {type(error).__name__}") from error
+        if response.status_code == TOO_MANY_REQUESTS:
+            raise PspUnavailable("the PSP asks us to slow down")
+        if response.is_server_error or response.status_code == CONFLICT:
+            raise PspOutcomeUnknown(f"the PSP answered {response.status_code}")
+        if response.is_success or response.status_code == DECLINED:
+            return json_of(response)
+        raise PspRejectedRequest(f"the PSP refused the request with {response.status_code}: {reason_of(response)}")
+
+
+def wire(amount: Money) -> dict[str, Any]:
+    return {"amount": to_minor(amount), "currency": amount.currency.code}
+
+
+def json_of(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError as error:
+        raise PspOutcomeUnknown("the PSP's answer is not JSON") from error
+
+
+def reason_of(response: httpx.Response) -> str:
+    try:
+        error = response.json()["error"]
+        return f"{error['code']}: {error['message']}"[:200]
+    except (ValueError, KeyError, TypeError):
+        return "no reason given"
+
+
+def session_of(data: Any) -> Session:
+    try:
+        card = data.get("card") or {}
+        return Session(
+            id=data["id"],
+            nonce=data["nonce"],
+            status=data["status"],
+            amount=from_minor(data["amount"], data["currency"]),
+            fields_url=data["fields_url"],
+            hosted_url=data["hosted_url"],
+            payment_token=data["payment_token"] or "",
+            card_brand=card.get("brand", ""),
+            card_last4=card.get("last4", ""),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PspOutcomeUnknown("the PSP's answer is not a session") from error
+
+
+def result_of(data: Any, *, amount: Money, reference: str) -> Result:
+    """Read a charge or refund, and refuse to believe one that is not ours: another amount, currency or reference is PspOutcomeUnknown."""
+    result = outcome_of(data)
+    if result is None or (data["amount"], data["currency"], data["reference"]) != (to_minor(amount), amount.currency.code, reference):
+        raise PspOutcomeUnknown("the PSP's answer is about another amount or another payment")
+    return result
+
+
+def outcome_of(data: Any) -> Result | None:
+    """Read what became of a charge or refund; None for a status that we do not know."""
+    try:
+        match data["status"]:
+            case "succeeded":
+                return Charged(data["id"], from_minor(data["amount"], data["currency"]), datetime.fromisoformat(data["created_at"]))
+            case "pending":
+                return Pending(data["id"])
+            case "failed":
+                failure = data.get("failure") or {}
+                return Declined(data["id"], failure.get("code") or "declined", failure.get("message") or "")
+            case _:
+                return None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PspOutcomeUnknown("the PSP's answer is not a charge") from error

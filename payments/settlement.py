@@ -1,0 +1,262 @@
+"""Settlement: THE transaction.  Order, books, wallet and message change together, or none of them does.
+
+Called by whoever learns what the PSP did (executor, webhook, poller); the second witness finds the work done.  Each function takes a
+batch: one is a batch of one, and a batch costs a fixed number of statements.  Locks, always in this order: events by id, orders by id,
+wallets by id.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from djmoney.money import Money
+
+from ledger import chart, journal
+from ledger.journal import Draft
+from ledger.models import JournalEntry
+from ledger.statements import execute
+from payments import queries
+from payments.models import PaymentOrder, Refund
+from payments.states import RefundStatus
+from wallet import balances, notifications
+from wallet.balances import Movement
+from wallet.notifications import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """The PSP's word that it took the money of one order, under one attempt and its key."""
+
+    order_id: int
+    attempt_id: int
+    psp_key: str
+    psp_reference: str
+    amount: Money
+    charged_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The PSP's word that it did not and will not take the money of one order under one key."""
+
+    order_id: int
+    attempt_id: int
+    psp_key: str
+    psp_reference: str
+    code: str
+    message: str
+
+
+LOCK_EVENTS = """
+SELECT id FROM payments_paymentevent
+WHERE id IN (SELECT event_id FROM payments_paymentorder
+             WHERE id IN (SELECT order_id FROM json_to_recordset(%s) AS outcome (order_id bigint)))
+ORDER BY id FOR NO KEY UPDATE
+"""
+
+SUCCEED = """
+WITH settled AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%s) AS settled (order_id bigint, attempt_id bigint, journal_entry_id bigint, wallet_entry_id bigint,
+        psp_reference text)
+), attempt AS (
+    UPDATE payments_pspattempt SET status = 'SUCCEEDED', psp_reference = settled.psp_reference, finished_at = now()
+    FROM settled WHERE id = settled.attempt_id
+), done AS (
+    DELETE FROM payments_dueorder USING settled WHERE payments_dueorder.order_id = settled.order_id
+)
+UPDATE payments_paymentorder
+SET status = 'SUCCESS', failure_code = '', journal_entry_id = settled.journal_entry_id, wallet_entry_id = settled.wallet_entry_id
+FROM settled WHERE id = settled.order_id
+"""
+
+FAIL = """
+WITH failed AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%s) AS failed (order_id bigint, attempt_id bigint, psp_reference text, code text, message text)
+), attempt AS (
+    UPDATE payments_pspattempt SET status = 'DECLINED', psp_reference = failed.psp_reference, error_code = failed.code,
+        error_message = failed.message, finished_at = now()
+    FROM failed WHERE id = failed.attempt_id
+), done AS (
+    DELETE FROM payments_dueorder USING failed WHERE payments_dueorder.order_id = failed.order_id
+)
+UPDATE payments_paymentorder SET status = 'FAILED', failure_code = failed.code FROM failed WHERE id = failed.order_id
+"""
+
+CLOSE_EVENTS = """
+WITH standing AS MATERIALIZED (
+    SELECT event_id, bool_and(status = 'SUCCESS') AS all_paid, bool_and(status IN ('SUCCESS', 'CANCELLED')) AS is_final
+    FROM payments_paymentorder WHERE event_id IN (SELECT event_id FROM json_to_recordset(%s) AS touched (event_id bigint))
+    GROUP BY event_id
+), closed AS (
+    UPDATE payments_paymentevent AS event SET is_payment_done = is_final, status = CASE WHEN all_paid THEN 'paid' ELSE 'partly_paid' END
+    FROM standing WHERE event.id = event_id
+    RETURNING event.id, event.shop_id, event.public_id, event.status, event.amount, event.currency, event.is_payment_done
+), unlisted AS (
+    DELETE FROM payments_opencheckout USING closed WHERE event_id = closed.id AND is_payment_done
+)
+SELECT shop_id, public_id, status, amount, currency FROM closed WHERE is_payment_done ORDER BY id
+"""
+
+
+@transaction.atomic(durable=True)
+def settle(captures: Sequence[Capture]) -> list[PaymentOrder]:
+    """Record that the PSP took the money: orders, wallets, books and messages together, or nothing.  Return the orders settled now.
+
+    Captures of orders that are not executing under that key (settled before, say), or of another amount than the order's, are left out.
+    Ten SQL statements for any number of captures, BEGIN and COMMIT included.
+    """
+    captured = {capture.order_id: capture for capture in captures}
+    orders = [order for order in lock_executing(captured) if order.amount == captured[order.id].amount]
+    if not orders:
+        return []
+    entries = journal.post([sale(order, captured[order.id]) for order in orders])
+    movements = balances.credit([proceeds(order, entry) for order, entry in zip(orders, entries, strict=True)])
+    execute(
+        SUCCEED,
+        [
+            {
+                "order_id": order.id,
+                "attempt_id": captured[order.id].attempt_id,
+                "journal_entry_id": entry,
+                "wallet_entry_id": movement,
+                "psp_reference": captured[order.id].psp_reference,
+            }
+            for order, entry, movement in zip(orders, entries, movements, strict=True)
+        ],
+    )
+    closed = execute(CLOSE_EVENTS, [{"event_id": event_id} for event_id in {order.event_id for order in orders}])
+    notifications.publish([news(order, status="SUCCESS") for order in orders] + [payment_news(*row) for row in closed])
+    return orders
+
+
+@transaction.atomic(durable=True)
+def fail(failures: Sequence[Failure]) -> list[PaymentOrder]:
+    """Record that the PSP will not take the money.  The checkout stays open: the buyer may pay those orders another way.
+
+    Returns the orders failed now; those that are not executing under that key are left out.
+    """
+    failed = {failure.order_id: failure for failure in failures}
+    orders = lock_executing(failed)
+    if orders:
+        execute(FAIL, [failure_row(failed[order.id]) for order in orders])
+        notifications.publish([news(order, status="FAILED", failure_code=failed[order.id].code) for order in orders])
+    return orders
+
+
+@transaction.atomic(durable=True)
+def settle_refund(refund_id: int, *, psp_reference: str, refunded_at: datetime) -> bool:
+    """Record that the PSP gave the money of one refund back: refund, books, wallet and message together.  False if that is done already.
+
+    Locks the refund, then the wallet.
+    """
+    refund = Refund.objects.select_for_update(no_key=True, of=("self",)).select_related("order").get(pk=refund_id)
+    if refund.status != RefundStatus.EXECUTING:
+        return False
+    order = refund.order
+    [entry] = journal.post([give_back(refund, refunded_at=refunded_at)])
+    [movement] = balances.debit([Movement(order.seller_id, entry, refund.public_id, refund.amount, refund.fee, refund.net)])
+    refund.status, refund.psp_reference = RefundStatus.SUCCESS, psp_reference
+    refund.journal_entry_id, refund.wallet_entry_id, refund.next_attempt_at = entry, movement, None
+    refund.save(update_fields=["status", "psp_reference", "journal_entry", "wallet_entry", "next_attempt_at"])
+    notifications.publish([refund_news(refund)])
+    return True
+
+
+@transaction.atomic(durable=True)
+def fail_refund(refund_id: int, *, psp_reference: str, code: str) -> bool:
+    """Record that the PSP will not give the money back; it may be refunded again.  False if the refund is not executing.
+
+    Locks the order, then the refund.
+    """
+    order = PaymentOrder.objects.select_for_update(no_key=True).get(refunds=refund_id)
+    refund = Refund.objects.select_for_update(no_key=True).get(pk=refund_id)
+    if refund.status != RefundStatus.EXECUTING:
+        return False
+    order.refunded -= refund.amount
+    order.save(update_fields=["refunded"])
+    refund.status, refund.psp_reference, refund.failure_code, refund.next_attempt_at = RefundStatus.FAILED, psp_reference, code, None
+    refund.save(update_fields=["status", "psp_reference", "failure_code", "next_attempt_at"])
+    notifications.publish([refund_news(refund)])
+    return True
+
+
+def lock_executing(outcomes: Mapping[int, Capture] | Mapping[int, Failure]) -> list[PaymentOrder]:
+    """Lock the events, then the orders, by ascending id; return those that are executing under the key that the outcome is about."""
+    execute(LOCK_EVENTS, [{"order_id": order_id} for order_id in outcomes])
+    return [order for order, psp_key in queries.lock_executing(outcomes) if psp_key == outcomes[order.id].psp_key]
+
+
+def sale(order: PaymentOrder, capture: Capture) -> Draft:
+    """The entry of one sale: the PSP owes us the gross, we owe the seller the net, the fee is ours."""
+    return Draft(
+        kind=JournalEntry.Kind.SALE,
+        reference=order.public_id,
+        effective_at=capture.charged_at,
+        debits=[(chart.psp_receivable(order.psp), order.amount)],
+        credits=[(chart.seller_pending(order.seller_id), order.net), (chart.fee_revenue(), order.fee)],
+    )
+
+
+def give_back(refund: Refund, *, refunded_at: datetime) -> Draft:
+    """The entry of one refund: the PSP owes us less; the seller bears the net, and we give our part of the fee back."""
+    order = refund.order
+    return Draft(
+        kind=JournalEntry.Kind.REFUND,
+        reference=refund.public_id,
+        effective_at=refunded_at,
+        debits=[(chart.seller_pending(order.seller_id), refund.net), (chart.fee_revenue(), refund.fee)],
+        credits=[(chart.psp_receivable(order.psp), refund.amount)],
+    )
+
+
+def proceeds(order: PaymentOrder, journal_entry_id: int) -> Movement:
+    """What the sale brings its seller."""
+    return Movement(order.seller_id, journal_entry_id, order.public_id, gross=order.amount, fee=order.fee, net=order.net)
+
+
+def news(order: PaymentOrder, *, status: str, failure_code: str = "") -> Message:
+    """What everyone who follows this order is told."""
+    payload = {
+        "id": order.public_id,
+        "object": "payment_order",
+        "reference": order.reference,
+        "status": status,
+        "failure_code": failure_code or None,
+        "amount": queries.wire(order.amount),
+        "fee": queries.wire(order.fee),
+        "net": queries.wire(order.net),
+    }
+    topic = "payment_order.succeeded" if status == "SUCCESS" else "payment_order.failed"
+    return Message(order.shop_id, topic, order.public_id, payload)
+
+
+def refund_news(refund: Refund) -> Message:
+    """What everyone who follows this refund is told."""
+    payload = {
+        "id": refund.public_id,
+        "object": "refund",
+        "payment_order": refund.order.public_id,
+        "status": refund.status,
+        "failure_code": refund.failure_code or None,
+        "amount": queries.wire(refund.amount),
+    }
+    topic = "refund.succeeded" if refund.status == RefundStatus.SUCCESS else "refund.failed"
+    return Message(refund.order.shop_id, topic, refund.public_id, payload)
+
+
+def payment_news(shop_id: int, public_id: str, status: str, amount: Any, currency: str) -> Message:
+    """What everyone who follows this payment is told when it is done."""
+    payload = {"id": public_id, "object": "payment", "status": status, "amount": queries.wire(Money(amount, currency))}
+    return Message(shop_id, f"payment.{status}", public_id, payload)
+
+
+def failure_row(failure: Failure) -> dict[str, Any]:
+    return {
+        "order_id": failure.order_id,
+        "attempt_id": failure.attempt_id,
+        "psp_reference": failure.psp_reference,
+        "code": failure.code,
+        "message": failure.message[:500],
+    }

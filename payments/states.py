@@ -1,0 +1,63 @@
+"""The states of pay-in, each machine one table.  Detail (pending at the PSP, unknown, retry k of n) belongs to the attempt.
+
+`FAILED` is not the end of an order while its checkout is open: the buyer may pay it another way, under a new PSP key.  It is the end once
+`is_payment_done` is set.  `SUCCESS` and `CANCELLED` are final, and Postgres refuses to leave them.
+"""
+
+from django.db import models
+
+from ledger.errors import DomainError
+
+
+class OrderStatus(models.TextChoices):
+    NOT_STARTED = "NOT_STARTED", "Not started"
+    EXECUTING = "EXECUTING", "Executing"
+    SUCCESS = "SUCCESS", "Success"
+    FAILED = "FAILED", "Failed"
+    CANCELLED = "CANCELLED", "Cancelled"
+
+
+class EventStatus(models.TextChoices):
+    OPEN = "open", "Open"
+    PARTLY_PAID = "partly_paid", "Partly paid"
+    PAID = "paid", "Paid"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+    EXPIRED = "expired", "Expired"
+
+
+class AttemptStatus(models.TextChoices):
+    SENDING = "SENDING", "Sending"
+    SUCCEEDED = "SUCCEEDED", "Succeeded"
+    DECLINED = "DECLINED", "Declined"
+    PENDING = "PENDING", "Pending at the PSP"
+    UNKNOWN = "UNKNOWN", "Outcome unknown"
+    NOT_EXECUTED = "NOT_EXECUTED", "Not executed"
+
+
+class RefundStatus(models.TextChoices):
+    EXECUTING = "EXECUTING", "Executing"
+    SUCCESS = "SUCCESS", "Success"
+    FAILED = "FAILED", "Failed"
+
+
+class IllegalTransition(DomainError):
+    code = "illegal_transition"
+
+
+NEXT_ORDER_STATUS: dict[OrderStatus, frozenset[OrderStatus]] = {
+    OrderStatus.NOT_STARTED: frozenset({OrderStatus.EXECUTING, OrderStatus.FAILED, OrderStatus.CANCELLED}),
+    OrderStatus.EXECUTING: frozenset({OrderStatus.SUCCESS, OrderStatus.FAILED}),
+    OrderStatus.FAILED: frozenset({OrderStatus.EXECUTING, OrderStatus.CANCELLED}),
+    OrderStatus.SUCCESS: frozenset(),
+    OrderStatus.CANCELLED: frozenset(),
+}
+
+PAYABLE = frozenset(status for status, following in NEXT_ORDER_STATUS.items() if OrderStatus.EXECUTING in following)
+UNRESOLVED = (AttemptStatus.SENDING, AttemptStatus.UNKNOWN, AttemptStatus.PENDING)  # the PSP may have taken money: ask before charging
+
+
+def require_transition(current: str, *, to: OrderStatus, what: str) -> None:
+    """Raise IllegalTransition unless an order may go from one status to the other."""
+    if to not in NEXT_ORDER_STATUS[OrderStatus(current)]:
+        raise IllegalTransition(f"{what} is {current} and cannot become {to}.")

@@ -1,0 +1,83 @@
+"""Celery's side of pay-in: hands that are woken by a doorbell.  A task decides nothing, takes nothing, and may run twice or not at all.
+
+What is due stands in Postgres.  A nudge (Redis) starts the work at once; beat starts it every few seconds all the same, so that a lost
+message only delays.
+"""
+
+import logging
+from collections.abc import Callable
+
+from celery import Task, shared_task
+from django.db import transaction
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from ledger import snapshots
+from payments import executor, expiry, inbox, refunds
+
+logger = logging.getLogger(__name__)
+
+MOST_ROUNDS = 50  # then the task ends, so that a worker can be stopped; beat starts the next
+
+
+@shared_task
+def execute_due_orders() -> None:
+    """Work through the executor's queue."""
+    until_nothing_is_left(lambda: executor.execute_due_orders(now=timezone.now()))
+
+
+@shared_task
+def apply_psp_events() -> None:
+    """Work through the inbox."""
+    until_nothing_is_left(lambda: inbox.apply_received(now=timezone.now()))
+
+
+@shared_task
+def execute_due_refunds() -> None:
+    """Work through the refunds."""
+    until_nothing_is_left(lambda: refunds.execute_due_refunds(now=timezone.now()))
+
+
+@shared_task
+def expire_checkouts() -> None:
+    """Finish the checkouts whose time is up."""
+    until_nothing_is_left(lambda: expiry.expire_checkouts(now=timezone.now()))
+
+
+@shared_task
+def take_snapshots() -> None:
+    """Keep the reading of balances short."""
+    snapshots.take()
+
+
+def until_nothing_is_left(work: Callable[[], int]) -> None:
+    for _round in range(MOST_ROUNDS):
+        if not work():
+            return
+
+
+def nudge_executor() -> None:
+    """Ring for the executor once the caller's transaction, if any, has committed."""
+    nudge(execute_due_orders)
+
+
+def nudge_inbox() -> None:
+    """Ring for the inbox."""
+    nudge(apply_psp_events)
+
+
+def nudge_refunds() -> None:
+    """Ring for the refunds."""
+    nudge(execute_due_refunds)
+
+
+def nudge(task: Task) -> None:
+    """Send the task's message after commit, once and briefly; a dead doorbell is logged and never heard by the caller."""
+    transaction.on_commit(lambda: ring(task), robust=True)
+
+
+def ring(task: Task) -> None:
+    try:
+        task.apply_async(retry=False)
+    except (OperationalError, OSError) as error:
+        logger.warning("the doorbell is out of order (%s); beat will start %s", type(error).__name__, task.name)

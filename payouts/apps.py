@@ -1,0 +1,8 @@
+"""Pay-out: from the seller's available balance to the seller's bank."""
+
+from django.apps import AppConfig
+
+
+class PayoutsConfig(AppConfig):
+    name = "payouts"
+    verbose_name = "Payouts"

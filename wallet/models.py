@@ -1,0 +1,214 @@
+"""Whom we owe, who may ask, and what we tell them: shops and their keys, sellers and buyers, wallets, and the outbox.
+
+A shop is the tenant: the shop whose back end calls the REST API; everything that is a shop's own carries it.  A wallet is the one cached
+balance of the house, written by `balances` alone; the books are the truth (reconciliation/invariants.py compares them).
+"""
+
+import secrets
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from ledger.ids import new_id
+from ledger.models import JournalEntry
+from ledger.money import AmountField, is_exact
+
+
+def new_shop_id() -> str:
+    return new_id("shop")
+
+
+def new_seller_id() -> str:
+    return new_id("sel")
+
+
+def new_buyer_id() -> str:
+    return new_id("buy")
+
+
+def new_signing_secret() -> str:
+    return f"shsec_{secrets.token_urlsafe(32)}"
+
+
+class Shop(models.Model):
+    """A shop of the marketplace, as its buyers know it.  Its secret signs the result that a buyer carries back to it."""
+
+    public_id = models.TextField(default=new_shop_id, editable=False)
+    name = models.CharField(max_length=120)
+    signing_secret = models.TextField(default=new_signing_secret, editable=False)
+    return_origins = models.JSONField(default=list, blank=True, help_text="Where a buyer may be sent back to, such as https://shop.example")
+    fee_basis_points = models.PositiveIntegerField(default=1000, help_text="Fee where no schedule says otherwise; 100 basis points are 1 %")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="shop_has_one_public_id"),
+            models.CheckConstraint(condition=Q(fee_basis_points__lte=10_000), name="shop_fee_is_at_most_all"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ApiKey(models.Model):
+    """A key of a shop's back end.  Only its SHA-256 is kept; the key itself is shown once, when it is made."""
+
+    class Scope(models.TextChoices):
+        PAYMENTS_READ = "payments:read"
+        PAYMENTS_WRITE = "payments:write"
+        WALLET_READ = "wallet:read"
+        WALLET_WRITE = "wallet:write"
+        LEDGER_READ = "ledger:read"
+        LEDGER_WRITE = "ledger:write"
+
+    shop = models.ForeignKey(Shop, models.PROTECT, related_name="api_keys")
+    name = models.CharField(max_length=120)
+    prefix = models.CharField(max_length=16, editable=False)
+    sha256 = models.CharField(max_length=64, editable=False)
+    scopes = models.JSONField(default=list)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "API key"
+        constraints = [models.UniqueConstraint(fields=["sha256"], name="api_key_is_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+
+class IdempotencyRecord(models.Model):
+    """What one `Idempotency-Key` of one shop was used for, and the answer it got.  No status yet: the request is being worked on."""
+
+    shop = models.ForeignKey(Shop, models.PROTECT, related_name="+", db_index=False)
+    route = models.TextField()
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)
+    claimed_until = models.DateTimeField()
+    status = models.PositiveSmallIntegerField(null=True)
+    body = models.JSONField(null=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["shop", "route", "key"], name="idempotency_key_is_used_once")]
+
+    def __str__(self) -> str:
+        return f"{self.route} {self.key}"
+
+
+class Seller(models.Model):
+    """Whoever a wallet belongs to."""
+
+    public_id = models.TextField(default=new_seller_id, editable=False)
+    shop = models.ForeignKey(Shop, models.PROTECT, related_name="sellers")
+    reference = models.CharField(max_length=120, blank=True, help_text="The shop's own id of this seller")
+    name = models.CharField(max_length=120)
+    users = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="sellers", blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="seller_has_one_public_id"),
+            models.UniqueConstraint(fields=["shop", "reference"], condition=~Q(reference=""), name="seller_reference_is_unique_in_its_shop"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Buyer(models.Model):
+    """Whoever pays.  Known by the shop's own reference."""
+
+    public_id = models.TextField(default=new_buyer_id, editable=False)
+    shop = models.ForeignKey(Shop, models.PROTECT, related_name="buyers", db_index=False)
+    reference = models.CharField(max_length=120)
+    name = models.CharField(max_length=120, blank=True)
+    email = models.EmailField(blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="buyer_has_one_public_id"),
+            models.UniqueConstraint(fields=["shop", "reference"], name="buyer_reference_is_unique_in_its_shop"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.reference
+
+
+class Wallet(models.Model):
+    """What we owe one seller in one currency: for orders under way, to pay out, and held back.  No index on what changes (HOT updates)."""
+
+    seller = models.ForeignKey(Seller, models.PROTECT, related_name="wallets", db_index=False)
+    pending = AmountField()
+    available = AmountField()
+    reserved = AmountField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["seller", "currency"], name="seller_has_one_wallet_per_currency"),
+            models.CheckConstraint(condition=Q(pending__gte=0, reserved__gte=0), name="wallet_is_not_overdrawn"),
+            models.CheckConstraint(condition=is_exact("pending"), name="wallet_pending_is_in_minor_units"),
+            models.CheckConstraint(condition=is_exact("available"), name="wallet_available_is_in_minor_units"),
+            models.CheckConstraint(condition=is_exact("reserved"), name="wallet_reserved_is_in_minor_units"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seller} {self.currency}"  # type: ignore[attr-defined]
+
+
+class WalletEntry(models.Model):
+    """One movement of a wallet, with its arithmetic: gross - fee = net, and the net is what its three figures changed by."""
+
+    class Kind(models.TextChoices):
+        SALE = "sale", "Sale"
+        REFUND = "refund", "Refund"
+
+    wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="entries", db_index=False)
+    kind = models.TextField(choices=Kind)
+    source = models.TextField(help_text="The payment order or refund behind it")
+    journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="+", db_index=False)
+    gross = AmountField()
+    fee = AmountField()
+    net = AmountField()
+    pending = AmountField()
+    available = AmountField()
+    reserved = AmountField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name_plural = "wallet entries"
+        indexes = [models.Index(fields=["wallet", "id"], name="wallet_entry_by_wallet")]
+        constraints = [
+            models.CheckConstraint(condition=Q(net=F("gross") - F("fee")), name="net_is_gross_less_fee"),
+            models.CheckConstraint(condition=Q(net=F("pending") + F("available") + F("reserved")), name="net_is_what_the_wallet_changed_by"),
+            models.CheckConstraint(condition=is_exact("gross"), name="wallet_entry_gross_is_in_minor_units"),
+            models.CheckConstraint(condition=is_exact("fee"), name="wallet_entry_fee_is_in_minor_units"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.net}"
+
+    @property
+    def public_id(self) -> str:
+        return f"wen_{self.pk}"
+
+
+class OutboxMessage(models.Model):
+    """Something that happened, kept by the transaction that made it true, for everyone who follows the shop's payments."""
+
+    public_id = models.TextField()
+    shop = models.ForeignKey(Shop, models.PROTECT, related_name="+", db_index=False, db_constraint=False)
+    topic = models.TextField()
+    about = models.TextField()
+    payload = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["shop", "id"], name="outbox_message_by_shop")]
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.about}"

@@ -74,11 +74,12 @@ def claim_due(*, now: datetime, limit: int) -> list[Refund]:
 
 
 def execute(refund: Refund, *, now: datetime) -> None:
-    """Send one refund under its own key, which the PSP executes once however often it is sent, and record the answer."""
+    """Ask what became of the refund, send it if the PSP never saw it, and record the answer.  Its own id is the key: it is executed once."""
     charge = PspAttempt.objects.get(order_id=refund.order_id, status=AttemptStatus.SUCCEEDED).psp_reference
     request = RefundRequest(key=refund.public_id, charge=charge, amount=refund.amount, reference=refund.public_id)
     try:
-        result = registry.psp_named(refund.order.psp).refund(request)
+        psp = registry.psp_named(refund.order.psp)
+        result = psp.find_refund(request) or psp.refund(request)
     except PspRejectedRequest as error:
         logger.error("the PSP refused our refund %s: %s", refund.public_id, error)
         settlement.fail_refund(refund.pk, psp_reference="", code=error.code)

@@ -150,5 +150,8 @@ class Psp(Protocol):
     def refund(self, request: RefundRequest) -> Result:
         """Give the money back, at most once per key."""
 
+    def find_refund(self, request: RefundRequest) -> Result | None:
+        """Ask what became of the refund under this key; None if the PSP never saw it."""
+
     def verify_webhook(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Notice:
         """Read a webhook.  Raises WebhookRefused."""

@@ -74,16 +74,14 @@ class SandboxPsp:
         return result_of(self._call("POST", "/v1/charges", key=request.key, json=body), amount=request.amount, reference=request.reference)
 
     def find_charge(self, request: ChargeRequest) -> Result | None:
-        found = self._call("GET", "/v1/charges", params={"key": request.key})
-        try:
-            charges = found["data"]
-            return result_of(charges[0], amount=request.amount, reference=request.reference) if charges else None
-        except (KeyError, TypeError) as error:
-            raise PspOutcomeUnknown("the PSP's answer is not a list of charges") from error
+        return self._find("/v1/charges", request)
 
     def refund(self, request: RefundRequest) -> Result:
         body = {"charge": request.charge, **wire(request.amount), "reference": request.reference}
         return result_of(self._call("POST", "/v1/refunds", key=request.key, json=body), amount=request.amount, reference=request.reference)
+
+    def find_refund(self, request: RefundRequest) -> Result | None:
+        return self._find("/v1/refunds", request)
 
     def verify_webhook(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Notice:
         self._require_signature(body, headers.get("Sandbox-Signature", ""), now=now)
@@ -96,6 +94,14 @@ class SandboxPsp:
         if account != self._account:
             raise WebhookRefused("the event is about another account")
         return Notice(event_id, kind, key, outcome_of(obj) if kind.startswith("charge.") else None)
+
+    def _find(self, path: str, request: ChargeRequest | RefundRequest) -> Result | None:
+        found = self._call("GET", path, params={"key": request.key})
+        try:
+            [*objects] = found["data"]
+        except (KeyError, TypeError) as error:
+            raise PspOutcomeUnknown("the PSP's answer is not a list") from error
+        return result_of(objects[0], amount=request.amount, reference=request.reference) if objects else None
 
     def _require_signature(self, body: bytes, header: str, *, now: datetime) -> None:
         parts = dict(part.partition("=")[::2] for part in header.split(","))
@@ -166,7 +172,7 @@ def session_of(data: Any) -> Session:
 def result_of(data: Any, *, amount: Money, reference: str) -> Result:
     """Read a charge or refund, and refuse to believe one that is not ours: another amount, currency or reference is PspOutcomeUnknown."""
     result = outcome_of(data)
-    if result is None or (data["amount"], data["currency"], data["reference"]) != (to_minor(amount), amount.currency.code, reference):
+    if result is None or [data.get(name) for name in ("amount", "currency", "reference")] != [*wire(amount).values(), reference]:
         raise PspOutcomeUnknown("the PSP's answer is about another amount or another payment")
     return result
 

@@ -1,0 +1,213 @@
+"""`manage.py demo_data`: a small marketplace with a story, and a checkout that waits to be paid.  Safe to run again.
+
+Prints one JSON line: addresses, logins, the API key and test cards.  All money moves as it would for a real buyer: through intake, the
+PSP's own page, the executor and settlement.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand
+from django.utils import timezone
+
+from ledger.money import exact
+from payments import confirmation, executor, expiry, intake, refunds
+from payments.confirmation import Confirmed
+from payments.intake import NewOrder, NewPayment
+from payments.management import buyer, demo
+from payments.models import FeeSchedule, PaymentEvent
+from payments.psp import registry
+from payments.psp.protocol import SessionRequest
+from wallet.models import ApiKey, Seller, Shop
+
+GOOD, DEBIT, DECLINED, POOR, PENDING = (
+    "4242424242424242",
+    "4000056655665556",
+    "4000000000000002",
+    "4000000000009995",
+    "4000000000009110",
+)
+TEST_CARDS = [
+    (GOOD, "pays"),
+    ("5555555555554444", "pays (Mastercard)"),
+    ("4000002500003155", "asks for 3-D Secure, then pays"),
+    (DECLINED, "the bank declines"),
+    (POOR, "not enough money"),
+    ("4242424242424241", "a wrong digit"),
+    ("4000000000009011", "the PSP takes 3 seconds"),
+    ("4000000000009037", "the PSP charges, then answers 500"),
+    ("4000000000009029", "the PSP charges, then says nothing"),
+]
+SELLERS = {
+    "ada": "Ada's Books",
+    "bolt": "Bolt Bikes",
+    "cleo": "Cleo Ceramics",
+    "dune": "Dune Audio",
+    "emi": "Emi Tea House",
+}
+
+
+@dataclass(frozen=True)
+class Basket:
+    """One basket of the story: who buys, what of whom (seller, amount, what it is), and how it goes."""
+
+    name: str
+    buyer: tuple[str, str]
+    currency: str
+    lines: tuple[tuple[str, str, str], ...]
+    card: str = GOOD
+    refund: str = ""
+    expired: bool = False
+
+
+ADA, BEN, CHIO = ("Ada Lindqvist", "ada.lindqvist@example.com"), ("Ben Okafor", "ben.okafor@example.com"), ("Chio Sato", "chio.sato@example.com")
+STORY = (
+    Basket("spring-reading", ADA, "EUR", (("ada", "42.80", "Two novels and a map"), ("cleo", "36.00", "Tea bowl"))),
+    Basket("commuter", BEN, "EUR", (("bolt", "649.00", "City bike, blue"), ("bolt", "39.90", "Helmet"))),
+    Basket("studio", BEN, "USD", (("dune", "1280.00", "Studio monitors, pair"),), card=DEBIT),
+    Basket("matcha", CHIO, "JPY", (("emi", "4800", "Matcha, ceremonial grade"), ("cleo", "5200", "Whisk and bowl"))),
+    Basket("broken-bowl", ADA, "EUR", (("cleo", "58.00", "Serving bowl"),), refund="58.00"),
+    Basket("one-book-too-many", BEN, "EUR", (("ada", "31.50", "Three paperbacks"),), refund="10.50"),
+    Basket("no-luck", CHIO, "EUR", (("ada", "18.00", "Poems"), ("bolt", "24.00", "Bell and lights")), card=POOR),
+    Basket("gave-up", BEN, "EUR", (("cleo", "75.00", "Vase"),), card=DECLINED, expired=True),
+    Basket("forgotten", ADA, "USD", (("dune", "89.00", "Headphones"),), card="", expired=True),
+    Basket("still-open", CHIO, "EUR", (("bolt", "119.00", "Child seat"),), card=""),
+    Basket("bank-is-thinking", CHIO, "EUR", (("ada", "27.30", "Atlas"),), card=PENDING),
+)
+TO_PAY = Basket(
+    "to-pay",
+    ("Rosa Martín", "rosa.martin@example.com"),
+    "EUR",
+    (("ada", "24.90", "The Sea, hardback"), ("bolt", "89.00", "Pannier bag"), ("cleo", "14.50", "Espresso cup")),
+)
+
+
+class Command(BaseCommand):
+    help = "Write the demo's story (once) and print where everything is as one JSON line."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        demo.require_demo()
+        shop = Shop.objects.filter(name=demo.SHOP_NAME).first()
+        if not shop:
+            shop = open_shop()
+        Shop.objects.filter(pk=shop.pk).update(return_origins=[settings.PSP_SANDBOX_URL])  # its port may be another one today
+        shop.refresh_from_db()
+        for basket in STORY:
+            if not PaymentEvent.objects.filter(shop=shop, checkout_id=basket.name).exists():
+                live_through(shop, basket)
+        expiry.expire_checkouts(now=timezone.now())
+        waiting = checkout_to_pay(shop)
+        self.stdout.write(json.dumps(what_there_is(waiting)))
+
+
+def open_shop() -> Shop:
+    """Make the shop with its sellers, fees, logins and API key."""
+    shop = Shop.objects.create(name=demo.SHOP_NAME)
+    user_model = get_user_model()
+    user_model.objects.create_superuser("admin", "admin@example.com", demo.password_of("admin"))
+    for username, name in SELLERS.items():
+        seller = Seller.objects.create(shop=shop, name=name, reference=username)
+        seller.users.add(user_model.objects.create_user(username, f"{username}@example.com", demo.password_of(username)))
+    FeeSchedule.objects.create(shop=shop, basis_points=900, fixed=exact("0.30", "EUR"))
+    FeeSchedule.objects.create(shop=shop, basis_points=900, fixed=exact("0.35", "USD"))
+    FeeSchedule.objects.create(shop=shop, seller=shop.sellers.get(reference="bolt"), basis_points=650, fixed=exact("0.30", "EUR"))
+    token = demo.api_key_token()
+    ApiKey.objects.create(
+        shop=shop,
+        name="Demo",
+        prefix=token[:12],
+        sha256=hashlib.sha256(token.encode()).hexdigest(),
+        scopes=[scope.value for scope in ApiKey.Scope],
+    )
+    return shop
+
+
+def live_through(shop: Shop, basket: Basket) -> None:
+    """Open the basket, pay it with its card, refund it: whatever its story says."""
+    event = open_basket(shop, basket, checkout_id=basket.name)
+    if basket.card:
+        pay(event, number=basket.card)
+    if basket.refund:
+        order = event.orders.get()
+        refunds.request_refund(order.pk, amount=exact(basket.refund, basket.currency), reason="Returned by the buyer", now=timezone.now())
+        refunds.execute_due_refunds(now=timezone.now())
+    if basket.expired:
+        event.open_checkout.expires_at = timezone.now()
+        event.open_checkout.save()
+        PaymentEvent.objects.filter(pk=event.pk).update(expires_at=timezone.now())
+
+
+def open_basket(shop: Shop, basket: Basket, *, checkout_id: str) -> PaymentEvent:
+    sellers = {seller.reference: seller.public_id for seller in shop.sellers.all()}
+    name, email = basket.buyer
+    orders = [
+        NewOrder(
+            sellers[seller],
+            exact(amount, basket.currency),
+            items=[{"name": what, "quantity": 1, "amount": {"amount": amount, "currency": basket.currency}}],
+        )
+        for seller, amount, what in basket.lines
+    ]
+    payment = NewPayment(
+        checkout_id=checkout_id,
+        buyer_reference=email,
+        buyer_name=name,
+        buyer_email=email,
+        orders=orders,
+        return_url=f"{settings.PSP_SANDBOX_URL}/shop/thanks",
+    )
+    event, _is_new = intake.open_event(shop, payment, now=timezone.now())
+    return event
+
+
+def pay(event: PaymentEvent, *, number: str) -> None:
+    """Pay as the buyer would: card to the PSP's page, one confirmation, then the executor's turn."""
+    psp = registry.psp_named(event.psp)
+    request = SessionRequest(
+        nonce=f"{event.public_id}:{event.confirmations + 1}",
+        amount=event.amount,
+        parent_origin=settings.PUBLIC_URL,
+        return_url=f"{settings.PUBLIC_URL}/checkout/{event.token}/return",
+        locale="en",
+        description=f"{event.shop.name} {event.checkout_id}",
+    )
+    buyer.give_card(psp.open_session(request).hosted_url, number=number)
+    session = psp.session(psp.open_session(request).id)
+    confirmed = Confirmed(session.id, session.payment_token, session.amount, session.card_brand, session.card_last4)
+    confirmation.confirm(event.pk, confirmed, now=timezone.now())
+    while executor.execute_due_orders(now=timezone.now()):
+        pass
+
+
+def checkout_to_pay(shop: Shop) -> PaymentEvent:
+    """Return the checkout that waits for the visitor; a new one if the last was paid or is about to expire."""
+    opened = PaymentEvent.objects.filter(shop=shop, checkout_id__startswith="to-pay-")
+    soon = timezone.now() + timedelta(hours=1)
+    waiting = opened.filter(confirmations=0, expires_at__gt=soon, return_url__startswith=f"{settings.PSP_SANDBOX_URL}/").last()
+    return waiting or open_basket(shop, TO_PAY, checkout_id=f"to-pay-{opened.count() + 1}")
+
+
+def what_there_is(waiting: PaymentEvent) -> dict[str, Any]:
+    """Return what the demo's table shows."""
+    url = settings.PUBLIC_URL
+    return {
+        "urls": {
+            "checkout": f"{url}/checkout/{waiting.token}",
+            "seller": f"{url}/seller/",
+            "admin": f"{url}/admin/",
+            "docs": f"{url}/docs",
+            "sandbox": f"{settings.PSP_SANDBOX_URL}/",
+        },
+        "logins": [
+            {"who": "Finance, administrator", "url": f"{url}/admin/", "user": "admin", "password": demo.password_of("admin")},
+            {"who": "Seller Ada's Books", "url": f"{url}/seller/", "user": "ada", "password": demo.password_of("ada")},
+            {"who": "Seller Cleo Ceramics", "url": f"{url}/seller/", "user": "cleo", "password": demo.password_of("cleo")},
+        ],
+        "api_key": demo.api_key_token(),
+        "test_cards": [{"number": number, "what": what} for number, what in TEST_CARDS],
+    }

@@ -1,0 +1,132 @@
+"""Fault switches: how the sandbox misbehaves on request.
+
+A switch belongs to an operation and may be narrowed to a card, to a reference, to a number of times or to a rate. The
+switches live in the memory of the one process that serves, so a restart switches them all off. Test cards carry a fault
+of their own; a switch goes before the card's. What a fault does to an answer is carried out in api.py and late.py.
+"""
+
+import itertools
+import logging
+import random
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+logger = logging.getLogger(__name__)
+
+Operation = Literal["charge", "refund", "find", "session", "webhook"]
+Kind = Literal[
+    "slow", "execute_then_silence", "execute_then_500", "refuse_500", "webhook_lost", "webhook_doubled", "webhook_late"
+]
+OPERATIONS: Sequence[str] = get_args(Operation)
+KINDS: Sequence[str] = get_args(Kind)
+DEFAULT_DELAY_S = {"slow": 3.0, "execute_then_silence": 60.0, "webhook_late": 30.0}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong. `delay_s` counts for slow, execute_then_silence and webhook_late."""
+
+    kind: Kind
+    delay_s: float = 0.0
+
+    @property
+    def concerns_webhooks(self) -> bool:
+        return self.kind.startswith("webhook_")
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A fault that was switched on. `card` is the last four digits; `times` counts down to zero; `rate` is 0 to 1."""
+
+    id: int
+    operation: str
+    fault: Fault
+    card: str | None = None
+    reference: str | None = None
+    times: int | None = None
+    rate: float | None = None
+    fired: int = 0
+
+    @property
+    def place(self) -> tuple[str, str, str | None, str | None]:
+        """Two switches in the same place are one: the later replaces the earlier."""
+        return self.operation, self.fault.kind, self.card, self.reference
+
+    def as_wire(self) -> dict[str, object]:
+        return {
+            "id": self.id,
+            "operation": self.operation,
+            "kind": self.fault.kind,
+            "delay_s": self.fault.delay_s,
+            "card": self.card,
+            "reference": self.reference,
+            "times": self.times,
+            "rate": self.rate,
+            "fired": self.fired,
+        }
+
+
+class Switchboard:
+    """All switches of this process. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._switches: tuple[Switch, ...] = ()
+        self._lock = threading.Lock()
+        self._ids = itertools.count(1)
+
+    def switch_on(
+        self,
+        operation: str,
+        fault: Fault,
+        *,
+        card: str | None,
+        reference: str | None,
+        times: int | None,
+        rate: float | None,
+    ) -> Switch:
+        """Add a switch, or replace the one in the same place."""
+        with self._lock:
+            switch = Switch(next(self._ids), operation, fault, card, reference, times, rate)
+            self._switches = (*(old for old in self._switches if old.place != switch.place), switch)
+            return switch
+
+    def switch_off(self, switch_id: int) -> None:
+        with self._lock:
+            self._switches = tuple(switch for switch in self._switches if switch.id != switch_id)
+
+    def switch_all_off(self) -> None:
+        with self._lock:
+            self._switches = ()
+
+    def all(self) -> tuple[Switch, ...]:
+        return self._switches
+
+    def fire(self, operation: str, *, card: str | None, references: Sequence[str]) -> Fault | None:
+        """Return the fault that strikes this call, counting it, or None. The first switch that matches strikes."""
+        if not self._switches:
+            return None
+        with self._lock:
+            for switch in self._switches:
+                if not _matches(switch, operation, card=card, references=references):
+                    continue
+                times = None if switch.times is None else switch.times - 1
+                fired = replace(switch, times=times, fired=switch.fired + 1)
+                self._switches = tuple(fired if other is switch else other for other in self._switches)
+                logger.debug("fault %s strikes %s %s", switch.fault.kind, operation, references)
+                return switch.fault
+        return None
+
+
+def _matches(switch: Switch, operation: str, *, card: str | None, references: Sequence[str]) -> bool:
+    return (
+        switch.operation == operation
+        and switch.times != 0
+        and (switch.card is None or switch.card == card)
+        and (switch.reference is None or switch.reference in references)
+        and (switch.rate is None or random.random() < switch.rate)  # noqa: S311 - chance, not a secret
+    )
+
+
+switchboard = Switchboard()

@@ -1,0 +1,261 @@
+"""What browsers see: the card fields for an iframe, the hosted page, 3-D Secure, and the sandbox's own front page.
+
+Nothing comes from elsewhere and nothing is inline. The fields and the challenge may be framed by the session's parent
+origin only. What a buyer types is read here, judged in sessions.py and forgotten; a rejected form shows the number and
+the date again, never the security code.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from payments.sandbox import amounts, cards, journal, sessions, wire, words
+from payments.sandbox.cards import TEST_CARDS, EnteredCard
+from payments.sandbox.errors import Refusal
+from payments.sandbox.faults import DEFAULT_DELAY_S, KINDS, Fault, switchboard
+from payments.sandbox.models import Session
+from payments.sandbox.sessions import CardRefused
+
+FIELDS = ("number", "expiry", "cvc")
+JOURNAL_ROWS = 40
+
+
+def _page(
+    request: HttpRequest,
+    template: str,
+    context: Mapping[str, Any],
+    *,
+    status: int = 200,
+    session: Session | None = None,
+) -> HttpResponse:
+    """Render a page that loads only its own files; those of a session may lead back to its return address."""
+    response = render(request, f"sandbox/{template}", dict(context), status=status)
+    leads_to = f" {wire.origin_of(session.return_url)}" if session else ""
+    framed_by = session.parent_origin if session and template in ("fields.html", "challenge.html") else "'none'"
+    response["Content-Security-Policy"] = (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
+        f"form-action 'self'{leads_to}; base-uri 'none'; frame-ancestors {framed_by}"
+    )
+    return _careful(response)
+
+
+def _careful(response: HttpResponse) -> HttpResponse:
+    response["Cache-Control"] = "no-store"
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Referrer-Policy"] = "same-origin"
+    return response
+
+
+def _away(address: str) -> HttpResponse:
+    response = HttpResponseRedirect(address)
+    response.status_code = 303
+    return _careful(response)
+
+
+def _session(session_id: str) -> Session | None:
+    try:
+        return sessions.by_id(session_id)
+    except Refusal:
+        return None
+
+
+def _context(session: Session, **more: object) -> dict[str, object]:
+    says = words.for_locale(session.locale)
+    amount = amounts.shown(session.amount, session.currency, language=says["language"])
+    return {
+        "session": session,
+        "words": says,
+        "amount": amount,
+        "pay": says["pay"].format(amount=amount),
+        "question": says["challenge_question"].format(amount=amount, last4=session.card_last4),
+        "fields_in_error": {},
+        "entered": None,
+        **more,
+    }
+
+
+def _notice(request: HttpRequest, session: Session | None, name: str, *, status: int) -> HttpResponse:
+    """A page of its own for what cannot go on: expired, nothing to confirm, unknown."""
+    says = words.for_locale(session.locale if session else "en")
+    context = {"words": says, "title": says[f"{name}_title"], "text": says[name], "session": session}
+    return _page(request, "notice.html", context, status=status)
+
+
+def _entered(request: HttpRequest) -> EnteredCard:
+    return EnteredCard(*(request.POST.get(name, "")[:64] for name in FIELDS))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@require_http_methods(["GET", "POST"])
+def fields(request: HttpRequest, session_id: str) -> HttpResponse:
+    """The card fields inside somebody's checkout; their script posts the form here and is answered in JSON."""
+    session = _session(session_id)
+    if session is None:
+        return _notice(request, None, "unknown", status=404)
+    if request.method == "GET":
+        status = sessions.status_at(session, _now())
+        return _page(request, "fields.html", _context(session, status=status), session=session)
+    says = words.for_locale(session.locale)
+    try:
+        session = sessions.confirm(session_id, entered=_entered(request), now=_now())
+    except CardRefused as refused:
+        code = "test_cards_only" if "test_cards_only" in refused.fields.values() else "card_refused"
+        complaints = {name: says[complaint] for name, complaint in refused.fields.items()}
+        return wire.answer({"status": "invalid", "code": code, "fields": complaints}, status=422)
+    status = sessions.status_at(session, _now())
+    message = {"failed": says["authentication_failed"], "expired": says["expired"]}.get(status)
+    return wire.answer({"status": status, "message": message, "challenge_url": _challenge_url(session)})
+
+
+def _challenge_url(session: Session) -> str:
+    return f"{settings.SANDBOX_PUBLIC_URL}/challenge/{session.id}"
+
+
+@require_http_methods(["GET", "POST"])
+def hosted(request: HttpRequest, session_id: str) -> HttpResponse:
+    """The same form on a page of its own, without JavaScript; it ends at the session's return address."""
+    session = _session(session_id)
+    if session is None:
+        return _notice(request, None, "unknown", status=404)
+    if request.method == "GET":
+        return _hosted_step(request, session)
+    entered = _entered(request)
+    try:
+        session = sessions.confirm(session_id, entered=entered, now=_now())
+    except CardRefused as refused:
+        says = words.for_locale(session.locale)
+        complaints = {name: says[complaint] for name, complaint in refused.fields.items()}
+        context = _context(session, fields_in_error=complaints, entered=entered)
+        return _page(request, "hosted.html", context, status=422, session=session)
+    if session.status == "requires_action":
+        return _away(_challenge_url(session))
+    return _hosted_step(request, session)
+
+
+def _hosted_step(request: HttpRequest, session: Session) -> HttpResponse:
+    """Show what comes next: the form (again), the way back, or that it is too late."""
+    status = sessions.status_at(session, _now())
+    if status == "complete":
+        return _away(session.return_url)
+    if status == "expired":
+        return _notice(request, session, "expired", status=410)
+    return _page(request, "hosted.html", _context(session, status=status), session=session)
+
+
+@require_http_methods(["GET", "POST"])
+def challenge(request: HttpRequest, session_id: str) -> HttpResponse:
+    """The bank's question. Inside a frame its script tells the parent how it ended; on its own it leads back."""
+    session = _session(session_id)
+    if session is None:
+        return _notice(request, None, "unknown", status=404)
+    if request.method == "GET":
+        context = _context(session, status=sessions.status_at(session, _now()))
+        return _page(request, "challenge.html", context, session=session)
+    succeeded = request.POST.get("outcome") == "succeed"
+    session = sessions.answer_challenge(session_id, succeeded=succeeded, now=_now())
+    if request.headers.get("Accept") != "application/json":
+        return _away(session.return_url)
+    status = sessions.status_at(session, _now())
+    message = None if status == "complete" else words.for_locale(session.locale)["authentication_failed"]
+    return wire.answer({"status": status, "message": message})
+
+
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    """What this is, how it misbehaves at present, and what happened last."""
+    request.get_host()
+    rows = [{"row": row, "amount": _amount_of(row.amount, row.currency)} for row in journal.latest(JOURNAL_ROWS)]
+    faults = [{"kind": kind, "operations": _operations(kind)} for kind in KINDS]
+    context = {"rows": rows, "switches": switchboard.all(), "faults": faults, "account": settings.SANDBOX_ACCOUNT}
+    return _page(request, "home.html", context)
+
+
+def _amount_of(amount: int | None, currency: str | None) -> str:
+    return amounts.shown(amount, currency, language="en") if amount is not None and currency else ""
+
+
+def _operations(kind: str) -> tuple[str, ...]:
+    return ("webhook",) if kind.startswith("webhook_") else ("charge", "refund", "find", "session")
+
+
+@require_POST
+def change_faults(request: HttpRequest) -> HttpResponse:
+    """Switch one fault on or off from the front page; a page of another origin may not."""
+    own = f"{request.scheme}://{request.get_host()}"
+    if request.headers.get("Origin", own) != own:
+        return wire.answer({"error": {"code": "foreign_origin"}}, status=403)
+    wanted = request.POST.get("off", "")
+    if wanted.isascii() and wanted.isdigit():
+        switchboard.switch_off(int(wanted))
+    kind = request.POST.get("kind", "")
+    if kind in KINDS:
+        operation = request.POST.get("operation", "")
+        if operation not in _operations(kind):
+            operation = _operations(kind)[0]
+        times = request.POST.get("times", "")
+        switchboard.switch_on(
+            operation,
+            Fault(kind, DEFAULT_DELAY_S.get(kind, 0.0)),  # type: ignore[arg-type]
+            card=None,
+            reference=None,
+            times=int(times) if times in ("1", "10", "100") else None,
+            rate=None,
+        )
+    return _away("/#faults")
+
+
+@require_GET
+def test_cards(request: HttpRequest) -> HttpResponse:
+    """All published test cards, by what they do."""
+    groups: dict[str, list[dict[str, str]]] = {}
+    for card in TEST_CARDS:
+        groups.setdefault(card.group, []).append({"number": _spaced(card.number, card.brand), "says": card.says})
+    mistyped = {"number": _spaced(cards.MISTYPED_NUMBER, "visa"), "says": "A typing mistake: the form says so"}
+    groups["It is declined"].append(mistyped)
+    return _page(request, "test_cards.html", {"groups": groups})
+
+
+def _spaced(number: str, brand: str) -> str:
+    if brand == "amex":
+        return f"{number[:4]} {number[4:10]} {number[10:]}"
+    return " ".join(number[start : start + 4] for start in range(0, len(number), 4))
+
+
+@require_GET
+def thanks(request: HttpRequest) -> HttpResponse:
+    """The page of a made-up shop to which a demo checkout returns; it shows what it was told."""
+    told = [(name, value) for name, value in sorted(request.GET.items()) if _may_show(name)]
+    return _page(request, "thanks.html", {"told": told})
+
+
+def _may_show(name: str) -> bool:
+    return not any(word in name.lower() for word in ("secret", "token", "signature", "key"))
+
+
+@require_GET
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Say whether the sandbox can reach its database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return wire.answer({"status": "ok"})
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Say in JSON or on a page that there is nothing at this address."""
+    if request.path.startswith("/v1/"):
+        return wire.answer(Refusal(404, "unknown_address", "There is nothing at this address.").as_wire(), status=404)
+    return _notice(request, None, "unknown", status=404)
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """Say that the fault is ours; whether the call was executed must be asked with its key."""
+    return wire.answer(Refusal(500, "internal_error", "Something went wrong on our side.").as_wire(), status=500)

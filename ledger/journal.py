@@ -109,7 +109,7 @@ def entry_row(draft: Draft) -> dict[str, Any]:
 def legs_of(draft: Draft) -> list[dict[str, Any]]:
     """Return the draft's postings as rows, debits positive and credits negative.  Raises Unbalanced."""
     sides = [(code, money, money.amount) for code, money in draft.debits] + [(code, money, -money.amount) for code, money in draft.credits]
-    rows = []
+    rows: list[dict[str, Any]] = []
     sums: dict[str, Decimal] = {}
     for code, money, signed in sides:
         if money.amount < 0:

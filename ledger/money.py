@@ -4,7 +4,7 @@ Amounts are django-money's `Money`.  `exact` is the only way in from text, `spli
 the only way to store one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
 
@@ -18,7 +18,7 @@ from ledger.errors import DomainError
 MAX_DIGITS, DECIMAL_PLACES = 19, 4
 LARGEST = Decimal("999999999999.9999")  # twelve digits before the point; sums of a million of these still fit the column
 
-AmountField = partial(
+AmountField: "Callable[..., models.Field[Money, Money]]" = partial(
     MoneyField,
     max_digits=MAX_DIGITS,
     decimal_places=DECIMAL_PLACES,
@@ -77,7 +77,7 @@ def exact(amount: str | Decimal, currency: str) -> Money:
     value = Decimal(text)
     if abs(value) > LARGEST:
         raise TooLarge(f"{text} {currency} is larger than the largest amount, {LARGEST.to_integral_value('ROUND_DOWN')}.", field="amount")
-    return Money(value.quantize(Decimal(1).scaleb(-places)), currency)
+    return Money(value.quantize(Decimal(1).scaleb(-places)) + 0, currency)  # + 0: there is no minus nothing
 
 
 def zero(currency: str) -> Money:

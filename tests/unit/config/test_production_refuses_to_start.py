@@ -1,0 +1,92 @@
+"""Production refuses to start unsafely.  Settings are read by a process of their own, as a server would; Postgres is the tests' own, whose
+durability is switched off."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from config import startup
+from tests.fixtures_services import ROOT
+
+GOOD = {
+    "ONEBOOK_ENV": "production",
+    "SECRET_KEY": "k7" * 40,
+    "PUBLIC_URL": "https://pay.example",
+    "ALLOWED_HOSTS": "pay.example",
+}
+
+
+def start(**variables: str) -> subprocess.CompletedProcess[str]:
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PSP_", "SECRET_KEY", "DEBUG", "ONEBOOK_ENV"))
+    }
+    return subprocess.run(
+        [sys.executable, "-c", "import django; django.setup()"],
+        env=ours | GOOD | variables | {"DJANGO_SETTINGS_MODULE": "config.settings"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_production_starts_with_a_secret_of_its_own() -> None:
+    assert start().returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"SECRET_KEY": ""}, "SECRET_KEY"),
+        ({"SECRET_KEY": "short"}, "SECRET_KEY"),
+        ({"SECRET_KEY": "insecure" + "x" * 60}, "SECRET_KEY"),
+        ({"DEBUG": "true"}, "DEBUG"),
+        ({"PSP_SANDBOX_URL": "http://127.0.0.1:9000"}, "sandbox"),
+        ({"PSP_SANDBOX_API_KEY": "key"}, "sandbox"),
+        ({"PSP_SANDBOX_WEBHOOK_SECRETS": "secret"}, "sandbox"),
+        ({"ONEBOOK_ENV": "prod"}, "ONEBOOK_ENV"),
+    ],
+)
+def test_production_refuses_what_would_be_unsafe_and_says_which_setting(variables: dict[str, str], says: str) -> None:
+    refused = start(**variables)
+    assert refused.returncode != 0
+    assert says in refused.stderr.splitlines()[-1]
+
+
+def test_bug_51_the_sandbox_itself_refuses_to_run_in_production() -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "payments.sandbox", "migrate"],
+        env={name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+        | {"ONEBOOK_ENV": "production"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode != 0
+
+
+def test_pg_20_production_refuses_a_postgres_that_may_forget(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "PRODUCTION", True)
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW fsync")
+        [fsync] = cursor.fetchone()
+    if fsync == "on":
+        pytest.skip("this Postgres is durable, so there is nothing to refuse")
+    with pytest.raises(startup.UnsafePostgres, match="fsync"):
+        startup.refuse_unsafe()
+
+
+def test_pg_14_production_refuses_books_without_their_guards(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "PRODUCTION", True)
+    monkeypatch.setattr(startup, "DURABLE", {})
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE ledger_posting DISABLE TRIGGER postings_must_balance")
+    with pytest.raises(startup.UnsafePostgres, match="postings_must_balance"):
+        startup.refuse_unsafe()

@@ -1,0 +1,20 @@
+"""All addresses of the house: each app brings its own."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from config.api import documents, health
+
+urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("v1/", include("config.api.routes")),
+    path("docs", documents.docs, name="docs"),
+    path("", include("payments.urls")),
+    path("", include("wallet.urls")),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "config.api.errors.bad_request"
+handler404 = "config.api.errors.not_found"
+handler500 = "config.api.errors.server_error"

@@ -1,0 +1,17 @@
+"""What every test may use. Fixtures live in tests/fixtures_*.py, named below; the money's own come after the services'.
+
+The servers are started by `./run test`, which hands their addresses over in environment variables.
+"""
+
+import os
+
+import pytest
+
+pytest_plugins = ["tests.fixtures_services", "tests.fixtures_money", "tests.fixtures_house"]
+
+
+def pytest_configure() -> None:
+    if not os.environ.get("DATABASE_URL"):
+        raise pytest.UsageError(
+            "The tests need servers of their own: run `./run test`, which takes pytest's arguments."
+        )

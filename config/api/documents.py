@@ -1,0 +1,39 @@
+"""The API described: as OpenAPI 3.1 for programs (/v1/openapi.json) and as a page for people (/docs).  Both are open to everyone."""
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.utils import translation
+from django.views.decorators.http import require_safe
+
+from config.api import reference, schema
+from wallet.models import ApiKey
+
+SCOPES = {
+    ApiKey.Scope.PAYMENTS_READ: "Read payments, payment orders and events",
+    ApiKey.Scope.PAYMENTS_WRITE: "Open payments, execute payment orders",
+    ApiKey.Scope.WALLET_READ: "Read sellers, wallets and their entries",
+    ApiKey.Scope.WALLET_WRITE: "Add sellers, open wallets",
+    ApiKey.Scope.LEDGER_READ: "Read the books of the whole installation",
+    ApiKey.Scope.LEDGER_WRITE: "Post manual entries into them",
+}
+
+
+@require_safe
+def openapi(request: HttpRequest) -> JsonResponse:
+    """Answer with the description that programs read."""
+    return JsonResponse(schema.document(), json_dumps_params={"indent": 1})
+
+
+@require_safe
+def docs(request: HttpRequest) -> HttpResponse:
+    """Show the description that people read; it is written in English."""
+    shown = {
+        "groups": reference.groups(),
+        "errors": reference.errors(),
+        "scopes": [(scope.value, meaning) for scope, meaning in SCOPES.items()],
+        "version": schema.VERSION,
+        "address": settings.PUBLIC_URL,
+    }
+    with translation.override("en"):
+        return render(request, "docs/reference.html", shown)

@@ -1,0 +1,233 @@
+"""Errors as RFC 9457 problem details, and the one table that says which code has which HTTP status.
+
+Every DomainError has a line here (a test looks), and so has every code that the wire itself gives.  /docs shows the table.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.views import defaults
+from rest_framework import exceptions
+from rest_framework.exceptions import APIException, ErrorDetail, ValidationError
+from rest_framework.response import Response
+
+from config.api.parsers import FieldPath, below
+from ledger.errors import DomainError
+from ledger.ids import new_id
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+MOST_SHOWN = 50
+
+# code: (status, what it means and what to do)
+PROBLEMS: dict[str, tuple[int, str]] = {
+    # The request as such
+    "bad_request": (400, "The request cannot be read: its host, its address or its headers."),
+    "not_json": (400, "The body is not JSON. The detail says where."),
+    "too_deep": (400, "The body is nested deeper than anything we ask for."),
+    "duplicate_key": (400, "An object has the same key twice."),
+    "forbidden_character": (400, "A string holds a control character, a sign that reorders text, or half a character."),
+    "required": (400, "A field is missing."),
+    "null": (400, "A field is null. Leave it out instead."),
+    "blank": (400, "A field is empty."),
+    "unknown_field": (400, "There is no such field or parameter. Nothing is ignored, so that a typing mistake is noticed."),
+    "given_twice": (400, "A query parameter is given twice."),
+    "wrong_type": (400, "A field is of another type than we ask for."),
+    "must_be_a_string": (400, "An amount is a JSON number. Send a string: a number may lose digits on its way."),
+    "too_long": (400, "A string or a list is longer than it may be."),
+    "too_short": (400, "A string is shorter than it may be."),
+    "too_many": (400, "There are more entries than there may be."),
+    "too_large": (400, "A number is larger than it may be."),
+    "too_small": (400, "A number is smaller than it may be."),
+    "empty": (400, "A list is empty."),
+    "invalid_choice": (400, "A field is none of the words we know. The detail lists them."),
+    "not_an_email": (400, "This is not an e-mail address."),
+    "not_a_locale": (400, "This is not a language tag of BCP 47."),
+    "metadata_name": (400, "A name in metadata has 1 to 40 visible characters."),
+    "out_of_range": (400, "A moment lies outside of what can be booked."),
+    "not_later": (400, "The end of a time is not later than its beginning."),
+    "invalid_cursor": (400, "The cursor is not one of ours. Begin again without it."),
+    "invalid_idempotency_key": (400, "The Idempotency-Key is missing, or is not 1 to 255 printable ASCII characters."),
+    "api_key_missing": (401, "There is no API key."),
+    "api_key_invalid": (401, "The API key is not known."),
+    "api_key_revoked": (401, "The API key was revoked."),
+    "scope_missing": (403, "The API key lacks the scope that the detail names."),
+    "not_found": (404, "There is no such thing in your shop."),
+    "method_not_allowed": (405, "This address does not know the method. The Allow header lists those it knows."),
+    "not_acceptable": (406, "We answer in application/json only."),
+    "length_required": (411, "The body was sent in chunks. Send it with its Content-Length."),
+    "body_too_large": (413, "A body is one megabyte at most."),
+    "unsupported_media_type": (415, "A body is sent as application/json, in UTF-8."),
+    "throttled": (429, "Too many requests with this API key. Wait for as long as Retry-After says."),
+    "internal_error": (500, "Our mistake. Nothing is known to be wrong with the request; ask us with the request id."),
+    "temporarily_unavailable": (503, "The database cannot be reached right now. Ask again: with the same key, nothing happens twice."),
+    # Idempotency
+    "idempotency_key_in_flight": (409, "The first request with this key is still being worked on. Ask again."),
+    "idempotency_key_reused": (422, "The key was used for another request. Use a new key for each."),
+    # Money
+    "unknown_currency": (400, "This is not a currency in use. Send three letters of ISO 4217."),
+    "not_an_amount": (400, "The amount is not plain decimal digits."),
+    "finer_than_minor_unit": (400, "The amount has more decimals than its currency counts in. Nothing is rounded for you."),
+    "amount_not_positive": (400, "The amount is zero or less."),
+    "amount_too_large": (400, "The amount, or the sum of the amounts, is too large."),
+    # Payments
+    "invalid_checkout": (400, "The checkout has no orders or too many, or an amount that cannot be."),
+    "mixed_currencies": (400, "All amounts of a checkout are in one currency."),
+    "unknown_seller": (400, "There is no such seller in your shop."),
+    "return_url_not_allowed": (400, "Buyers may be sent back to your shop's own origins only."),
+    "checkout_conflict": (409, "The checkout_id was used before, for other terms. The field says which differ."),
+    "order_reference_used": (409, "The order reference was used before. Each is used once."),
+    "checkout_expired": (409, "The payment can no longer be paid. Open a new one."),
+    "nothing_to_pay": (409, "Nothing of the payment is left to pay."),
+    "amount_changed": (409, "The buyer confirmed another amount than is to pay now."),
+    "too_many_tries": (409, "The payment was tried too often. Open a new one."),
+    "checkout_moved": (409, "The payment was confirmed meanwhile. Read it again."),
+    "card_not_confirmed": (409, "The PSP says that the buyer's card is not confirmed."),
+    "not_refundable": (409, "The order is not paid, or less of it is left to refund."),
+    "result_refused": (400, "The result that the buyer brought is not ours, not whole, or too old. Read the payment itself."),
+    "unknown_psp": (409, "The payment service provider is not configured."),
+    "illegal_transition": (409, "The order cannot go from its status to the one asked for."),
+    # Wallets
+    "unknown_wallet": (409, "The seller has no wallet in this currency."),
+    "seller_reference_used": (409, "The seller reference is another seller's."),
+    "unknown_event": (400, "There is no such event in your shop."),
+    "unknown_scope": (400, "There is no such scope."),
+    # The books
+    "entry_does_not_balance": (400, "Debits and credits of the entry differ in a currency."),
+    "unknown_account": (400, "There is no such account, or it is not open in this currency."),
+    "wallet_account_refused": (400, "The account is part of a wallet and moves only together with it."),
+    "reference_reserved": (400, "The reference looks like an id of ours."),
+    "reference_already_posted": (409, "The reference was posted before, as another entry."),
+    "statement_too_long": (400, "The statement would have too many lines. Ask for a shorter time."),
+}
+
+# What Django REST framework calls them: what we call them.
+OUR_WORD = {
+    "invalid": "wrong_type",
+    "not_a_list": "wrong_type",
+    "not_a_dict": "wrong_type",
+    "max_length": "too_long",
+    "min_length": "too_short",
+    "max_value": "too_large",
+    "min_value": "too_small",
+    "null_characters_not_allowed": "forbidden_character",
+    "surrogate_characters_not_allowed": "forbidden_character",
+    "parse_error": "not_json",
+    "not_authenticated": "api_key_missing",
+    "authentication_failed": "api_key_invalid",
+    "permission_denied": "scope_missing",
+}
+
+
+def problem(error: Exception, context: Mapping[str, Any]) -> Response:
+    """Answer any exception of an API view: REST framework's EXCEPTION_HANDLER."""
+    request_id = getattr(context.get("request"), "request_id", "") or new_id("req")
+    found, headers = list(complaints(error)), headers_of(error)
+    if not found:
+        if isinstance(error, (OperationalError, InterfaceError)):
+            logger.warning("%s: the database: %s", request_id, error)
+            found, headers = [("", "temporarily_unavailable", PROBLEMS["temporarily_unavailable"][1])], {"Retry-After": "1"}
+        else:
+            logger.exception("%s: an API view failed", request_id, exc_info=error)
+            found = [("", "internal_error", PROBLEMS["internal_error"][1])]
+    return Response(body(found, request_id=request_id), status=PROBLEMS[found[0][1]][0], headers=headers, content_type=MEDIA_TYPE)
+
+
+def complaints(error: Exception) -> Iterator[tuple[str, str, str]]:
+    """Yield (field, code, detail) for each thing that is wrong; nothing for an exception that nobody foresaw."""
+    if isinstance(error, DomainError) and error.code in PROBLEMS:
+        yield error.field, error.code, error.detail
+    elif isinstance(error, ValidationError):
+        yield from flattened(error.detail, path="")
+    elif isinstance(error, (Http404, exceptions.NotFound)):
+        yield "", "not_found", "There is no such thing in your shop, or no such address."
+    elif isinstance(error, PermissionDenied):
+        yield "", "scope_missing", "This is not allowed."
+    elif isinstance(error, APIException):
+        detail = error.detail if isinstance(error.detail, ErrorDetail) else ErrorDetail(str(error), code="internal_error")
+        yield "", known_code(detail), str(detail)
+
+
+def flattened(detail: Any, *, path: str) -> Iterator[tuple[str, str, str]]:
+    """Yield what a serializer found, each under its path: payment_orders[1].amount.currency."""
+    if isinstance(detail, ErrorDetail):
+        yield path, known_code(detail), str(detail)
+    elif isinstance(detail, dict):
+        for name, inner in detail.items():
+            yield from flattened(inner, path=step(path, name))
+    else:
+        for index, inner in enumerate(detail):
+            yield from flattened(inner, path=path if isinstance(inner, ErrorDetail) else f"{path}[{index}]")
+
+
+def step(path: str, name: str | int) -> str:
+    if isinstance(name, int):
+        return f"{path}[{name}]"
+    if isinstance(name, FieldPath):
+        return name
+    return path if name in ("", "non_field_errors") else below(path, name)
+
+
+def known_code(detail: ErrorDetail) -> str:
+    code = OUR_WORD.get(detail.code or "", detail.code or "")
+    return code if code in PROBLEMS else "wrong_type"
+
+
+def body(found: list[tuple[str, str, str]], *, request_id: str) -> dict[str, Any]:
+    field, code, detail = found[0]
+    answer: dict[str, Any] = {
+        "type": f"{settings.PUBLIC_URL}/docs#error-{code}",
+        "title": code.replace("_", " ").capitalize().replace("Api ", "API "),
+        "status": PROBLEMS[code][0],
+        "detail": detail,
+        "code": code,
+    }
+    if field:
+        answer["field"] = field
+    if len(found) > 1:
+        answer["errors"] = [{"field": field, "code": code, "detail": detail} for field, code, detail in found[:MOST_SHOWN]]
+    return answer | {"request_id": request_id}
+
+
+def headers_of(error: Exception) -> dict[str, str]:
+    headers = {}
+    if isinstance(error, DomainError) and error.code == "idempotency_key_in_flight":
+        headers["Retry-After"] = "1"
+    if wait := getattr(error, "wait", None):
+        headers["Retry-After"] = str(math.ceil(wait))
+    if auth_header := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = auth_header
+    return headers
+
+
+# Django's own handlers (config/urls.py): what fails outside of any API view.
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return plain_problem("not_found") if asks_the_api(request) else defaults.page_not_found(request, exception)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return plain_problem("bad_request") if asks_the_api(request) else defaults.bad_request(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return plain_problem("internal_error") if asks_the_api(request) else defaults.server_error(request)
+
+
+def asks_the_api(request: HttpRequest) -> bool:
+    return f"{request.path}/".startswith("/v1/")
+
+
+def plain_problem(code: str) -> HttpResponse:
+    status, meaning = PROBLEMS[code]
+    answer = body([("", code, meaning)], request_id=new_id("req"))
+    return HttpResponse(json.dumps(answer), status=status, content_type=MEDIA_TYPE)

@@ -1,0 +1,154 @@
+"""Every address of the REST API, in one table.  The apps bring the views; here they get what all of them share: a request id, headers,
+English errors, and, for what moves money, the Idempotency-Key.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import Http404
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path, re_path, register_converter
+from django.utils import translation
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+
+from config.api import documents
+from config.api.idempotency import once
+from config.api.schema import ApiSchema
+from ledger import api as ledger
+from ledger.endpoint import Endpoint
+from ledger.ids import new_id
+from payments import api as payments
+from wallet import api as wallet
+
+View = Callable[..., HttpResponseBase]
+
+
+class AsWritten:
+    """An id that is passed on as it is written; what does not look like one is no address at all."""
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
+class PaymentId(AsWritten):
+    regex = "pay_[0-9a-f]{32}"
+
+
+class OrderId(AsWritten):
+    regex = "ord_[0-9a-f]{32}"
+
+
+class SellerId(AsWritten):
+    regex = "sel_[0-9a-f]{32}"
+
+
+class AccountCode(AsWritten):
+    """A code of the chart, such as psp_receivable:sandbox."""
+
+    regex = "[a-z_]{1,40}(?::[A-Za-z0-9_-]{1,60})?"
+
+
+class EntryId:
+    """je_ and a number."""
+
+    regex = "je_[0-9]{1,18}"
+
+    def to_python(self, value: str) -> int:
+        return int(value.removeprefix("je_"))
+
+    def to_url(self, value: int) -> str:
+        return f"je_{value}"
+
+
+register_converter(PaymentId, "payment_id")
+register_converter(OrderId, "order_id")
+register_converter(SellerId, "seller_id")
+register_converter(EntryId, "entry_id")
+register_converter(AccountCode, "account_code")
+
+
+class LengthRequired(APIException):
+    status_code = 411
+    default_code = "length_required"
+    default_detail = "The body was sent in chunks. Send it with its Content-Length."
+
+
+class Served(Endpoint):
+    """What every endpoint has in common once it is served."""
+
+    schema = ApiSchema()
+
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        with translation.override("en"):
+            return super().dispatch(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
+            raise LengthRequired
+
+    def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
+        ours = super().initialize_request(request, *args, **kwargs)
+        ours.request_id = new_id("req")  # type: ignore[attr-defined]
+        return ours
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response["Request-Id"] = request.request_id  # type: ignore[attr-defined]
+        response["Cache-Control"] = "no-store"
+        if rate := getattr(request, "rate_limit", None):
+            for header, value in zip(("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"), rate, strict=True):
+                response[header] = str(value)
+        return response
+
+
+class NoSuchAddress(Endpoint):
+    """Every address under /v1/ that is none: the caller's key is looked at first, as everywhere."""
+
+    def locate(self, request: Request, **kwargs: Any) -> None:
+        raise Http404
+
+
+def serve(view: type[Endpoint], **methods: Any) -> View:
+    """Give the view what every endpoint has."""
+    served: type[Served] = type(view.__name__, (Served, view), {"__module__": view.__module__, "__doc__": view.__doc__, **methods})
+    return served.as_view()
+
+
+def money(view: Any) -> View:
+    """Serve a view whose POST moves money, or makes something that money will hang on: it needs an Idempotency-Key."""
+    return serve(view, post=once(view.post), idempotency_key="required")
+
+
+def keyed(view: Any) -> View:
+    """Serve a view whose POST takes an Idempotency-Key and can do without."""
+    return serve(view, post=once(view.post, key_is_required=False), idempotency_key="optional")
+
+
+V1: list[URLPattern] = [
+    path("payments", money(payments.Payments)),
+    path("payments/event", money(payments.Payments)),
+    path("payments/<payment_id:payment>", serve(payments.OnePayment)),
+    path("orders/<order_id:order>", money(payments.OneOrder)),
+    path("sellers", keyed(wallet.Sellers)),
+    path("sellers/<seller_id:seller>", serve(wallet.OneSeller)),
+    path("wallet", money(wallet.Wallets)),
+    path("wallet/<seller_id:seller>/entries", serve(wallet.WalletEntries)),
+    path("events", serve(wallet.Events)),
+    path("ledger", money(ledger.Ledger)),
+    path("ledger/accounts", serve(ledger.Accounts)),
+    path("ledger/accounts/<account_code:account>/balance", serve(ledger.Balance)),
+    path("ledger/accounts/<account_code:account>/statement", serve(ledger.Statement)),
+    path("ledger/entries", serve(ledger.Entries)),
+    path("ledger/entries/<entry_id:entry>", serve(ledger.Entry)),
+]
+
+urlpatterns = [
+    *V1,
+    path("openapi.json", documents.openapi, name="openapi"),
+    re_path("", serve(NoSuchAddress)),
+]

@@ -1,0 +1,266 @@
+"""What payments and their orders look like on the wire, and what a shop sends to open one."""
+
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail, ValidationError
+
+from ledger.wire import (
+    Choice,
+    EmailText,
+    Flag,
+    ListOf,
+    LocaleField,
+    Metadata,
+    Moment,
+    MoneyField,
+    ObjectName,
+    PageQuery,
+    PlainText,
+    PositiveMoneyField,
+    StrictSerializer,
+    TextOrNull,
+    WholeNumber,
+)
+from payments.intake import MOST_ORDERS
+from payments.models import PaymentEvent, PaymentOrder
+from payments.states import AttemptStatus, EventStatus, OrderStatus
+from wallet.serializers import SellerNameSerializer
+
+MOST_ITEMS = 100
+ADA, BOLT = "sel_0199f3c2b1e07a44b6f2c9d81e3a5b70", "sel_0199f3c2b1e27c51a9d0f4b6c8e1a3d5"
+BASKET: dict[str, Any] = {
+    "checkout_id": "basket-1001",
+    "buyer": {"reference": "customer-77", "name": "Grace Hopper", "email": "grace@shop.example"},
+    "payment_orders": [
+        {
+            "seller": ADA,
+            "amount": {"amount": "24.90", "currency": "EUR"},
+            "reference": "order-1001-a",
+            "description": "Ada's Books",
+            "items": [{"name": "The Sea", "quantity": 1, "amount": {"amount": "24.90", "currency": "EUR"}}],
+        },
+        {"seller": BOLT, "amount": {"amount": "89.00", "currency": "EUR"}, "reference": "order-1001-b"},
+    ],
+    "locale": "en",
+    "metadata": {"campaign": "autumn"},
+}
+ORDER: dict[str, Any] = {
+    "id": "ord_0199f3c4a7d27b3c8a1e5d6f7a8b9c0d",
+    "object": "payment_order",
+    "payment": "pay_0199f3c4a7d17b3c8a1e5d6f7a8b9c0d",
+    "seller": {"id": ADA, "name": "Ada's Books"},
+    "reference": "order-1001-a",
+    "description": "Ada's Books",
+    "items": BASKET["payment_orders"][0]["items"],
+    "amount": {"amount": "24.90", "currency": "EUR"},
+    "fee": {"amount": "2.49", "currency": "EUR"},
+    "net": {"amount": "22.41", "currency": "EUR"},
+    "refunded": {"amount": "0.00", "currency": "EUR"},
+    "status": "NOT_STARTED",
+    "failure_code": None,
+    "wallet_updated": False,
+    "ledger_updated": False,
+    "created_at": "2026-11-21T09:30:02.114Z",
+}
+PAYMENT: dict[str, Any] = {
+    "id": "pay_0199f3c4a7d17b3c8a1e5d6f7a8b9c0d",
+    "object": "payment",
+    "checkout_id": "basket-1001",
+    "status": "open",
+    "is_payment_done": False,
+    "amount": {"amount": "24.90", "currency": "EUR"},
+    "buyer": {
+        "id": "buy_0199f3c4a7d07f6e9b1c2d3e4f5a6b7c",
+        "reference": "customer-77",
+        "name": "Grace Hopper",
+        "email": "grace@shop.example",
+    },
+    "checkout_url": "https://pay.shop.example/checkout/4vXq0mC2n8Yh1sT6kLw9zRbE3uJ5fD7a",
+    "return_url": None,
+    "locale": "en",
+    "expires_at": "2026-11-22T09:30:02.101Z",
+    "payment_orders": [ORDER],
+    "metadata": {"campaign": "autumn"},
+    "created_at": "2026-11-21T09:30:02.114Z",
+}
+ATTEMPT: dict[str, Any] = {
+    "number": 1,
+    "status": "SUCCEEDED",
+    "psp": "sandbox",
+    "psp_reference": "ch_7Qd2",
+    "error_code": None,
+    "error_message": None,
+    "created_at": "2026-11-21T09:31:09.871Z",
+    "finished_at": "2026-11-21T09:31:10.412Z",
+}
+EXECUTED = ORDER | {"status": "SUCCESS", "wallet_updated": True, "ledger_updated": True, "attempts": [ATTEMPT]}
+
+
+class AttemptSerializer(StrictSerializer):
+    """One charge that was sent to a PSP."""
+
+    number = serializers.IntegerField()
+    status = serializers.ChoiceField(AttemptStatus.choices)
+    psp = serializers.CharField()
+    psp_reference = TextOrNull()
+    error_code = TextOrNull()
+    error_message = TextOrNull()
+    created_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+
+class PaymentOrderSerializer(StrictSerializer):
+    """What one seller gets of a payment.  The fee is fixed when the payment is opened."""
+
+    example = ORDER
+
+    id = serializers.CharField(source="public_id")
+    object = ObjectName("payment_order")
+    payment = serializers.CharField(source="event.public_id")
+    seller = SellerNameSerializer()
+    reference = TextOrNull()
+    description = serializers.CharField(allow_blank=True)
+    items = serializers.ListField(child=serializers.DictField())
+    amount = MoneyField()
+    fee = MoneyField(help_text="The platform's part")
+    net = MoneyField(help_text="The seller's part")
+    refunded = MoneyField()
+    status = serializers.ChoiceField(OrderStatus.choices)
+    failure_code = TextOrNull(help_text="Why the PSP did not take the money")
+    wallet_updated = serializers.BooleanField(help_text="The seller's wallet holds the net")
+    ledger_updated = serializers.BooleanField(help_text="The books hold the entry")
+    created_at = serializers.DateTimeField()
+
+
+class PaymentOrderDetailSerializer(PaymentOrderSerializer):
+    """A payment order with every charge that was sent for it."""
+
+    example = EXECUTED
+
+    attempts = serializers.SerializerMethodField()
+
+    @extend_schema_field(AttemptSerializer(many=True))
+    def get_attempts(self, order: PaymentOrder) -> list[dict[str, Any]]:
+        return [dict(AttemptSerializer(attempt).data) for attempt in sorted(order.attempts.all(), key=lambda attempt: attempt.number)]
+
+
+class BuyerSerializer(StrictSerializer):
+    """Who pays."""
+
+    id = serializers.CharField(source="public_id")
+    reference = serializers.CharField()
+    name = TextOrNull()
+    email = TextOrNull()
+
+
+class PaymentSerializer(StrictSerializer):
+    """One checkout: what one buyer pays once, for one or more sellers."""
+
+    example = PAYMENT
+
+    id = serializers.CharField(source="public_id")
+    object = ObjectName("payment")
+    checkout_id = serializers.CharField()
+    status = serializers.ChoiceField(EventStatus.choices)
+    is_payment_done = serializers.BooleanField(help_text="Nothing more will happen to any of its orders")
+    amount = MoneyField()
+    buyer = BuyerSerializer()
+    checkout_url = serializers.SerializerMethodField()
+    return_url = TextOrNull()
+    locale = serializers.CharField()
+    expires_at = serializers.DateTimeField()
+    payment_orders = serializers.SerializerMethodField()
+    metadata = serializers.DictField(child=serializers.CharField())
+    created_at = serializers.DateTimeField()
+
+    def get_checkout_url(self, event: PaymentEvent) -> str:
+        return f"{settings.PUBLIC_URL}/checkout/{event.token}"
+
+    @extend_schema_field(PaymentOrderSerializer(many=True))
+    def get_payment_orders(self, event: PaymentEvent) -> list[dict[str, Any]]:
+        return self.orders_of(event, PaymentOrderSerializer)
+
+    def orders_of(self, event: PaymentEvent, serializer: type[StrictSerializer]) -> list[dict[str, Any]]:
+        orders = sorted(event.orders.all(), key=lambda order: order.pk)
+        for order in orders:
+            order.event = event  # it is in our hands: no query for it
+        return list(serializer(orders, many=True).data)
+
+
+class PaymentDetailSerializer(PaymentSerializer):
+    """A payment whose orders come with every charge that was sent for them."""
+
+    example = PAYMENT | {"status": "paid", "is_payment_done": True, "payment_orders": [EXECUTED]}
+
+    @extend_schema_field(PaymentOrderDetailSerializer(many=True))
+    def get_payment_orders(self, event: PaymentEvent) -> list[dict[str, Any]]:
+        return self.orders_of(event, PaymentOrderDetailSerializer)
+
+
+class NewItemSerializer(StrictSerializer):
+    """One line of what was bought, as the buyer will read it on the payment page.  The amount is that of the whole line."""
+
+    name = PlainText(max_length=200)
+    quantity = WholeNumber(min_value=1, max_value=1_000_000, required=False, default=1)
+    amount = MoneyField()
+
+
+class NewOrderSerializer(StrictSerializer):
+    """What one seller is to get."""
+
+    seller = PlainText(max_length=60, help_text="The seller's id")
+    amount = PositiveMoneyField()
+    reference = PlainText(max_length=120, required=False, default="", help_text="Your own id of this order; used once, for ever")
+    description = PlainText(max_length=200, required=False, default="", allow_blank=True)
+    items = ListOf(NewItemSerializer(), most=MOST_ITEMS, required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        errors: dict[Any, Any] = {}
+        for index, item in enumerate(attrs.get("items", [])):
+            if item["amount"].currency != attrs["amount"].currency:
+                errors[index] = {"amount": {"currency": [ErrorDetail("Items are in their order's currency.", code="mixed_currencies")]}}
+        if errors:
+            raise ValidationError({"items": errors})
+        return attrs
+
+
+class NewBuyerSerializer(StrictSerializer):
+    """Who will pay, by your own id of them.  Name and e-mail address are kept from the first time."""
+
+    reference = PlainText(max_length=120)
+    name = PlainText(max_length=120, required=False, default="", allow_blank=True)
+    email = EmailText(required=False, default="", allow_blank=True)
+
+
+class NewPaymentSerializer(StrictSerializer):
+    """A checkout to open: 1 to 1,000 payment orders in one currency."""
+
+    example = BASKET
+
+    checkout_id = PlainText(max_length=120, help_text="Your own id of this checkout; used once, for ever")
+    buyer = NewBuyerSerializer()
+    payment_orders = ListOf(NewOrderSerializer(), least=1, most=MOST_ORDERS)
+    return_url = PlainText(
+        max_length=2000, required=False, default="", help_text="Where the buyer goes afterwards, at one of your shop's own origins"
+    )
+    locale = LocaleField(max_length=12, required=False, default="en", help_text="The language of the payment page")
+    metadata = Metadata(required=False, default=dict, help_text="Your own notes: up to 50 strings")
+
+
+class ExecutionSerializer(StrictSerializer):
+    """Payment details that the PSP gave you a token for."""
+
+    example = {"payment_token": "tok_5hYk2Qw8"}
+
+    payment_token = PlainText(max_length=255)
+
+
+class PaymentsQuery(PageQuery):
+    checkout_id = PlainText(required=False, max_length=120)
+    status = Choice(EventStatus.values, required=False)
+    is_payment_done = Flag(required=False)
+    created_since = Moment(required=False, help_text="Opened at this moment or later")
+    created_until = Moment(required=False, help_text="Opened before this moment")

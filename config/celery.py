@@ -22,6 +22,10 @@ app.conf.update(
     broker_url=settings.REDIS_URL,
     broker_transport_options={
         **VISIBILITY,
+        "max_retries": 1,  # of connecting: whoever rings a dead doorbell would be held for six seconds by kombu's default
+        "interval_start": 0,
+        "interval_step": 0.1,
+        "interval_max": 0.1,
         "socket_timeout": 5,
         "socket_connect_timeout": 1,
         "socket_keepalive": True,
@@ -49,6 +53,11 @@ app.conf.update(
         "execute_due_refunds": {"task": "payments.tasks.execute_due_refunds", "schedule": 5.0, "options": {"expires": 20}},
         "expire_checkouts": {"task": "payments.tasks.expire_checkouts", "schedule": 30.0, "options": {"expires": 60}},
         "take_snapshots": {"task": "payments.tasks.take_snapshots", "schedule": 300.0, "options": {"expires": 300}},
+        "purge_idempotency_records": {
+            "task": "wallet.tasks.purge_idempotency_records",
+            "schedule": 3600.0,
+            "options": {"expires": 3600},
+        },
     },
 )
 app.autodiscover_tasks()

@@ -77,6 +77,7 @@ class PaymentEvent(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        indexes = [models.Index(fields=["shop", "id"], name="payment_event_by_shop")]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="payment_event_has_one_public_id"),
             models.UniqueConstraint(fields=["token"], name="payment_event_has_one_token"),

@@ -1,0 +1,92 @@
+"""How amounts, dates and failures read to a buyer: in their locale's form, in everyday words, and never an internal code.
+
+Amounts carry their ISO code ("128.40 EUR"), so that no sign stands for two currencies, and exactly the decimals that the currency counts.
+The words follow the active language; the caller activates it.
+"""
+
+import unicodedata
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_time
+from babel.numbers import format_decimal
+from django.utils.translation import gettext, ngettext
+from djmoney.money import Money
+
+from ledger import money
+
+NO_BREAK = "\u00a0"
+STATEMENT_LENGTH = 22  # what card networks leave of a merchant's name
+DECLINED_BY_BANK = frozenset(
+    {"card_declined", "declined", "generic_decline", "do_not_honor", "lost_card", "stolen_card", "pickup_card", "fraudulent"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a payment did not go through, and what to do now."""
+
+    what: str
+    advice: str
+
+
+def locale_of(tag: str, *, language: str) -> Locale:
+    """Return the locale in which figures and dates are written: the payment's own (de-AT) if it is of the page's language, else that language's."""
+    for candidate in (tag, language):
+        if candidate.replace("_", "-").partition("-")[0].lower() == language.partition("-")[0]:
+            try:
+                return Locale.parse(candidate.replace("-", "_"))
+            except (UnknownLocaleError, ValueError):
+                continue
+    return Locale("en")
+
+
+def amount_text(amount: Money, locale: Locale) -> str:
+    """Return "1,284.50 EUR", "1.284,50 EUR", "500 JPY", "1.500 KWD", as the locale writes it, held together by no-break spaces."""
+    code = amount.currency.code
+    whole = locale.decimal_formats[None].pattern.partition(";")[0].partition(".")[0]
+    places = money.minor_units(code)
+    pattern = whole + ("." + "0" * places if places else "")
+    return f"{format_decimal(amount.amount, format=pattern, locale=locale)}{NO_BREAK}{code}".replace(" ", NO_BREAK)
+
+
+def moment_text(moment: datetime, locale: Locale) -> str:
+    """Return the date and time as the locale writes them, in UTC and saying so."""
+    date = format_date(moment.astimezone(UTC), format="long", locale=locale)
+    return f"{date}, {format_time(moment.astimezone(UTC), format='short', locale=locale)} UTC"
+
+
+def statement_name(shop_name: str) -> str:
+    """Return the shop's name as a card statement shows it: capitals without accents, at most 22 characters."""
+    plain = unicodedata.normalize("NFKD", shop_name).encode("ascii", "ignore").decode().upper()
+    kept = "".join(character if character.isalnum() or character in " .-&" else " " for character in plain)
+    return " ".join(kept.split())[:STATEMENT_LENGTH].strip() or "ONEBOOK"
+
+
+def reason_of(codes: Collection[str]) -> Reason:
+    """Return the words for the failure codes of one payment.  Orders that failed for different reasons get the words that fit all."""
+    code = next(iter(codes)) if len(set(codes)) == 1 else ""
+    if code in DECLINED_BY_BANK or (codes and set(codes) <= DECLINED_BY_BANK):
+        return Reason(gettext("Your bank declined the card."), gettext("Try another card, or ask your bank."))
+    match code:
+        case "insufficient_funds":
+            return Reason(gettext("Your bank declined the card: there is not enough money on it."), gettext("Try another card."))
+        case "card_velocity_exceeded":
+            return Reason(gettext("Your bank declined the card: it has reached its limit for now."), gettext("Try another card, or try again later."))
+        case "expired_card":
+            return Reason(gettext("Your bank declined the card: it has expired."), gettext("Try another card."))
+        case "incorrect_cvc" | "invalid_cvc":
+            return Reason(gettext("Your bank declined the card: the security code is not right."), gettext("Check the code on the card and try again."))
+        case "processing_error":
+            return Reason(gettext("Your bank could not answer."), gettext("Wait a moment and try again, or try another card."))
+        case _:
+            return Reason(gettext("The payment did not go through."), gettext("Try again, or try another card."))
+
+
+def basket_words(sellers: int) -> str:
+    """Return "Your basket", and from how many sellers it is when that says something."""
+    if sellers < 2:
+        return gettext("Your basket")
+    return ngettext("Your basket from %(count)s seller", "Your basket from %(count)s sellers", sellers) % {"count": sellers}

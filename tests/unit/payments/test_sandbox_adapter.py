@@ -1,0 +1,174 @@
+"""The adapter believes the PSP only as far as it must: signatures, amounts, references and shapes are checked."""
+
+import hashlib
+import hmac
+import json
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ledger.money import exact
+from payments.psp.protocol import Charged, Declined, Pending, PspOutcomeUnknown, WebhookRefused
+from payments.psp.sandbox import SandboxPsp, outcome_of, result_of
+from tests.factories import NOON
+
+SECRET, OLDER_SECRET = "whsec_" + "n" * 30, "whsec_" + "o" * 30
+CHARGE = {
+    "id": "ch_1",
+    "key": "ord_1",
+    "reference": "ord_1",
+    "status": "succeeded",
+    "amount": 1999,
+    "currency": "USD",
+    "failure": None,
+    "created_at": "2026-11-02T12:00:00.000000Z",
+}
+EVENT = {"id": "evt_1", "type": "charge.succeeded", "account": "acct_onebook", "data": {"object": CHARGE}}
+
+
+def psp(*, secrets: list[str] | None = None) -> SandboxPsp:
+    trusted = [SECRET, OLDER_SECRET] if secrets is None else secrets
+    return SandboxPsp(url="http://127.0.0.1:1", api_key="sk", account="acct_onebook", webhook_secrets=trusted)
+
+
+def signed(body: bytes, *, secret: str = SECRET, at: float = NOON.timestamp()) -> dict[str, str]:
+    digest = hmac.new(secret.encode(), b"%d." % at + body, hashlib.sha256).hexdigest()
+    return {"Sandbox-Signature": f"t={int(at)},v1={digest}"}
+
+
+def body_of(**terms: Any) -> bytes:
+    return json.dumps(EVENT | terms).encode()
+
+
+def test_a_signed_event_says_what_became_of_our_key() -> None:
+    notice = psp().verify_webhook(body_of(), signed(body_of()), now=NOON)
+    assert (notice.event_id, notice.type, notice.key) == ("evt_1", "charge.succeeded", "ord_1")
+    assert isinstance(notice.result, Charged)
+    assert notice.result.amount == exact("19.99", "USD")
+
+
+def test_sec_16_a_key_may_be_rotated_while_the_older_one_still_signs() -> None:
+    for secret in (SECRET, OLDER_SECRET):
+        assert psp().verify_webhook(body_of(), signed(body_of(), secret=secret), now=NOON).event_id == "evt_1"
+
+
+@pytest.mark.parametrize("off_s", [-301, 301, -86400, 86400, 10**9])
+def test_sec_15_an_old_or_future_signature_is_refused(off_s: int) -> None:
+    with pytest.raises(WebhookRefused):
+        psp().verify_webhook(body_of(), signed(body_of(), at=NOON.timestamp() + off_s), now=NOON)
+
+
+@pytest.mark.parametrize("off_s", [-299, 0, 299])
+def test_a_clock_may_differ_by_five_minutes(off_s: int) -> None:
+    assert psp().verify_webhook(body_of(), signed(body_of()), now=NOON + timedelta(seconds=off_s)).event_id == "evt_1"
+
+
+@pytest.mark.parametrize("secrets", [[], [""], ["short"], ["", "   "]])
+def test_bug_49_without_a_real_secret_nothing_verifies(secrets: list[str]) -> None:
+    for guess in ["", *secrets]:
+        with pytest.raises(WebhookRefused):
+            psp(secrets=secrets).verify_webhook(body_of(), signed(body_of(), secret=guess), now=NOON)
+
+
+def test_bug_48_a_well_signed_event_of_another_account_is_refused() -> None:
+    body = body_of(account="acct_other")
+    with pytest.raises(WebhookRefused, match="another account"):
+        psp().verify_webhook(body, signed(body), now=NOON)
+
+
+def test_sec_14_no_changed_body_or_header_is_ever_believed() -> None:
+    chance, body, header = random.Random(14), body_of(), signed(body_of())["Sandbox-Signature"]
+    adapter = psp()
+    for _round in range(3000):
+        place, bit = chance.randrange(len(body)), 1 << chance.randrange(8)
+        changed = body[:place] + bytes([body[place] ^ bit]) + body[place + 1 :]
+        with pytest.raises(WebhookRefused):
+            adapter.verify_webhook(changed, {"Sandbox-Signature": header}, now=NOON)
+        place = chance.randrange(len(header))
+        forged = header[:place] + chance.choice("0123456789abcdef,=tv.é ") + header[place + 1 :]
+        if forged != header:
+            with pytest.raises(WebhookRefused):
+                adapter.verify_webhook(body, {"Sandbox-Signature": forged}, now=NOON)
+
+
+@pytest.mark.parametrize(
+    "header", ["", "t=,v1=", "v1=abc", "t=１,v1=x", "t=-1,v1=x", "t=1e9,v1=x", "=", ",,,", "t=" + "9" * 400]
+)
+def test_a_header_that_is_none_is_refused(header: str) -> None:
+    with pytest.raises(WebhookRefused):
+        psp().verify_webhook(body_of(), {"Sandbox-Signature": header}, now=NOON)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b"{}", b'"x"', b"{", b"\xff\xfe", b'{"id": 1, "type": 2, "account": 3, "data": []}']
+)
+def test_a_signed_body_of_another_shape_is_refused(body: bytes) -> None:
+    with pytest.raises(WebhookRefused):
+        psp().verify_webhook(body, signed(body), now=NOON)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"amount": 1998},
+        {"amount": "1999"},
+        {"currency": "EUR"},
+        {"reference": "ord_2"},
+        {"status": "reversed"},
+        {"amount": None},
+    ],
+)
+def test_sec_20_an_answer_about_something_else_is_an_unknown_outcome(changed: dict[str, Any]) -> None:
+    with pytest.raises(PspOutcomeUnknown):
+        result_of(CHARGE | changed, amount=exact("19.99", "USD"), reference="ord_1")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        "ok",
+        5,
+        {},
+        {"status": "succeeded"},
+        CHARGE | {"created_at": "yesterday"},
+        CHARGE | {"currency": "XXX"},
+        CHARGE | {"amount": "19,99"},
+    ],
+)
+def test_sec_20_an_answer_that_is_no_charge_is_an_unknown_outcome(data: Any) -> None:
+    with pytest.raises(PspOutcomeUnknown):
+        result_of(data, amount=exact("19.99", "USD"), reference="ord_1")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"id": 5},
+        {"type": None},
+        {"type": 5},
+        {"data": {"object": CHARGE | {"key": 5}}},
+        {"data": {"object": CHARGE | {"key": None}}},
+    ],
+)
+def test_a_signed_event_whose_words_are_no_words_is_refused(changed: dict[str, Any]) -> None:
+    body = body_of(**changed)
+    with pytest.raises(WebhookRefused):
+        psp().verify_webhook(body, signed(body), now=NOON)
+
+
+def test_the_three_ends_of_a_charge() -> None:
+    assert isinstance(outcome_of(CHARGE), Charged)
+    assert outcome_of(CHARGE | {"status": "pending"}) == Pending("ch_1")
+    failure = {"code": "expired_card", "message": "The card has expired."}
+    assert outcome_of(CHARGE | {"status": "failed", "failure": failure}) == Declined(
+        "ch_1", "expired_card", "The card has expired."
+    )
+    assert outcome_of(CHARGE | {"status": "failed"}) == Declined("ch_1", "declined", "")
+
+
+def test_a_secret_is_not_told_by_how_the_adapter_looks() -> None:
+    assert SECRET not in repr(psp())

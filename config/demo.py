@@ -84,9 +84,7 @@ def stop(root: Path) -> bool:
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while devservices.is_served(home):
         if time.monotonic() > deadline:
-            raise DemoError(
-                f"Process {pid} did not stop in {STOP_TIMEOUT_S} s; `kill -9 {pid}` ends it and its children."
-            )
+            raise DemoError(f"Process {pid} did not stop in {STOP_TIMEOUT_S} s; `kill -9 {pid}` ends it and its children.")
         time.sleep(0.1)
     return True
 
@@ -94,10 +92,8 @@ def stop(root: Path) -> bool:
 def table(summary: Summary) -> str:
     """Lay out what a user needs to know."""
     sections = [
-        _columns("Open in a browser", [(link["what"], link["url"]) for link in summary["links"]]),
-        _columns(
-            "Log in", [tuple(each[part] for part in ("who", "user", "password", "url")) for each in summary["logins"]]
-        ),
+        _columns("Open in a browser", [(WHAT.get(name, name), url) for name, url in summary["urls"].items()]),
+        _columns("Log in", [tuple(each[part] for part in ("who", "user", "password", "url")) for each in summary["logins"]]),
         _columns("Test cards", [(card["number"], card["what"]) for card in summary["test_cards"]]),
     ]
     if summary["api_key"]:
@@ -171,9 +167,7 @@ def _processes(place: Place, services: Services) -> list[Child]:
         _child(place, "sandbox", f"payments.sandbox serve --port {place.sandbox_port}", env=theirs).when(
             http(f"{place.sandbox_url}/healthz")
         ),
-        _child(place, "web", f"{gunicorn} --threads 4 --no-control-socket", env=ours).when(
-            http(f"{place.url}/healthz")
-        ),
+        _child(place, "web", f"{gunicorn} --threads 4 --no-control-socket", env=ours).when(http(f"{place.url}/healthz")),
         _child(place, "worker", worker, env=ours).when(log_line(" ready.")),
         _child(place, "beat", beat, env=ours).when(log_line("beat: Starting")),
     ]
@@ -245,7 +239,7 @@ def _summary(place: Place, shown: Summary) -> Summary:
         "port": place.port,
         "sandbox_url": place.sandbox_url,
         "sandbox_port": place.sandbox_port,
-        "links": [{"what": WHAT.get(name, name.replace("_", " ")), "url": urls[name]} for name in order],
+        "urls": {name: urls[name] for name in order},
         "logins": shown.get("logins", []),
         "api_key": shown.get("api_key", ""),
         "test_cards": shown.get("test_cards", []),

@@ -149,9 +149,7 @@ def _without_our_variables() -> dict[str, str]:
         "SECRET_KEY",
         "DJANGO_",
     )
-    return {name: value for name, value in os.environ.items() if not name.startswith(hidden)} | {
-        "PYTHONUNBUFFERED": "1"
-    }
+    return {name: value for name, value in os.environ.items() if not name.startswith(hidden)} | {"PYTHONUNBUFFERED": "1"}
 
 
 # --- Ports ----------------------------------------------------------------------------------------------------------
@@ -171,9 +169,7 @@ def choose_port(wanted: int | None, *, default: int) -> int:
     """Return `wanted`, or the first free port from `default` on. Raises DemoError when `wanted` is taken."""
     if wanted is not None:
         if not is_free(wanted):
-            raise DemoError(
-                f"Port {wanted} is taken: name another with --port, or leave --port out for the next free one."
-            )
+            raise DemoError(f"Port {wanted} is taken: name another with --port, or leave --port out for the next free one.")
         return wanted
     for port in range(default, default + PORTS_TRIED):
         if is_free(port):

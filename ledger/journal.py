@@ -96,7 +96,8 @@ def post(drafts: Sequence[Draft]) -> list[int]:
     if len(legs) != len(drafts):
         [(reference, _)] = Counter(draft.reference for draft in drafts).most_common(1)
         raise ReferenceConflict(f"{reference} comes twice in one batch. Post each reference once.", field="reference")
-    ids = dict(execute(POST, [entry_row(draft) for draft in drafts], [leg for rows in legs.values() for leg in rows]))
+    in_order = sorted(drafts, key=lambda draft: draft.reference)  # batches that share references meet them in the same order: no deadlock
+    ids = dict(execute(POST, [entry_row(draft) for draft in in_order], [leg for rows in legs.values() for leg in rows]))
     if len(ids) < len(drafts):
         ids |= standing([draft for draft in drafts if draft.reference not in ids], legs=legs)
     return [ids[draft.reference] for draft in drafts]
@@ -159,4 +160,6 @@ def require_accounts(drafts: Sequence[Draft]) -> None:
     """Raise UnknownAccount if a draft names an account that was never opened: the kind word before Postgres refuses it."""
     legs = [{"code": leg["code"], "currency": leg["currency"]} for draft in drafts for leg in legs_of(draft)]
     for code, currency in execute(MISSING_ACCOUNTS, legs):
-        raise UnknownAccount(f"There is no account {code} in {currency}. GET /v1/ledger/accounts lists those that are open.", field="account")
+        raise UnknownAccount(
+            f"There is no account {code} in {currency}. GET /v1/ledger/accounts lists those that are open.", field="account"
+        )

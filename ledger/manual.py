@@ -43,7 +43,9 @@ def post(draft: Draft) -> tuple[JournalEntry, bool]:
 def require_bookable(code: str) -> None:
     """Raise UnknownAccount if the chart has no such kind of account, WalletAccountRefused if it is part of a wallet."""
     if not chart.is_known(code):
-        raise UnknownAccount(f"{code[:60]!r} is not an account of the chart. GET /v1/ledger/accounts lists those that are open.", field="account")
+        raise UnknownAccount(
+            f"{code[:60]!r} is not an account of the chart. GET /v1/ledger/accounts lists those that are open.", field="account"
+        )
     if chart.kind_of(code) in chart.WALLET_KINDS:
         raise WalletAccountRefused(
             f"{code} is part of a seller's wallet and moves only together with it. Book against another account.", field="account"

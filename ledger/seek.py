@@ -1,7 +1,7 @@
 """Seek: where in a table that only grows does a moment stand?  Ids rise with time there, so that no index on the time is needed.
 
-A row's time is when its transaction began, its id is drawn a little later: neighbours may stand in the other order.  So an answer is a place
-to begin reading, `SLACK` on the safe side, and whoever asks still compares the times of the rows.
+A row's time is when its statement began, its id is drawn a little later: neighbours may stand in the other order.  So an answer is a place to
+begin reading, `SLACK` on the safe side, and whoever asks still compares the times of the rows.
 """
 
 from datetime import datetime, timedelta

@@ -110,9 +110,7 @@ class OneOrder(Endpoint):
         """Read a payment order"""
         return self.answer(self.order)
 
-    @operation(
-        WRITE, body=ExecutionSerializer, answers={202: PaymentOrderDetailSerializer, 200: PaymentOrderDetailSerializer}
-    )
+    @operation(WRITE, body=ExecutionSerializer, answers={202: PaymentOrderDetailSerializer, 200: PaymentOrderDetailSerializer})
     def post(self, request: Request, order: str) -> Response:
         """Execute a payment order
 

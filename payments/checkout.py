@@ -194,7 +194,13 @@ def keep_language(request: HttpRequest, response: HttpResponse) -> None:
     """Remember a language that was chosen, for the checkout's pages only."""
     if request.GET.get("lang") in dict(settings.LANGUAGES):
         response.set_cookie(
-            LANGUAGE_COOKIE, request.GET["lang"], max_age=365 * 86400, path="/checkout/", secure=settings.HTTPS, httponly=True, samesite="Lax"
+            LANGUAGE_COOKIE,
+            request.GET["lang"],
+            max_age=365 * 86400,
+            path="/checkout/",
+            secure=settings.HTTPS,
+            httponly=True,
+            samesite="Lax",
         )
 
 

@@ -98,7 +98,7 @@ def start(event: PaymentEvent, orders: Sequence[PaymentOrder], *, payment_token:
     for order in orders:
         require_transition(order.status, to=OrderStatus.EXECUTING, what=order.public_id)
         order.status = OrderStatus.EXECUTING
-    PaymentOrder.objects.filter(id__any=[order.id for order in orders]).update(status=OrderStatus.EXECUTING)
+    PaymentOrder.objects.filter(id__in=[order.id for order in orders]).update(status=OrderStatus.EXECUTING)
     suffix = "" if event.confirmations == 1 else f":{event.confirmations}"
     DueOrder.objects.bulk_create(
         DueOrder(order=order, psp_key=f"{order.public_id}{suffix}", payment_token=payment_token, next_attempt_at=now) for order in orders

@@ -17,7 +17,7 @@ from django.utils import timezone
 from djmoney.money import Money
 
 from ledger.statements import execute
-from payments import settlement
+from payments import queries, settlement
 from payments.psp import registry
 from payments.psp.protocol import (
     Charged,
@@ -30,7 +30,7 @@ from payments.psp.protocol import (
     PspUnavailable,
     Result,
 )
-from payments.settlement import Capture, Failure
+from payments.settlement import PSP_SAID_SO, Capture, Failure
 from payments.states import UNRESOLVED, AttemptStatus
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,16 @@ logger = logging.getLogger(__name__)
 LEASE_S = 60  # longer than every timeout of a PSP call together
 IN_FLIGHT = 50
 MOST_TRIES = 8
-ASK_AFTER_S = (2, 10, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)  # an unknown or pending outcome is asked for at these steps, the last one for ever
+ASK_AFTER_S = (
+    2,
+    10,
+    30,
+    120,
+    600,
+    3600,
+    6 * 3600,
+    24 * 3600,
+)  # an unknown or pending outcome is asked for at these steps, the last one for ever
 LONGEST_BACKOFF_S = 120
 
 
@@ -93,15 +102,16 @@ RETURNING order_id, id
 
 PUT_BACK = """
 WITH waiting AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%s) AS waiting (order_id bigint, attempt_id bigint, psp_key text, status text, psp_reference text,
-        code text, message text, next_attempt_at timestamptz)
+    SELECT waiting.* FROM json_to_recordset(%s) AS waiting (order_id bigint, attempt_id bigint, psp_key text, claim int, status text,
+        psp_reference text, code text, message text, next_attempt_at timestamptz)
+    JOIN payments_dueorder AS due ON due.order_id = waiting.order_id AND due.psp_key = waiting.psp_key AND due.tries = waiting.claim
 ), attempt AS (
     UPDATE payments_pspattempt AS attempt SET status = waiting.status, psp_reference = waiting.psp_reference, error_code = waiting.code,
         error_message = waiting.message
     FROM waiting WHERE attempt.id = waiting.attempt_id AND attempt.status IN ('SENDING', 'UNKNOWN', 'PENDING')
 )
 UPDATE payments_dueorder SET claimed_until = NULL, next_attempt_at = waiting.next_attempt_at
-FROM waiting WHERE payments_dueorder.order_id = waiting.order_id AND payments_dueorder.psp_key = waiting.psp_key
+FROM waiting WHERE payments_dueorder.order_id = waiting.order_id AND payments_dueorder.tries = waiting.claim
 """
 
 
@@ -122,9 +132,7 @@ def claim_due(*, now: datetime, limit: int) -> list[Work]:
     until = now + timedelta(seconds=LEASE_S)
     claimed = execute(CLAIM, [{"now": now, "until": until, "most": limit}])
     asks = {row[0]: row[9] for row in claimed if row[9] and row[10] in UNRESOLVED}
-    new = [
-        {"order_id": row[0], "number": row[8] + 1, "psp": row[7], "psp_key": row[1]} for row in claimed if row[0] not in asks
-    ]
+    new = [{"order_id": row[0], "number": row[8] + 1, "psp": row[7], "psp_key": row[1]} for row in claimed if row[0] not in asks]
     attempts = dict(execute(OPEN_ATTEMPTS, new)) if new else {}
     return [
         Work(
@@ -170,16 +178,16 @@ def hand_over(answered: Sequence[tuple[Work, Outcome]], *, now: datetime) -> Non
             case Charged():
                 captures.append(capture_of(work, outcome))
             case Declined():
-                failures.append(failure_of(work, outcome.psp_reference, outcome.code, outcome.message))
+                failures.append(failure_of(work, outcome.psp_reference, outcome.code, outcome.message, claim=PSP_SAID_SO))
             case PspRejectedRequest() if not work.ask:
                 logger.error("the PSP refused our request for %s: %s", work.request.key, outcome)
-                failures.append(failure_of(work, "", outcome.code, str(outcome)))
+                failures.append(failure_of(work, "", outcome.code, str(outcome), claim=work.tries))
             case PspUnavailable() if not work.ask and work.tries >= MOST_TRIES:
-                failures.append(failure_of(work, "", outcome.code, str(outcome)))
+                failures.append(failure_of(work, "", outcome.code, str(outcome), claim=work.tries))
             case _:
                 waiting.append(wait_for(work, outcome, now=now))
     if captures:
-        settlement.settle(captures)
+        settlement.settle_apart(captures)
     if failures:
         settlement.fail(failures)
     if waiting:
@@ -188,7 +196,11 @@ def hand_over(answered: Sequence[tuple[Work, Outcome]], *, now: datetime) -> Non
 
 @transaction.atomic(durable=True)
 def put_back(waiting: Sequence[dict[str, Any]]) -> None:
-    """Give the orders back to the queue, each with its time; what was settled meanwhile is left as it is."""
+    """Give the orders back to the queue, each with its time; what was settled, or claimed by another worker, meanwhile is left as it is.
+
+    Locks the orders by ascending id, as settling does: a webhook may settle the same ones at this moment.
+    """
+    queries.lock_executing([row["order_id"] for row in waiting])
     execute(PUT_BACK, waiting)
 
 
@@ -196,8 +208,8 @@ def capture_of(work: Work, outcome: Charged) -> Capture:
     return Capture(work.order_id, work.attempt_id, work.request.key, outcome.psp_reference, outcome.amount, outcome.at)
 
 
-def failure_of(work: Work, psp_reference: str, code: str, message: str) -> Failure:
-    return Failure(work.order_id, work.attempt_id, work.request.key, psp_reference, code, message)
+def failure_of(work: Work, psp_reference: str, code: str, message: str, *, claim: int) -> Failure:
+    return Failure(work.order_id, work.attempt_id, work.request.key, psp_reference, code, message, claim)
 
 
 def wait_for(work: Work, outcome: Outcome, *, now: datetime) -> dict[str, Any]:
@@ -220,6 +232,7 @@ def wait_for(work: Work, outcome: Outcome, *, now: datetime) -> dict[str, Any]:
         "order_id": work.order_id,
         "attempt_id": work.attempt_id,
         "psp_key": work.request.key,
+        "claim": work.tries,
         "status": status,
         "psp_reference": reference,
         "code": getattr(outcome, "code", ""),

@@ -12,11 +12,11 @@ from datetime import datetime
 from django.db import connection
 
 from payments import settlement
-from payments.models import PaymentOrder, PspAttempt, PspEvent
-from payments.psp.protocol import Charged, Declined, Notice
+from payments.models import PaymentOrder, PspAttempt, PspEvent, Refund
+from payments.psp.protocol import Charged, Declined, Notice, Pending, PspOutcomeUnknown
 from payments.psp.sandbox import outcome_of
 from payments.settlement import Capture, Failure
-from payments.states import OrderStatus
+from payments.states import AttemptStatus, OrderStatus, RefundStatus
 
 logger = logging.getLogger(__name__)
 
@@ -56,45 +56,101 @@ def apply_received(*, now: datetime, limit: int = 200) -> int:
 
 def verdicts_on(events: Sequence[PspEvent]) -> list[Verdict]:
     """Settle and fail what the events say, then tell for each whether it has its effect."""
-    keys = {event.id: str(event.body["data"]["object"].get("key", "")) for event in events}
     attempts = {
         attempt.psp_key: attempt
-        for attempt in PspAttempt.objects.filter(psp_key__in=set(keys.values())).select_related("order").order_by("number")
+        for attempt in PspAttempt.objects.filter(psp_key__in={key_of(event) for event in events}).select_related("order").order_by("number")
     }
-    verdicts, captures, failures = [], {}, {}
-    for event in events:
-        attempt = attempts.get(keys[event.id])
-        outcome = outcome_of(event.body["data"]["object"]) if event.type.startswith("charge.") else None
-        if not event.type.startswith("charge."):
-            verdicts.append(Verdict(event.id, PspEvent.Status.PARKED, f"nothing is done with {event.type[:100]}"))
-        elif attempt is None:
-            verdicts.append(Verdict(event.id, PspEvent.Status.PARKED, "no attempt has this key"))
-        elif isinstance(outcome, Charged) and outcome.amount != attempt.order.amount:
-            verdicts.append(Verdict(event.id, PspEvent.Status.PARKED, f"{outcome.amount} is not the order's {attempt.order.amount}"))
-        elif isinstance(outcome, Charged):
-            captures[event.id] = Capture(
-                attempt.order_id, attempt.id, attempt.psp_key, outcome.psp_reference, outcome.amount, outcome.at
-            )
-        elif isinstance(outcome, Declined):
-            failures[event.id] = Failure(
-                attempt.order_id, attempt.id, attempt.psp_key, outcome.psp_reference, outcome.code, outcome.message
-            )
-            verdicts.append(Verdict(event.id, PspEvent.Status.APPLIED))
-        else:
-            verdicts.append(Verdict(event.id, PspEvent.Status.APPLIED))
+    readings = {event.id: reading_of(event, attempts.get(key_of(event))) for event in events}
+    captures = {event_id: reading for event_id, reading in readings.items() if isinstance(reading, Capture)}
+    failures = {event_id: reading for event_id, reading in readings.items() if isinstance(reading, Failure)}
     if captures:
-        settlement.settle(list(captures.values()))
+        settlement.settle_apart(list(captures.values()))
     if failures:
         settlement.fail(list(failures.values()))
-    return verdicts + after_settlement(captures)
+    verdicts = [reading for reading in readings.values() if isinstance(reading, Verdict)]
+    return verdicts + [applied(event_id) for event_id in failures] + after_settlement(captures)
+
+
+def reading_of(event: PspEvent, attempt: PspAttempt | None) -> Capture | Failure | Verdict:
+    """Say what the event means for the order of that attempt; a refund is settled here, whatever else needs no settling gets its verdict."""
+    try:
+        match event.type.partition(".")[0]:
+            case "charge":
+                return reading_of_charge(event, attempt)
+            case "refund":
+                return verdict_on_refund(event)
+            case "session":
+                return applied(event.id)  # nothing hangs on it: before a confirmation the PSP is asked
+            case _:
+                return parked(event.id, f"nothing is done with {event.type[:100]}")
+    except PspOutcomeUnknown as error:
+        return parked(event.id, str(error))
+
+
+def reading_of_charge(event: PspEvent, attempt: PspAttempt | None) -> Capture | Failure | Verdict:
+    outcome = outcome_of(event.body["data"]["object"])
+    if attempt is None:
+        return parked(event.id, "no attempt has this key")
+    match outcome:
+        case Charged() if outcome.amount != attempt.order.amount:
+            return parked(event.id, f"{outcome.amount} is not the order's {attempt.order.amount}")
+        case Charged():
+            return Capture(attempt.order_id, attempt.id, attempt.psp_key, outcome.psp_reference, outcome.amount, outcome.at)
+        case Declined():
+            return Failure(attempt.order_id, attempt.id, attempt.psp_key, outcome.psp_reference, outcome.code, outcome.message)
+        case Pending():
+            return applied(event.id)
+        case None:
+            return parked(event.id, "the charge has a status that we do not know")
+
+
+def verdict_on_refund(event: PspEvent) -> Verdict:
+    """Record what became of one of our refunds; its id is the key under which the PSP knows it."""
+    outcome = outcome_of(event.body["data"]["object"])
+    refund = Refund.objects.filter(public_id=key_of(event)).first()
+    if refund is None:
+        return parked(event.id, "no refund has this key")
+    match outcome:
+        case Charged() if outcome.amount != refund.amount:
+            return parked(event.id, f"{outcome.amount} is not the refund's {refund.amount}")
+        case Charged():
+            settlement.settle_refund(refund.pk, psp_reference=outcome.psp_reference, refunded_at=outcome.at)
+        case Declined():
+            settlement.fail_refund(refund.pk, psp_reference=outcome.psp_reference, code=outcome.code)
+        case Pending():
+            return applied(event.id)
+        case None:
+            return parked(event.id, "the refund has a status that we do not know")
+    refund.refresh_from_db()
+    expected = RefundStatus.SUCCESS if isinstance(outcome, Charged) else RefundStatus.FAILED
+    return (
+        applied(event.id) if refund.status == expected else parked(event.id, f"the refund is {refund.status}, and the PSP says otherwise")
+    )
+
+
+def applied(event_id: int) -> Verdict:
+    return Verdict(event_id, PspEvent.Status.APPLIED)
+
+
+def parked(event_id: int, reason: str) -> Verdict:
+    return Verdict(event_id, PspEvent.Status.PARKED, reason)
+
+
+def key_of(event: PspEvent) -> str:
+    return str(event.body["data"]["object"].get("key", ""))
 
 
 def after_settlement(captures: dict[int, Capture]) -> list[Verdict]:
-    """A success has its effect when its order is SUCCESS; if it is not, the money came too late for it, and a person must look."""
+    """A success has its effect when an attempt under its key succeeded; if none did, the money came too late or twice: a person must look."""
+    keys = {capture.psp_key for capture in captures.values()}
+    settled = set(PspAttempt.objects.filter(psp_key__in=keys, status=AttemptStatus.SUCCEEDED).values_list("psp_key", flat=True))
     orders = PaymentOrder.objects.in_bulk([capture.order_id for capture in captures.values()])
     return [
-        Verdict(event_id, PspEvent.Status.APPLIED)
-        if orders[capture.order_id].status == OrderStatus.SUCCESS
-        else Verdict(event_id, PspEvent.Status.PARKED, f"the money came, but the order is {orders[capture.order_id].status}")
+        applied(event_id) if capture.psp_key in settled else parked(event_id, unsettled(capture, orders[capture.order_id].status))
         for event_id, capture in captures.items()
     ]
+
+
+def unsettled(capture: Capture, status: str) -> str:
+    by_another = " by another key" if status == OrderStatus.SUCCESS else ""
+    return f"the money came under {capture.psp_key}, but the order is {status}{by_another}"

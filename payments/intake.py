@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from djmoney.money import Money
+from psycopg.errors import DeadlockDetected
 
 from ledger import chart, journal, money
 from ledger.errors import DomainError
@@ -91,6 +92,10 @@ def open_event(shop: Shop, payment: NewPayment, *, now: datetime) -> tuple[Payme
     require_new_references(shop, payment.orders)
     try:
         return store(shop, payment, sellers=sellers, currency=currency, now=now), True
+    except OperationalError as error:  # a checkout with the same references in another order; Postgres let it go on, so that it is first
+        if not isinstance(error.__cause__, DeadlockDetected):
+            raise
+        return open_event(shop, payment, now=now)
     except IntegrityError as error:  # somebody else was first, in this very moment
         standing = PaymentEvent.objects.filter(shop=shop, checkout_id=payment.checkout_id).first()
         if standing:
@@ -186,7 +191,8 @@ def sellers_of(shop: Shop, orders: Sequence[NewOrder]) -> dict[str, Seller]:
     for index, order in enumerate(orders):
         if order.seller not in known:
             raise UnknownSeller(
-                f"There is no seller {order.seller[:60]!r} in this shop. GET /v1/sellers lists them.", field=f"payment_orders[{index}].seller"
+                f"There is no seller {order.seller[:60]!r} in this shop. GET /v1/sellers lists them.",
+                field=f"payment_orders[{index}].seller",
             )
     return known
 
@@ -197,7 +203,8 @@ def require_new_references(shop: Shop, orders: Sequence[NewOrder]) -> None:
     used = PaymentOrder.objects.filter(shop=shop, reference__in=wanted).exclude(reference="").values_list("reference", flat=True).first()
     if used is not None:
         raise OrderReferenceUsed(
-            f"{used} belongs to another checkout. Give each order a reference of its own.", field=f"payment_orders[{wanted[used]}].reference"
+            f"{used} belongs to another checkout. Give each order a reference of its own.",
+            field=f"payment_orders[{wanted[used]}].reference",
         )
 
 

@@ -77,13 +77,18 @@ def execute(refund: Refund, *, now: datetime) -> None:
     """Ask what became of the refund, send it if the PSP never saw it, and record the answer.  Its own id is the key: it is executed once."""
     charge = PspAttempt.objects.get(order_id=refund.order_id, status=AttemptStatus.SUCCEEDED).psp_reference
     request = RefundRequest(key=refund.public_id, charge=charge, amount=refund.amount, reference=refund.public_id)
+    psp = registry.psp_named(refund.order.psp)
     try:
-        psp = registry.psp_named(refund.order.psp)
-        result = psp.find_refund(request) or psp.refund(request)
+        found = psp.find_refund(request)
+    except PspError as error:  # even a refusal: that we may not ask says nothing about what happened
+        logger.warning("what became of refund %s is asked again: %s", refund.public_id, error)
+        return try_again(refund, now=now)
+    try:
+        result = found or psp.refund(request)
     except PspRejectedRequest as error:
         logger.error("the PSP refused our refund %s: %s", refund.public_id, error)
         settlement.fail_refund(refund.pk, psp_reference="", code=error.code)
-        return
+        return None
     except PspError as error:
         logger.warning("refund %s is tried again: %s", refund.public_id, error)
         return try_again(refund, now=now)
@@ -94,6 +99,7 @@ def execute(refund: Refund, *, now: datetime) -> None:
             settlement.fail_refund(refund.pk, psp_reference=result.psp_reference, code=result.code)
         case Pending():
             try_again(refund, now=now)
+    return None
 
 
 def try_again(refund: Refund, *, now: datetime) -> None:

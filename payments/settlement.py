@@ -5,24 +5,29 @@ batch: one is a batch of one, and a batch costs a fixed number of statements.  L
 wallets by id.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from djmoney.money import Money
 
 from ledger import chart, journal
+from ledger.errors import DomainError
 from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.statements import execute
 from payments import queries
 from payments.models import PaymentOrder, Refund
+from payments.queries import ExecutingOrder
 from payments.states import RefundStatus
 from wallet import balances, notifications
 from wallet.balances import Movement
 from wallet.notifications import Message
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,15 @@ class Capture:
     charged_at: datetime
 
 
+PSP_SAID_SO = 0  # the PSP's own word holds whoever heard it; claims count from one
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The PSP's word that it did not and will not take the money of one order under one key."""
+    """That the money of one order was not and will not be taken under one key.
+
+    The PSP's own word, or (`claim`) the verdict of the worker that made that claim: it counts only while nobody has claimed the order since.
+    """
 
     order_id: int
     attempt_id: int
@@ -47,13 +58,21 @@ class Failure:
     psp_reference: str
     code: str
     message: str
+    claim: int = PSP_SAID_SO
 
+
+Outcome = TypeVar("Outcome", Capture, Failure)
 
 LOCK_EVENTS = """
 SELECT id FROM payments_paymentevent
 WHERE id IN (SELECT event_id FROM payments_paymentorder
              WHERE id IN (SELECT order_id FROM json_to_recordset(%s) AS outcome (order_id bigint)))
 ORDER BY id FOR NO KEY UPDATE
+"""
+
+LOCK_CLAIMS = """
+SELECT due.order_id, due.tries FROM payments_dueorder AS due
+WHERE due.order_id IN (SELECT order_id FROM json_to_recordset(%s) AS failed (order_id bigint)) ORDER BY due.order_id FOR UPDATE
 """
 
 SUCCEED = """
@@ -101,48 +120,66 @@ SELECT shop_id, public_id, status, amount, currency FROM closed WHERE is_payment
 
 
 @transaction.atomic(durable=True)
-def settle(captures: Sequence[Capture]) -> list[PaymentOrder]:
+def settle(captures: Sequence[Capture]) -> list[ExecutingOrder]:
     """Record that the PSP took the money: orders, wallets, books and messages together, or nothing.  Return the orders settled now.
 
     Captures of orders that are not executing under that key (settled before, say), or of another amount than the order's, are left out.
-    Ten SQL statements for any number of captures, BEGIN and COMMIT included.
+    Ten SQL statements for any number of captures, BEGIN and COMMIT included.  Wallets are locked as late as can be, so that batches for
+    one busy seller hardly wait for each other.
     """
-    captured = {capture.order_id: capture for capture in captures}
-    orders = [order for order in lock_executing(captured) if order.amount == captured[order.id].amount]
+    captured = [(order, capture) for order, capture in lock_executing(captures) if order.amount == capture.amount]
+    orders = [order for order, _capture in captured]
     if not orders:
         return []
-    entries = journal.post([sale(order, captured[order.id]) for order in orders])
+    entries = journal.post([sale(order, capture) for order, capture in captured])
+    notifications.publish([news(order, status="SUCCESS") for order in orders])
     movements = balances.credit([proceeds(order, entry) for order, entry in zip(orders, entries, strict=True)])
     execute(
         SUCCEED,
         [
             {
                 "order_id": order.id,
-                "attempt_id": captured[order.id].attempt_id,
+                "attempt_id": capture.attempt_id,
                 "journal_entry_id": entry,
                 "wallet_entry_id": movement,
-                "psp_reference": captured[order.id].psp_reference,
+                "psp_reference": capture.psp_reference,
             }
-            for order, entry, movement in zip(orders, entries, movements, strict=True)
+            for (order, capture), entry, movement in zip(captured, entries, movements, strict=True)
         ],
     )
     closed = execute(CLOSE_EVENTS, [{"event_id": event_id} for event_id in {order.event_id for order in orders}])
-    notifications.publish([news(order, status="SUCCESS") for order in orders] + [payment_news(*row) for row in closed])
+    notifications.publish([payment_news(*row) for row in closed])
     return orders
+
+
+def settle_apart(captures: Sequence[Capture]) -> None:
+    """Settle the batch; if one of it cannot be booked, settle each by itself, so that it keeps nobody else waiting.
+
+    What cannot be booked stays EXECUTING, is asked for again when its lease ends, and is logged as an error each time.
+    """
+    try:
+        settle(captures)
+    except (IntegrityError, DomainError) as error:
+        if len(captures) == 1:
+            logger.error("the charge of %s cannot be booked: %s", captures[0].psp_key, error)
+        else:
+            for capture in captures:
+                settle_apart([capture])
 
 
 @transaction.atomic(durable=True)
-def fail(failures: Sequence[Failure]) -> list[PaymentOrder]:
+def fail(failures: Sequence[Failure]) -> list[ExecutingOrder]:
     """Record that the PSP will not take the money.  The checkout stays open: the buyer may pay those orders another way.
 
-    Returns the orders failed now; those that are not executing under that key are left out.
+    Returns the orders failed now; those that are not executing under that key, or were claimed again since, are left out.
     """
-    failed = {failure.order_id: failure for failure in failures}
-    orders = lock_executing(failed)
-    if orders:
-        execute(FAIL, [failure_row(failed[order.id]) for order in orders])
-        notifications.publish([news(order, status="FAILED", failure_code=failed[order.id].code) for order in orders])
-    return orders
+    executing = lock_executing(failures)
+    claims = dict(execute(LOCK_CLAIMS, [{"order_id": order.id} for order, _failure in executing]))
+    failed = [(order, failure) for order, failure in executing if failure.claim in (PSP_SAID_SO, claims[order.id])]
+    if failed:
+        execute(FAIL, [failure_row(failure) for _order, failure in failed])
+        notifications.publish([news(order, status="FAILED", failure_code=failure.code) for order, failure in failed])
+    return [order for order, _failure in failed]
 
 
 @transaction.atomic(durable=True)
@@ -182,13 +219,16 @@ def fail_refund(refund_id: int, *, psp_reference: str, code: str) -> bool:
     return True
 
 
-def lock_executing(outcomes: Mapping[int, Capture] | Mapping[int, Failure]) -> list[PaymentOrder]:
-    """Lock the events, then the orders, by ascending id; return those that are executing under the key that the outcome is about."""
-    execute(LOCK_EVENTS, [{"order_id": order_id} for order_id in outcomes])
-    return [order for order, psp_key in queries.lock_executing(outcomes) if psp_key == outcomes[order.id].psp_key]
+def lock_executing(outcomes: Sequence[Outcome]) -> list[tuple[ExecutingOrder, Outcome]]:
+    """Lock the events, then the orders, by ascending id; return those that execute under the key of an outcome, each with that outcome."""
+    by_key = {(outcome.order_id, outcome.psp_key): outcome for outcome in outcomes}
+    order_ids = {outcome.order_id for outcome in outcomes}
+    execute(LOCK_EVENTS, [{"order_id": order_id} for order_id in order_ids])
+    locked = queries.lock_executing(order_ids)
+    return [(order, by_key[order.id, order.psp_key]) for order in locked if (order.id, order.psp_key) in by_key]
 
 
-def sale(order: PaymentOrder, capture: Capture) -> Draft:
+def sale(order: ExecutingOrder, capture: Capture) -> Draft:
     """The entry of one sale: the PSP owes us the gross, we owe the seller the net, the fee is ours."""
     return Draft(
         kind=JournalEntry.Kind.SALE,
@@ -211,12 +251,12 @@ def give_back(refund: Refund, *, refunded_at: datetime) -> Draft:
     )
 
 
-def proceeds(order: PaymentOrder, journal_entry_id: int) -> Movement:
+def proceeds(order: ExecutingOrder, journal_entry_id: int) -> Movement:
     """What the sale brings its seller."""
     return Movement(order.seller_id, journal_entry_id, order.public_id, gross=order.amount, fee=order.fee, net=order.net)
 
 
-def news(order: PaymentOrder, *, status: str, failure_code: str = "") -> Message:
+def news(order: ExecutingOrder, *, status: str, failure_code: str = "") -> Message:
     """What everyone who follows this order is told."""
     payload = {
         "id": order.public_id,

@@ -74,11 +74,16 @@ def reason_of(codes: Collection[str]) -> Reason:
         case "insufficient_funds":
             return Reason(gettext("Your bank declined the card: there is not enough money on it."), gettext("Try another card."))
         case "card_velocity_exceeded":
-            return Reason(gettext("Your bank declined the card: it has reached its limit for now."), gettext("Try another card, or try again later."))
+            return Reason(
+                gettext("Your bank declined the card: it has reached its limit for now."), gettext("Try another card, or try again later.")
+            )
         case "expired_card":
             return Reason(gettext("Your bank declined the card: it has expired."), gettext("Try another card."))
         case "incorrect_cvc" | "invalid_cvc":
-            return Reason(gettext("Your bank declined the card: the security code is not right."), gettext("Check the code on the card and try again."))
+            return Reason(
+                gettext("Your bank declined the card: the security code is not right."),
+                gettext("Check the code on the card and try again."),
+            )
         case "processing_error":
             return Reason(gettext("Your bank could not answer."), gettext("Wait a moment and try again, or try another card."))
         case _:

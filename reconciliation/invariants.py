@@ -134,10 +134,9 @@ def differences_from(journal: Iterable[Mapping[str, Any]], *, psp: str) -> list[
     ]
     paid = PaymentOrder.objects.filter(psp=psp, status=OrderStatus.SUCCESS)
     given_back = Refund.objects.filter(order__psp=psp, status=RefundStatus.SUCCESS)
-    ours = (
-        [("charge.succeeded", order.public_id, to_minor(order.amount), order.amount.currency.code) for order in paid]
-        + [("refund.succeeded", refund.public_id, to_minor(refund.amount), refund.amount.currency.code) for refund in given_back]
-    )
+    ours = [("charge.succeeded", order.public_id, to_minor(order.amount), order.amount.currency.code) for order in paid] + [
+        ("refund.succeeded", refund.public_id, to_minor(refund.amount), refund.amount.currency.code) for refund in given_back
+    ]
     only_theirs, only_ours = Counter(theirs) - Counter(ours), Counter(ours) - Counter(theirs)
     broken = []
     if only_theirs:

@@ -12,6 +12,4 @@ pytest_plugins = ["tests.fixtures_services", "tests.fixtures_money", "tests.fixt
 
 def pytest_configure() -> None:
     if not os.environ.get("DATABASE_URL"):
-        raise pytest.UsageError(
-            "The tests need servers of their own: run `./run test`, which takes pytest's arguments."
-        )
+        raise pytest.UsageError("The tests need servers of their own: run `./run test`, which takes pytest's arguments.")

@@ -99,7 +99,10 @@ def live_house(site: str, sandbox: SandboxCompany, worker: None) -> Iterator[Liv
 def worker(sandbox_company: SandboxCompany, django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Run a real Celery worker with beat on this test's database and the real broker."""
     directory = tmp_path_factory.mktemp("worker")
-    environment = os.environ | {"DATABASE_URL": admin_url(str(connection.settings_dict["NAME"])), "DJANGO_SETTINGS_MODULE": "config.settings"}
+    environment = os.environ | {
+        "DATABASE_URL": admin_url(str(connection.settings_dict["NAME"])),
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
     schedule = f"--schedule={directory / 'beat'}"
     command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-B", schedule, "--concurrency=2", "--loglevel=INFO"]
     child = Child("worker", command=command, log=directory / "worker.log", env=environment, cwd=ROOT)
@@ -142,5 +145,3 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def said(message: ConsoleMessage) -> str:
     return f"{message.type}: {message.text} ({message.location.get('url')})"
-
-

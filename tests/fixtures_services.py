@@ -96,9 +96,7 @@ def real_db(tables_to_empty: list[str], django_db_blocker: DjangoDbBlocker) -> I
 
 def _filled(tables: list[str] | None) -> list[str]:
     names = connection.introspection.table_names() if tables is None else tables
-    query = " UNION ALL ".join(
-        f"SELECT '{name}' WHERE EXISTS (SELECT FROM {connection.ops.quote_name(name)})" for name in names
-    )
+    query = " UNION ALL ".join(f"SELECT '{name}' WHERE EXISTS (SELECT FROM {connection.ops.quote_name(name)})" for name in names)
     with connection.cursor() as cursor:
         cursor.execute(query)
         return [name for (name,) in cursor.fetchall()]

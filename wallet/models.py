@@ -112,7 +112,9 @@ class Seller(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="seller_has_one_public_id"),
-            models.UniqueConstraint(fields=["shop", "reference"], condition=~Q(reference=""), name="seller_reference_is_unique_in_its_shop"),
+            models.UniqueConstraint(
+                fields=["shop", "reference"], condition=~Q(reference=""), name="seller_reference_is_unique_in_its_shop"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -184,7 +186,9 @@ class WalletEntry(models.Model):
         indexes = [models.Index(fields=["wallet", "id"], name="wallet_entry_by_wallet")]
         constraints = [
             models.CheckConstraint(condition=Q(net=F("gross") - F("fee")), name="net_is_gross_less_fee"),
-            models.CheckConstraint(condition=Q(net=F("pending") + F("available") + F("reserved")), name="net_is_what_the_wallet_changed_by"),
+            models.CheckConstraint(
+                condition=Q(net=F("pending") + F("available") + F("reserved")), name="net_is_what_the_wallet_changed_by"
+            ),
             models.CheckConstraint(condition=is_exact("gross"), name="wallet_entry_gross_is_in_minor_units"),
             models.CheckConstraint(condition=is_exact("fee"), name="wallet_entry_fee_is_in_minor_units"),
         ]

@@ -34,8 +34,5 @@ def publish(messages: Sequence[Message]) -> None:
     if messages:
         execute(
             PUBLISH,
-            [
-                {"public_id": m.public_id, "shop_id": m.shop_id, "topic": m.topic, "about": m.about, "payload": m.payload}
-                for m in messages
-            ],
+            [{"public_id": m.public_id, "shop_id": m.shop_id, "topic": m.topic, "about": m.about, "payload": m.payload} for m in messages],
         )

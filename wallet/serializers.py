@@ -154,5 +154,7 @@ class WalletEntriesQuery(PageQuery):
 
 
 class EventsQuery(StrictSerializer):
-    after = PlainText(required=False, default="", max_length=60, help_text="The id of the last event you know; none to begin at the beginning")
+    after = PlainText(
+        required=False, default="", max_length=60, help_text="The id of the last event you know; none to begin at the beginning"
+    )
     limit = Digits(required=False, default=20, min_value=1, max_value=MOST_ON_A_PAGE, help_text="How many at most")

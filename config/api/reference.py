@@ -18,7 +18,9 @@ from django.utils.safestring import SafeString, mark_safe
 from config.api import schema
 from config.api.errors import PROBLEMS
 
-TOKEN = re.compile(r"""(?P<key>&quot;[^&\n]*?&quot;(?=:))|(?P<string>&quot;.*?&quot;)|(?P<word>\b(?:true|false|null)\b|-?\b\d+(?:\.\d+)?\b)""")
+TOKEN = re.compile(
+    r"""(?P<key>&quot;[^&\n]*?&quot;(?=:))|(?P<string>&quot;.*?&quot;)|(?P<word>\b(?:true|false|null)\b|-?\b\d+(?:\.\d+)?\b)"""
+)
 CODE = re.compile(r"`([^`]+)`")
 NAMED = {"Money": "money", "Currency": "currency"}  # explained once, and not taken apart
 EXAMPLE_IDS = {
@@ -164,7 +166,11 @@ def kind_of(part: dict[str, Any]) -> str:
     if "const" in part:
         return f'"{part["const"]}"'
     types = part.get("type", "any")
-    words = [{"date-time": "moment", "email": "e-mail address"}.get(part.get("format", ""), " or ".join([types] if isinstance(types, str) else types))]
+    words = [
+        {"date-time": "moment", "email": "e-mail address"}.get(
+            part.get("format", ""), " or ".join([types] if isinstance(types, str) else types)
+        )
+    ]
     if "minimum" in part and "maximum" in part:
         words.append(f"{part['minimum']} to {part['maximum']:,}")
     if "maxLength" in part:
@@ -191,7 +197,11 @@ def pretty(value: Any) -> str:
     flat = json.dumps(value, ensure_ascii=False)
     if len(flat) <= 64 or not isinstance(value, (dict, list)) or not value:
         return flat
-    inner = [f"{json.dumps(name)}: {pretty(each)}" for name, each in value.items()] if isinstance(value, dict) else [pretty(each) for each in value]
+    inner = (
+        [f"{json.dumps(name)}: {pretty(each)}" for name, each in value.items()]
+        if isinstance(value, dict)
+        else [pretty(each) for each in value]
+    )
     opening, closing = "{}" if isinstance(value, dict) else "[]"
     body = ",\n".join(inner).replace("\n", "\n  ")
     return f"{opening}\n  {body}\n{closing}"

@@ -92,7 +92,9 @@ PATH_PARAMETERS = {
     "account": ("^[a-z_]{1,40}(:[A-Za-z0-9_-]{1,60})?$", "The account's code, such as fee_revenue or psp_receivable:sandbox"),
 }
 ONE_AT_A_TIME = threading.Lock()  # drf-spectacular patches its settings while it works
-KEY_PARAMETER = "A new key for each request, 1 to 255 printable ASCII characters: the same key and body take effect once (kept for 30 days)."
+KEY_PARAMETER = (
+    "A new key for each request, 1 to 255 printable ASCII characters: the same key and body take effect once (kept for 30 days)."
+)
 
 
 def document() -> dict[str, Any]:
@@ -256,7 +258,12 @@ class ApiSchema(AutoSchema):
 
     def problems(self) -> dict[str, Any]:
         """Return the refusals that this operation knows, by status."""
-        statuses = {400: "The request is wrong", 401: "No API key, or a wrong one", 403: "The key lacks the scope", 429: "Too many requests"}
+        statuses = {
+            400: "The request is wrong",
+            401: "No API key, or a wrong one",
+            403: "The key lacks the scope",
+            429: "Too many requests",
+        }
         if "{" in self.path or "seller" in self.declared.query().fields:
             statuses[404] = "There is no such thing in your shop"
         if self.declared.body:

@@ -60,5 +60,10 @@ def day(when: date | datetime) -> str:
 def moment(when: datetime) -> SafeString:
     """Write the moment with its zone, as a <time> that machines can read too: Nov 21, 2026, 14:05 UTC."""
     local = timezone.localtime(when)
-    written = f"{day(local)}, {local:%H:%M} {local.tzname()}"
-    return format_html('<time datetime="{}">{}</time>', local.isoformat(timespec="seconds"), written.replace(" ", NO_BREAK_SPACE))
+    clock = f"{local:%H:%M} {local.tzname()}"
+    return format_html('<time datetime="{}">{}</time>', local.isoformat(timespec="seconds"), f"{held(day(local))}, {held(clock)}")
+
+
+def held(words: str) -> str:
+    """Return the words so that no line ends between them."""
+    return words.replace(" ", NO_BREAK_SPACE)

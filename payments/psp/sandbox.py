@@ -15,7 +15,7 @@ import httpx
 from django.db import connection
 from djmoney.money import Money
 
-from ledger.money import from_minor, to_minor
+from ledger.money import UnknownCurrency, from_minor, to_minor
 from payments.psp.protocol import (
     Charged,
     ChargeRequest,
@@ -33,6 +33,7 @@ from payments.psp.protocol import (
 )
 
 NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, UnknownCurrency)
 TOO_MANY_REQUESTS, CONFLICT, DECLINED = 429, 409, 402
 TOLERANCE_S = 300
 SHORTEST_SECRET = 16
@@ -91,6 +92,8 @@ class SandboxPsp:
             key = obj.get("key", "")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise WebhookRefused("the body is not an event") from error
+        if not all(isinstance(word, str) for word in (event_id, kind, key)):
+            raise WebhookRefused("the body is not an event")
         if account != self._account:
             raise WebhookRefused("the event is about another account")
         return Notice(event_id, kind, key, outcome_of(obj) if kind.startswith("charge.") else None)
@@ -110,7 +113,7 @@ class SandboxPsp:
             raise WebhookRefused("the signature has no time, or one more than five minutes away")
         signed = moment.encode() + b"." + body
         expected = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in self._webhook_secrets]
-        if not any([hmac.compare_digest(one.encode(), given.encode()) for one in expected]):  # a list: each secret is compared
+        if not sum(hmac.compare_digest(one.encode(), given.encode()) for one in expected):  # a sum: each secret is compared
             raise WebhookRefused("the signature does not match")
 
     def _call(self, method: str, path: str, *, key: str = "", **options: Any) -> Any:
@@ -165,7 +168,7 @@ def session_of(data: Any) -> Session:
             card_brand=card.get("brand", ""),
             card_last4=card.get("last4", ""),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         raise PspOutcomeUnknown("the PSP's answer is not a session") from error
 
 
@@ -190,5 +193,5 @@ def outcome_of(data: Any) -> Result | None:
                 return Declined(data["id"], failure.get("code") or "declined", failure.get("message") or "")
             case _:
                 return None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except UNREADABLE as error:
         raise PspOutcomeUnknown("the PSP's answer is not a charge") from error

@@ -79,9 +79,7 @@ def _authenticate(request: HttpRequest) -> None:
 def _idempotency_key(request: HttpRequest) -> str:
     key = request.headers.get("Idempotency-Key", "")
     if not 0 < len(key) <= 255 or not key.isascii() or not key.isprintable():
-        raise Refusal(
-            400, "idempotency_key_missing", "Send an Idempotency-Key of 1 to 255 characters.", field="Idempotency-Key"
-        )
+        raise Refusal(400, "idempotency_key_missing", "Send an Idempotency-Key of 1 to 255 characters.", field="Idempotency-Key")
     return key
 
 

@@ -75,9 +75,7 @@ def _declining(number: str, failure: Failure) -> TestCard:
     return TestCard(number, f"Declined when charged: {failure.code}", group="It is declined", failure=failure)
 
 
-def _challenged(
-    number: str, says: str, *, country: str = "US", failure: Failure | None = None, broken: bool = False
-) -> TestCard:
+def _challenged(number: str, says: str, *, country: str = "US", failure: Failure | None = None, broken: bool = False) -> TestCard:
     authentication: Authentication = "broken" if broken else "challenge"
     return TestCard(number, says, country=country, group="3-D Secure", failure=failure, authentication=authentication)
 

@@ -16,9 +16,7 @@ from typing import Literal, get_args
 logger = logging.getLogger(__name__)
 
 Operation = Literal["charge", "refund", "find", "session", "webhook"]
-Kind = Literal[
-    "slow", "execute_then_silence", "execute_then_500", "refuse_500", "webhook_lost", "webhook_doubled", "webhook_late"
-]
+Kind = Literal["slow", "execute_then_silence", "execute_then_500", "refuse_500", "webhook_lost", "webhook_doubled", "webhook_late"]
 OPERATIONS: Sequence[str] = get_args(Operation)
 KINDS: Sequence[str] = get_args(Kind)
 DEFAULT_DELAY_S = {"slow": 3.0, "execute_then_silence": 60.0, "webhook_late": 30.0}

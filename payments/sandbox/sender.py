@@ -76,11 +76,14 @@ _line = _Line()
 
 
 def _try(due: Due) -> Tried:
-    """Send one delivery; whatever goes wrong becomes its result."""
+    """Send one delivery; whatever goes wrong becomes its result, but for a kept line that the other side closed meanwhile."""
+    was_kept = _line.open is not None
     try:
         status = _post(due.body.encode())
     except (OSError, http.client.HTTPException) as accident:
         _hang_up()
+        if was_kept:
+            return _try(due)
         return Tried(due, type(accident).__name__, arrived=False)
     return Tried(due, f"HTTP {status}", arrived=200 <= status < 300)
 

@@ -160,9 +160,7 @@ def _fail(session: Session, *, now: datetime) -> Session:
 
 def _tell(event_type: str, session: Session, card: TestCard, *, now: datetime) -> None:
     """Write the journal and queue the webhook; the token is left out of it and must be asked for."""
-    fact = journal.Fact(
-        event_type, session.id, session.nonce, key=session.nonce, amount=session.amount, currency=session.currency
-    )
+    fact = journal.Fact(event_type, session.id, session.nonce, key=session.nonce, amount=session.amount, currency=session.currency)
     journal.write([fact], now=now)
     fault = switchboard.fire("webhook", card=card.last4, references=[session.nonce])
     deliveries.queue(event_type, {**as_wire(session, now=now), "payment_token": None}, fault=fault, now=now)

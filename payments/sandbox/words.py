@@ -20,8 +20,7 @@ ENGLISH: Mapping[str, str] = {
     "cvc_missing": "Enter the security code.",
     "cvc_incomplete": "The security code has 3 digits.",
     "cvc_incomplete_amex": "The security code has 4 digits.",
-    "authentication_failed": "Your bank did not confirm the payment. You were not charged. "
-    "Try again or use another card.",
+    "authentication_failed": "Your bank did not confirm the payment. You were not charged. Try again or use another card.",
     "unreachable": "The connection was lost. You were not charged. Try again.",
     "expired": "This payment page has expired. Go back to the shop and start again.",
     "expired_title": "This page has expired",

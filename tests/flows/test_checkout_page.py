@@ -71,9 +71,7 @@ def test_the_page_says_what_is_bought_from_whom_for_how_much(client: Client, ope
 
 
 @pytest.mark.parametrize(("currency", "amount", "shown"), [("JPY", "4500", "4,500 JPY"), ("KWD", "1.5", "1.500 KWD")])
-def test_amounts_have_the_decimals_of_their_currency(
-    client: Client, open_payment: Open, currency: str, amount: str, shown: str
-) -> None:
+def test_amounts_have_the_decimals_of_their_currency(client: Client, open_payment: Open, currency: str, amount: str, shown: str) -> None:
     assert title_of(client.get(address(open_payment(amount, currency=currency)))) == f"Pay {shown} – Northwind"
 
 
@@ -91,7 +89,12 @@ def test_only_the_psps_origin_may_be_framed_and_nothing_is_kept(client: Client, 
     policy = dict(part.split(" ", 1) for part in page["Content-Security-Policy"].split("; "))
     assert policy["frame-src"] == sandbox.url
     assert policy["form-action"] == f"'self' {sandbox.url}"
-    assert (policy["default-src"], policy["script-src"], policy["style-src"], policy["connect-src"]) == ("'none'", "'self'", "'self'", "'self'")
+    assert (policy["default-src"], policy["script-src"], policy["style-src"], policy["connect-src"]) == (
+        "'none'",
+        "'self'",
+        "'self'",
+        "'self'",
+    )
     assert (page["Cache-Control"], page["Referrer-Policy"]) == ("no-store", "same-origin")
     assert not re.search(r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=", page.content.decode())
 

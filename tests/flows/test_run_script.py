@@ -15,9 +15,7 @@ from tests.fixtures_services import ROOT
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "run"), *arguments]
-    return subprocess.run(
-        command, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_without_a_verb_it_lists_them() -> None:
@@ -33,9 +31,7 @@ def test_an_unknown_verb_is_refused_in_one_line() -> None:
     assert answer.stderr == "run: There is no `dance`; `./run help` lists what there is.\n"
 
 
-@pytest.mark.parametrize(
-    "verb", ["demo", "info", "test", "lint", "manage", "shell", "bench", "down", "reset", "doctor"]
-)
+@pytest.mark.parametrize("verb", ["demo", "info", "test", "lint", "manage", "shell", "bench", "down", "reset", "doctor"])
 def test_every_verb_explains_itself(verb: str) -> None:
     answer = run(verb, "--help")
     assert answer.returncode == 0

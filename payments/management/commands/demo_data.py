@@ -65,7 +65,11 @@ class Basket:
     expired: bool = False
 
 
-ADA, BEN, CHIO = ("Ada Lindqvist", "ada.lindqvist@example.com"), ("Ben Okafor", "ben.okafor@example.com"), ("Chio Sato", "chio.sato@example.com")
+ADA, BEN, CHIO = (
+    ("Ada Lindqvist", "ada.lindqvist@example.com"),
+    ("Ben Okafor", "ben.okafor@example.com"),
+    ("Chio Sato", "chio.sato@example.com"),
+)
 STORY = (
     Basket("spring-reading", ADA, "EUR", (("ada", "42.80", "Two novels and a map"), ("cleo", "36.00", "Tea bowl"))),
     Basket("commuter", BEN, "EUR", (("bolt", "649.00", "City bike, blue"), ("bolt", "39.90", "Helmet"))),

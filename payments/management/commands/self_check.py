@@ -70,14 +70,16 @@ def open_checkout(shop: httpx.Client) -> Any:
     body = {
         "checkout_id": name,
         "buyer": {"reference": "self-check", "email": "self-check@example.com"},
-        "payment_orders": [{"seller": seller_id(seller), "amount": {"amount": amount, "currency": "EUR"}} for seller, amount in LINES.items()],
+        "payment_orders": [
+            {"seller": seller_id(seller), "amount": {"amount": amount, "currency": "EUR"}} for seller, amount in LINES.items()
+        ],
     }
     return asked(shop.post("/v1/payments", json=body, headers={"Idempotency-Key": name}))
 
 
 def walk_the_page(browser: httpx.Client, checkout_url: str) -> None:
     """Go from our page to the PSP's, give the card there, come back and press the one button."""
-    hosted = submit(browser, browser.get(checkout_url), towards="/session")
+    hosted = submit(browser, browser.get(checkout_url), towards="/hosted")
     back = buyer.give_card(hosted.headers["Location"], number=CARD)
     done = submit(browser, browser.get(back), towards="/complete")
     if done.is_error:

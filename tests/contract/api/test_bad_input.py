@@ -198,7 +198,14 @@ def test_a_wrong_body_is_refused(api: Any, ada: Any, body: bytes, status: int, c
 
 @pytest.mark.parametrize(
     "content_type",
-    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json; charset=latin-1", "application/xml", "x"],
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/json; charset=latin-1",
+        "application/xml",
+        "x",
+    ],
 )
 def test_a_body_of_another_type_is_refused(api: Any, basket: Any, content_type: str) -> None:
     answer = api.post("/v1/payments", json.dumps(basket).encode(), content_type=content_type)

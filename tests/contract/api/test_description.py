@@ -39,7 +39,9 @@ def in_openapis_words(address: str) -> str:
 
 
 def test_every_address_is_described_or_declared() -> None:
-    others = [found for found in addresses(get_resolver().url_patterns) if not found.startswith("v1/") or found in (NO_ADDRESS, "v1/openapi.json")]
+    others = [
+        found for found in addresses(get_resolver().url_patterns) if not found.startswith("v1/") or found in (NO_ADDRESS, "v1/openapi.json")
+    ]
     unlisted = [address for address in others if not address.startswith(OTHER_ADDRESSES) and address != NO_ADDRESS]
     assert unlisted == []
     api = {in_openapis_words(found) for found in addresses(get_resolver().url_patterns) if found.startswith("v1/")}

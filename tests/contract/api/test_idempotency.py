@@ -118,7 +118,9 @@ def test_whoever_lost_the_lease_keeps_no_answer(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("failure", [OperationalError("gone"), ValueError("a mistake of ours"), SystemExit()])
-def test_an_accident_leaves_the_key_free(api: Caller, basket: dict[str, Any], monkeypatch: pytest.MonkeyPatch, failure: BaseException) -> None:
+def test_an_accident_leaves_the_key_free(
+    api: Caller, basket: dict[str, Any], monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
     def fail(*args: Any, **kwargs: Any) -> None:
         raise failure
 

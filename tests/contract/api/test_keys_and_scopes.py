@@ -67,9 +67,7 @@ def test_without_the_scope_an_operation_is_forbidden_and_names_it(
 
 
 @pytest.mark.parametrize(("method", "path", "scope"), OPERATIONS)
-def test_with_only_its_scope_an_operation_is_allowed(
-    ids: dict[str, str], shop: Shop, method: str, path: str, scope: str
-) -> None:
+def test_with_only_its_scope_an_operation_is_allowed(ids: dict[str, str], shop: Shop, method: str, path: str, scope: str) -> None:
     just = caller_of(shop, scope)
     answer = just.get(path.format(**ids)) if method == "get" else just.post(path.format(**ids), {})
     assert answer.status_code in (200, 400, 404)
@@ -100,7 +98,8 @@ def test_a_revoked_key_is_let_in_no_more(api: Caller) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/payments/{payment}", "/v1/orders/{order}", "/v1/sellers/{seller}", "/v1/wallet/{seller}/entries", "/v1/wallet?seller={seller}"]
+    "path",
+    ["/v1/payments/{payment}", "/v1/orders/{order}", "/v1/sellers/{seller}", "/v1/wallet/{seller}/entries", "/v1/wallet?seller={seller}"],
 )
 def test_another_shops_things_are_not_found(stranger: Caller, ids: dict[str, str], path: str) -> None:
     answer = stranger.get(path.format(**ids))

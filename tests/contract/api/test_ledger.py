@@ -38,7 +38,12 @@ def test_an_entry_is_posted_once_per_reference(api: Caller, entry: dict[str, Any
     assert posted.json() == again.json()
     said = posted.json()
     assert said["id"].startswith("je_")
-    assert (said["object"], said["kind"], said["reference"], said["memo"]) == ("journal_entry", "manual", "correction-1", "PSP fee of October")
+    assert (said["object"], said["kind"], said["reference"], said["memo"]) == (
+        "journal_entry",
+        "manual",
+        "correction-1",
+        "PSP fee of October",
+    )
     assert said["effective_at"] == "2026-11-01T10:00:00Z"
     assert said["postings"] == entry["postings"]
     assert api.get(f"/v1/ledger/entries/{said['id']}").json() == said
@@ -155,7 +160,13 @@ def test_accounts_and_entries_are_listed_and_filtered(api: Caller, entry: dict[s
     api.post("/v1/ledger", entry)
     assert len(api.get("/v1/ledger/accounts").json()["data"]) == 4
     [account] = api.get("/v1/ledger/accounts", kind="seller_pending", currency="EUR").json()["data"]
-    assert account == {"object": "ledger_account", "code": "seller_pending:1", "kind": "seller_pending", "type": "liability", "currency": "EUR"}
+    assert account == {
+        "object": "ledger_account",
+        "code": "seller_pending:1",
+        "kind": "seller_pending",
+        "type": "liability",
+        "currency": "EUR",
+    }
     assert len(api.get("/v1/ledger/entries", account="psp_fees", kind="manual").json()["data"]) == 1
     assert api.get("/v1/ledger/entries", account="suspense").json()["data"] == []
 

@@ -66,14 +66,18 @@ def test_a_wallet_is_opened_once_per_currency(api: Caller, ada: Seller) -> None:
     again = api.post("/v1/wallet", {"seller": ada.public_id, "currency": "JPY"})
     assert (first.status_code, again.status_code) == (201, 200)
     nothing = {"amount": "0", "currency": "JPY"}
-    assert first.json() == again.json() == {
-        "object": "wallet",
-        "seller": {"id": ada.public_id, "name": "Ada's Books"},
-        "currency": "JPY",
-        "pending": nothing,
-        "available": nothing,
-        "reserved": nothing,
-    }
+    assert (
+        first.json()
+        == again.json()
+        == {
+            "object": "wallet",
+            "seller": {"id": ada.public_id, "name": "Ada's Books"},
+            "currency": "JPY",
+            "pending": nothing,
+            "available": nothing,
+            "reserved": nothing,
+        }
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,7 +121,11 @@ def test_a_sale_shows_in_order_wallet_entries_and_events(api: Caller, basket: di
     assert api.get(f"/v1/wallet/{bolt.public_id}/entries").json()["data"] == []
     booked = api.get(f"/v1/ledger/entries/{entry['journal_entry']}").json()
     assert booked["reference"] == order["id"]
-    assert [(leg["side"], leg["amount"]["amount"]) for leg in booked["postings"]] == [("debit", "24.90"), ("credit", "22.41"), ("credit", "2.49")]
+    assert [(leg["side"], leg["amount"]["amount"]) for leg in booked["postings"]] == [
+        ("debit", "24.90"),
+        ("credit", "22.41"),
+        ("credit", "2.49"),
+    ]
     [event] = api.get("/v1/events").json()["data"]
     assert (event["type"], event["about"], event["data"]["status"]) == ("payment_order.succeeded", order["id"], "SUCCESS")
     assert len(api.get("/v1/wallet").json()["data"]) == 2

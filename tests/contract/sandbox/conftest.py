@@ -38,9 +38,7 @@ class Buyer:
     def show(self, session: dict[str, Any]) -> dict[str, Any]:
         return dict(self.http.get(f"/v1/sessions/{session['id']}").json())
 
-    def enter(
-        self, session: dict[str, Any], number: str, *, expiry: str = "12 / 34", cvc: str = "123"
-    ) -> httpx.Response:
+    def enter(self, session: dict[str, Any], number: str, *, expiry: str = "12 / 34", cvc: str = "123") -> httpx.Response:
         """Send the card form as the iframe does."""
         entered = {"number": number, "expiry": expiry, "cvc": cvc}
         return self.http.post(session["fields_url"], data=entered)

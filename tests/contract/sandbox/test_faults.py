@@ -36,9 +36,7 @@ def test_execute_then_silence_executes_and_closes_without_a_word(buyer: Buyer, s
     assert sandbox.client.get("/v1/charges", params={"key": key}).json()["data"][0]["status"] == "succeeded"
 
 
-def test_a_slow_answer_outlasts_the_callers_patience_but_the_charge_stands(
-    buyer: Buyer, sandbox: SandboxCompany
-) -> None:
+def test_a_slow_answer_outlasts_the_callers_patience_but_the_charge_stands(buyer: Buyer, sandbox: SandboxCompany) -> None:
     token, key = buyer.token(), uuid.uuid4().hex
     sandbox.fault(operation="charge", kind="slow", delay_s=5, times=1)
     impatient = httpx.Client(base_url=sandbox.url, headers=sandbox.client.headers, timeout=0.3)
@@ -82,9 +80,7 @@ def test_looking_up_a_charge_can_fail_too(buyer: Buyer, sandbox: SandboxCompany)
 
 
 @pytest.mark.parametrize(("number", "status", "rows"), [("4000000000009037", 500, 1), ("4000000000009045", 500, 0)])
-def test_faults_have_cards_of_their_own(
-    buyer: Buyer, sandbox: SandboxCompany, number: str, status: int, rows: int
-) -> None:
+def test_faults_have_cards_of_their_own(buyer: Buyer, sandbox: SandboxCompany, number: str, status: int, rows: int) -> None:
     key = uuid.uuid4().hex
     assert buyer.charge(buyer.token(number), key=key).status_code == status
     assert len(sandbox.journal(key=key)) == rows

@@ -37,9 +37,7 @@ def test_the_hosted_page_ends_at_the_return_address(buyer: Buyer, sandbox: Sandb
     assert (answer.status_code, answer.headers["Location"]) == (303, "https://pay.example/return?x=1")
 
 
-def test_the_hosted_page_shows_what_is_wrong_and_forgets_the_security_code(
-    buyer: Buyer, sandbox: SandboxCompany
-) -> None:
+def test_the_hosted_page_shows_what_is_wrong_and_forgets_the_security_code(buyer: Buyer, sandbox: SandboxCompany) -> None:
     session = buyer.session()
     entered = {"number": "4242424242424241", "expiry": "12/34", "cvc": "987"}
     answer = sandbox.client.post(session["hosted_url"], data=entered)

@@ -109,9 +109,7 @@ def test_an_optional_three_d_secure_does_not_ask(buyer: Buyer) -> None:
     assert buyer.enter(buyer.session(), "4000000000003055").json()["status"] == "complete"
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [("4000008400001629", "card_declined"), ("4000008260003178", "insufficient_funds")]
-)
+@pytest.mark.parametrize(("number", "code"), [("4000008400001629", "card_declined"), ("4000008260003178", "insufficient_funds")])
 def test_three_d_secure_may_succeed_and_the_charge_fail(buyer: Buyer, number: str, code: str) -> None:
     session = buyer.session()
     buyer.http.post(buyer.enter(session, number).json()["challenge_url"], data={"outcome": "succeed"})
@@ -147,8 +145,6 @@ def test_every_published_card_passes_the_form(buyer: Buyer, sandbox: SandboxComp
 def test_the_same_nonce_opens_one_session(buyer: Buyer, sandbox: SandboxCompany) -> None:
     first = buyer.session(nonce="checkout_7f")
     assert buyer.session(nonce="checkout_7f")["id"] == first["id"]
-    terms = {
-        name: first[name] for name in ("nonce", "currency", "parent_origin", "return_url", "locale", "description")
-    }
+    terms = {name: first[name] for name in ("nonce", "currency", "parent_origin", "return_url", "locale", "description")}
     other = sandbox.client.post("/v1/sessions", json={**terms, "amount": first["amount"] + 1})
     assert (other.status_code, other.json()["error"]["field"]) == (422, "amount")

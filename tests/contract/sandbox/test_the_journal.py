@@ -71,9 +71,9 @@ def test_no_table_holds_a_card_number(buyer: Buyer, sandbox_database: Database) 
     buyer.charged()
     for table, column in _text_columns(sandbox_database):
         found = sandbox_database.execute(
-            sql.SQL(
-                "SELECT {column}::text FROM {table} WHERE regexp_replace({column}::text, '[ -]', '', 'g') ~ %s"
-            ).format(column=sql.Identifier(column), table=sql.Identifier(table)),
+            sql.SQL("SELECT {column}::text FROM {table} WHERE regexp_replace({column}::text, '[ -]', '', 'g') ~ %s").format(
+                column=sql.Identifier(column), table=sql.Identifier(table)
+            ),
             ["4242424242424242|5555555555554444|4000002760003184|4000000000000002|4539578763621486"],
         ).fetchall()
         assert found == [], f"{table}.{column}"

@@ -21,11 +21,7 @@ GOOD = {
 
 
 def start(**variables: str) -> subprocess.CompletedProcess[str]:
-    ours = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PSP_", "SECRET_KEY", "DEBUG", "ONEBOOK_ENV"))
-    }
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("PSP_", "SECRET_KEY", "DEBUG", "ONEBOOK_ENV"))}
     return subprocess.run(
         [sys.executable, "-c", "import django; django.setup()"],
         env=ours | GOOD | variables | {"DJANGO_SETTINGS_MODULE": "config.settings"},
@@ -62,8 +58,7 @@ def test_production_refuses_what_would_be_unsafe_and_says_which_setting(variable
 def test_bug_51_the_sandbox_itself_refuses_to_run_in_production() -> None:
     refused = subprocess.run(
         [sys.executable, "-m", "payments.sandbox", "migrate"],
-        env={name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
-        | {"ONEBOOK_ENV": "production"},
+        env={name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"} | {"ONEBOOK_ENV": "production"},
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -34,9 +34,7 @@ def test_what_could_have_happened_is_never_taken_for_not_executed(outcome: Outco
 
 def test_bug_16_an_unknown_outcome_is_asked_for_on_a_ladder_that_ends_at_a_day_and_never_stops() -> None:
     waits = [
-        (
-            executor.wait_for(work(tries=tries), PspOutcomeUnknown(""), now=NOON)["next_attempt_at"] - NOON
-        ).total_seconds()
+        (executor.wait_for(work(tries=tries), PspOutcomeUnknown(""), now=NOON)["next_attempt_at"] - NOON).total_seconds()
         for tries in range(1, 12)
     ]
     assert waits == [2, 10, 30, 120, 600, 3600, 21600, 86400, 86400, 86400, 86400]

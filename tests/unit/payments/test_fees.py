@@ -45,9 +45,7 @@ def test_a_fee_is_its_share_plus_its_fixed_part_and_never_more_than_the_amount(
 
 
 @given(units=st.integers(1, 10**12), fixed=st.integers(0, 10**6), basis_points=BASIS_POINTS, currency=CURRENCY)
-def test_bug_55_fee_and_net_are_the_amount_to_the_last_minor_unit(
-    units: int, fixed: int, basis_points: int, currency: str
-) -> None:
+def test_bug_55_fee_and_net_are_the_amount_to_the_last_minor_unit(units: int, fixed: int, basis_points: int, currency: str) -> None:
     amount = from_minor(units, currency)
     fee, net = fee_and_net(amount, FeeTerms(basis_points, from_minor(fixed, currency)))
     assert fee + net == amount
@@ -75,14 +73,9 @@ def order(amount: Money, fee: Money) -> PaymentOrder:
 def test_pg_17_the_fee_that_goes_back_over_any_refunds_is_the_whole_fee(units, share, cuts, currency) -> None:  # type: ignore[no-untyped-def]
     sold = order(from_minor(units, currency), from_minor(int(units * share), currency))
     steps = [from_minor(place, currency) for place in sorted({0, units, *(int(units * cut) for cut in cuts)})]
-    parts = [
-        (refunds.fee_share(sold, after) - refunds.fee_share(sold, before), after - before)
-        for before, after in pairwise(steps)
-    ]
+    parts = [(refunds.fee_share(sold, after) - refunds.fee_share(sold, before), after - before) for before, after in pairwise(steps)]
     assert sum(to_minor(fee) for fee, _refunded in parts) == to_minor(sold.fee)
-    assert all(0 <= fee.amount <= refunded.amount for fee, refunded in parts), (
-        "neither the seller nor we give back more than we got"
-    )
+    assert all(0 <= fee.amount <= refunded.amount for fee, refunded in parts), "neither the seller nor we give back more than we got"
 
 
 def test_pg_17_three_thirds_of_a_refund_give_back_the_fee_of_one() -> None:

@@ -93,17 +93,13 @@ def test_sec_14_no_changed_body_or_header_is_ever_believed() -> None:
                 adapter.verify_webhook(body, {"Sandbox-Signature": forged}, now=NOON)
 
 
-@pytest.mark.parametrize(
-    "header", ["", "t=,v1=", "v1=abc", "t=１,v1=x", "t=-1,v1=x", "t=1e9,v1=x", "=", ",,,", "t=" + "9" * 400]
-)
+@pytest.mark.parametrize("header", ["", "t=,v1=", "v1=abc", "t=１,v1=x", "t=-1,v1=x", "t=1e9,v1=x", "=", ",,,", "t=" + "9" * 400])
 def test_a_header_that_is_none_is_refused(header: str) -> None:
     with pytest.raises(WebhookRefused):
         psp().verify_webhook(body_of(), {"Sandbox-Signature": header}, now=NOON)
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"null", b"[]", b"{}", b'"x"', b"{", b"\xff\xfe", b'{"id": 1, "type": 2, "account": 3, "data": []}']
-)
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", b"{}", b'"x"', b"{", b"\xff\xfe", b'{"id": 1, "type": 2, "account": 3, "data": []}'])
 def test_a_signed_body_of_another_shape_is_refused(body: bytes) -> None:
     with pytest.raises(WebhookRefused):
         psp().verify_webhook(body, signed(body), now=NOON)
@@ -164,9 +160,7 @@ def test_the_three_ends_of_a_charge() -> None:
     assert isinstance(outcome_of(CHARGE), Charged)
     assert outcome_of(CHARGE | {"status": "pending"}) == Pending("ch_1")
     failure = {"code": "expired_card", "message": "The card has expired."}
-    assert outcome_of(CHARGE | {"status": "failed", "failure": failure}) == Declined(
-        "ch_1", "expired_card", "The card has expired."
-    )
+    assert outcome_of(CHARGE | {"status": "failed", "failure": failure}) == Declined("ch_1", "expired_card", "The card has expired.")
     assert outcome_of(CHARGE | {"status": "failed"}) == Declined("ch_1", "declined", "")
 
 

@@ -33,7 +33,14 @@ def test_an_amount_has_its_currencys_decimals_and_the_locales_signs(amount: str,
 
 @pytest.mark.parametrize(
     ("tag", "language", "locale"),
-    [("de-AT", "de", "de_AT"), ("de-AT", "en", "en"), ("en-GB", "en", "en_GB"), ("xx-YY", "de", "de"), ("", "en", "en"), ("de_", "de", "de")],
+    [
+        ("de-AT", "de", "de_AT"),
+        ("de-AT", "en", "en"),
+        ("en-GB", "en", "en_GB"),
+        ("xx-YY", "de", "de"),
+        ("", "en", "en"),
+        ("de_", "de", "de"),
+    ],
 )
 def test_figures_follow_the_payments_region_only_in_its_own_language(tag: str, language: str, locale: str) -> None:
     assert str(wording.locale_of(tag, language=language)) == locale
@@ -66,7 +73,12 @@ def test_nobody_is_told_that_the_bank_takes_the_card_for_stolen(code: str) -> No
 
 @pytest.mark.parametrize(
     ("code", "word"),
-    [("insufficient_funds", "not enough money"), ("expired_card", "expired"), ("incorrect_cvc", "security code"), ("processing_error", "could not answer")],
+    [
+        ("insufficient_funds", "not enough money"),
+        ("expired_card", "expired"),
+        ("incorrect_cvc", "security code"),
+        ("processing_error", "could not answer"),
+    ],
 )
 def test_a_reason_that_helps_is_told(code: str, word: str) -> None:
     assert word in wording.reason_of([code, code]).what

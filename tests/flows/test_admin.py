@@ -1,0 +1,354 @@
+"""The admin: everything about money can be found and looked at, and nothing of it can be changed by anybody."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.db import connection, models
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from ledger.admin import LookOnly
+from ledger.models import Account, JournalEntry
+from ledger.money import exact
+from payments import confirmation, intake, refunds, settlement
+from payments.confirmation import Confirmed
+from payments.models import DueOrder, FeeSchedule, PaymentEvent, PaymentOrder, PspAttempt, PspEvent, Refund
+from payments.settlement import Capture
+from tests.factories import basket, new_sellers, new_shop
+from wallet import api_keys
+from wallet.models import ApiKey, Buyer, IdempotencyRecord, OutboxMessage, Seller, Shop, Wallet, WalletEntry
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 11, 21, 14, 5, tzinfo=UTC)
+PASSWORD = "as-long-as-it-is-calm"
+MONEY = [
+    PaymentEvent, PaymentOrder, PspAttempt, PspEvent, Refund, DueOrder, JournalEntry, Account, Wallet, WalletEntry, OutboxMessage,
+    IdempotencyRecord, Buyer,
+]  # fmt: skip
+KEPT = [Shop, Seller, ApiKey, FeeSchedule]
+
+
+@pytest.fixture
+def staff() -> Client:
+    """Return a browser in which a superuser is logged in, who may do whatever anybody may."""
+    cache.clear()
+    browser = Client(headers={"accept-language": "en"})
+    browser.force_login(User.objects.create_superuser("finance", password=PASSWORD))
+    return browser
+
+
+@pytest.fixture
+def ada() -> Seller:
+    return new_sellers(new_shop(), "Ada's Books")[0]
+
+
+def sell(seller: Seller, *amounts: str) -> list[PaymentOrder]:
+    """Let a buyer pay these orders of the seller, in one basket; the PSP tells of the first by webhook too."""
+    event, _is_new = intake.open_event(seller.shop, basket([seller], *amounts), now=NOW)
+    orders = confirmation.confirm(event.pk, Confirmed("cs_1", "tok_1", event.amount, "visa", "4242"), now=NOW)
+    attempts = [PspAttempt.objects.create(order=order, number=1, psp="sandbox", psp_key=order.public_id) for order in orders]
+    for order in orders:
+        told = {"data": {"object": {"id": "ch_1", "key": order.public_id}}}
+        PspEvent.objects.create(psp="sandbox", event_id=f"evt_{order.pk}", type="charge.succeeded", body=told, status="applied")
+    settlement.settle(
+        [Capture(a.order_id, a.pk, a.psp_key, f"ch_{a.pk}", order.amount, NOW) for order, a in zip(orders, attempts, strict=True)]
+    )
+    for order in orders:
+        order.refresh_from_db()
+    return orders
+
+
+@pytest.fixture
+def rows(ada: Seller) -> Callable[[type[models.Model]], Any]:
+    """Fill every table, and return whatever row of a table."""
+    [order, _other] = sell(ada, "100.00", "20.00")
+    refund = refunds.request_refund(order.pk, amount=exact("30.00", "EUR"), reason="Damaged", now=NOW)
+    settlement.settle_refund(refund.pk, psp_reference="re_1", refunded_at=NOW)
+    event, _is_new = intake.open_event(ada.shop, basket([ada], "5.00"), now=NOW)
+    confirmation.confirm(event.pk, Confirmed("cs_2", "tok_2", event.amount), now=NOW)
+    IdempotencyRecord.objects.create(shop=ada.shop, route="POST /v1/payments", key="k-1", fingerprint="f", claimed_until=NOW, status=201)
+    api_keys.issue(ada.shop, name="back end", scopes=["payments:read"], mode="test")
+    schedule = FeeSchedule(shop=ada.shop, basis_points=500)
+    schedule.fixed = exact("0.25", "EUR")
+    schedule.save()
+    return lambda model: model._default_manager.order_by("pk").first()
+
+
+def listed(model: type[models.Model]) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def page_of(row: models.Model) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+def words(html: bytes) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html.decode().replace("\xa0", " "))).replace("&#x27;", "'")
+
+
+# --- Looking --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", [*MONEY, *KEPT])
+def test_every_table_has_a_list_and_every_row_a_page(model: type[models.Model], staff: Client, rows: Callable[..., Any]) -> None:
+    for path in (listed(model), page_of(rows(model))):
+        answer = staff.get(path)
+        assert answer.status_code == 200
+        assert not re.search(rb"<style|\sstyle=|<script(?![^>]*\ssrc=)", answer.content)
+
+
+@pytest.mark.parametrize("model", [model for model in MONEY if model not in (Buyer, IdempotencyRecord, Account, Wallet)])
+def test_a_list_costs_the_same_however_long_and_never_counts_the_table(
+    model: type[models.Model], staff: Client, ada: Seller, rows: Callable[..., Any]
+) -> None:
+    with CaptureQueriesContext(connection) as few:
+        staff.get(listed(model))
+    sell(ada, *["7.00"] * 12)
+    with CaptureQueriesContext(connection) as many:
+        staff.get(listed(model))
+    assert len(few) == len(many)
+    assert not [query for query in many.captured_queries if "COUNT(" in query["sql"]]
+
+
+def test_a_list_ends_at_a_thousand_and_says_so(staff: Client, ada: Seller) -> None:
+    Buyer.objects.bulk_create(Buyer(shop=ada.shop, reference=f"buyer-{number}") for number in range(1010))
+    answer = staff.get(listed(Buyer), {"p": 20})
+    assert "The first 1,000. Search or filter to see others." in words(answer.content)
+    assert answer.context["cl"].result_count == 1000
+
+
+@pytest.mark.parametrize("sought", ["own id", "reference", "checkout id", "payment id", "journal entry", "seller"])
+def test_an_order_is_found_by_whatever_names_it(sought: str, staff: Client, ada: Seller, rows: Callable[..., Any]) -> None:
+    order = PaymentOrder.objects.exclude(journal_entry=None).order_by("pk")[0]
+    PaymentOrder.objects.filter(pk=order.pk).update(reference="NW-1")
+    term = {
+        "own id": order.public_id,
+        "reference": "NW-1",
+        "checkout id": order.event.checkout_id,
+        "payment id": order.event.public_id,
+        "journal entry": f"je_{order.journal_entry_id}",
+        "seller": "ada's",
+    }[sought]
+    assert order in staff.get(listed(PaymentOrder), {"q": term}).context["cl"].result_list
+    assert not staff.get(listed(PaymentOrder), {"q": f"{term}-not"}).context["cl"].result_list
+
+
+def test_everything_else_is_found_by_its_id(staff: Client, ada: Seller, rows: Callable[..., Any]) -> None:
+    for model, term in [
+        (PaymentEvent, PaymentOrder.objects.all()[0].public_id),
+        (PspAttempt, PspAttempt.objects.all()[0].psp_key),
+        (PspEvent, PspEvent.objects.all()[0].event_id),
+        (Refund, Refund.objects.get().public_id),
+        (JournalEntry, Refund.objects.get().public_id),
+        (WalletEntry, f"wen_{WalletEntry.objects.all()[0].pk}"),
+        (Wallet, ada.public_id),
+        (OutboxMessage, OutboxMessage.objects.all()[0].public_id),
+        (OutboxMessage, Refund.objects.get().public_id),
+        (Account, "seller_pending"),
+        (Buyer, "rosa"),
+        (IdempotencyRecord, "k-1"),
+        (DueOrder, DueOrder.objects.get().psp_key),
+    ]:
+        assert staff.get(listed(model), {"q": term}).context["cl"].result_list, (model, term)
+        assert not staff.get(listed(model), {"q": "no such thing"}).context["cl"].result_list
+
+
+def test_the_past_hour_and_a_currency_are_filters(staff: Client, rows: Callable[..., Any]) -> None:
+    assert staff.get(listed(PaymentOrder), {"past_hours": "1", "currency": "EUR"}).context["cl"].result_count == 3
+    assert staff.get(listed(PaymentOrder), {"past_hours": "a", "currency": "JPY"}).context["cl"].result_count == 0
+
+
+def test_a_payments_page_is_a_time_line_from_checkout_to_message(staff: Client, rows: Callable[..., Any]) -> None:
+    seen = words(staff.get(page_of(rows(PaymentEvent))).content)
+    happened = ("Opened", "Confirmed by the buyer", "Sent to the PSP", "Booked", "Refund asked for")
+    places = [seen.index(what) for what in happened]
+    assert places == sorted(places)
+    for what in (
+        "Succeeded ch_",
+        "Wallet moved 90.00 EUR",
+        "Wallet moved −27.00 EUR",
+        "Message to the shop payment.paid",
+    ):
+        assert what in seen
+    assert "Webhook charge.succeeded: applied" in seen
+    assert "refund.succeeded re_" in seen
+
+
+def test_an_order_leads_to_its_payment_seller_entries_and_attempts(staff: Client, rows: Callable[..., Any]) -> None:
+    order = rows(PaymentOrder)
+    html = staff.get(page_of(order)).content.decode()
+    for row in (
+        order.event,
+        order.seller,
+        order.journal_entry,
+        order.wallet_entry,
+        order.attempts.get(),
+        order.refunds.get(),
+    ):
+        assert f'href="{page_of(row)}"' in html
+
+
+def test_an_entry_shows_its_postings_and_leads_back_to_its_order(staff: Client, rows: Callable[..., Any]) -> None:
+    order = rows(PaymentOrder)
+    html = staff.get(page_of(order.journal_entry)).content
+    assert "psp_receivable:sandbox 100.00 EUR" in words(html)
+    assert f"?q={order.public_id}" in html.decode()
+    assert order in staff.get(f"{listed(PaymentOrder)}?q={order.public_id}").context["cl"].result_list
+
+
+def test_an_account_shows_its_balance_of_now(staff: Client, rows: Callable[..., Any]) -> None:
+    account = Account.objects.get(code="psp_receivable:sandbox", currency="EUR")
+    assert "Balance now: 90.00 EUR" in words(staff.get(page_of(account)).content)
+
+
+def test_the_first_page_says_what_waits_and_what_stands(staff: Client, rows: Callable[..., Any]) -> None:
+    PspEvent.objects.create(
+        psp="sandbox",
+        event_id="evt_odd",
+        type="dispute.opened",
+        body={},
+        status="parked",
+        reason="nothing is done with it",
+    )
+    seen = words(staff.get("/admin/").content)
+    assert "1 webhooks parked in the past seven days" in seen
+    assert "1 orders in the executor's queue" in seen
+    assert "90.00 EUR psp_receivable:sandbox" in seen
+
+
+# --- Changing nothing -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MONEY)
+def test_not_even_a_superuser_adds_changes_or_deletes_anything_about_money(
+    model: type[models.Model], staff: Client, rows: Callable[..., Any]
+) -> None:
+    row = rows(model)
+    before = model._default_manager.filter(pk=row.pk).values().get()
+    page, forged = page_of(row), {"status": "SUCCESS", "amount_0": "1", "amount_1": "EUR", "name": "x", "_save": "Save"}
+    assert staff.post(page, forged).status_code == 403
+    assert staff.post(page.replace("/change/", "/delete/"), {"post": "yes"}).status_code == 403
+    assert staff.post(f"{listed(model)}add/", forged).status_code == 403
+    assert staff.get(f"{listed(model)}add/").status_code == 403
+    staff.post(listed(model), {"action": "delete_selected", "_selected_action": [row.pk], "post": "yes"})
+    assert model._default_manager.filter(pk=row.pk).values().get() == before
+
+
+def test_every_table_about_money_is_one_of_those() -> None:
+    looked_at = {model for model, page in admin.site._registry.items() if isinstance(page, LookOnly)}
+    ours = {model for model in admin.site._registry if model._meta.app_label in ("ledger", "wallet", "payments")}
+    assert looked_at == set(MONEY)
+    assert ours - looked_at == set(KEPT)
+
+
+@pytest.mark.parametrize("model", [Shop, Seller, ApiKey])
+def test_nobody_deletes_what_money_hangs_on(model: type[models.Model], staff: Client, rows: Callable[..., Any]) -> None:
+    page = page_of(rows(model))
+    assert staff.post(page.replace("/change/", "/delete/"), {"post": "yes"}).status_code == 403
+
+
+def test_who_is_not_staff_does_not_come_in_and_who_guesses_is_refused(client: Client) -> None:
+    cache.clear()
+    User.objects.create_user("ada", password=PASSWORD)
+    User.objects.create_superuser("finance", password=PASSWORD)
+    assert client.post("/admin/login/", {"username": "ada", "password": PASSWORD}).status_code == 200
+    for _guess in range(10):
+        client.post("/admin/login/", {"username": "finance", "password": "no"})
+    answer = client.post("/admin/login/", {"username": "finance", "password": PASSWORD}, headers={"accept-language": "en"})
+    assert "Too many wrong tries." in words(answer.content)
+
+
+# --- Keys and fees --------------------------------------------------------------------------------------------------
+
+
+def test_a_new_key_is_shown_once_and_opens_the_door(staff: Client, ada: Seller) -> None:
+    terms = {"shop": ada.shop_id, "name": "back end", "scopes": ["payments:read", "wallet:read"]}
+    made = staff.post("/admin/wallet/apikey/add/", terms)
+    [token] = re.findall(r'value="(ob_test_[^"]+)"', made.content.decode())
+    key = api_keys.find(token)
+    assert key is not None
+    assert (key.shop, key.name, key.scopes) == (ada.shop, "back end", ["payments:read", "wallet:read"])
+    assert "no-store" in made.headers["Cache-Control"]
+    assert ApiKey.objects.count() == 1
+    for path in (listed(ApiKey), page_of(key), "/admin/"):
+        html = staff.get(path).content.decode()
+        assert token not in html
+        assert key.sha256 not in html
+    assert token not in str(made.cookies)
+
+
+def test_a_key_without_scopes_is_not_made(staff: Client, ada: Seller) -> None:
+    answer = staff.post("/admin/wallet/apikey/add/", {"shop": ada.shop_id, "name": "back end"})
+    assert "This field is required." in words(answer.content)
+    assert not ApiKey.objects.exists()
+
+
+def test_keys_are_revoked_from_the_list_and_never_edited(staff: Client, ada: Seller) -> None:
+    key, _token = api_keys.issue(ada.shop, name="back end", scopes=["payments:read"], mode="test")
+    assert staff.post(page_of(key), {"name": "mine", "scopes": ["ledger:write"]}).status_code == 403
+    staff.post(listed(ApiKey), {"action": "revoke", "_selected_action": [key.pk]})
+    key.refresh_from_db()
+    assert key.revoked_at is not None
+    assert "revoked" in words(staff.get(page_of(key)).content)
+
+
+@pytest.mark.parametrize(
+    ("terms", "complaint"),
+    [
+        ({"in_currency": "JPY", "fixed_part": "0.5"}, "JPY is finer than"),
+        ({"in_currency": "EUR", "fixed_part": "-1"}, "greater than or equal to 0"),
+        ({"in_currency": "XXX", "fixed_part": "0"}, "not one of the available choices"),
+        ({"in_currency": "EUR", "fixed_part": "0", "seller": "other"}, "belongs to another shop"),
+        ({"in_currency": "EUR", "fixed_part": "0", "basis_points": "10001"}, "less than or equal to 10000"),
+    ],
+)
+def test_a_fee_that_cannot_be_is_refused_under_its_field(terms: dict[str, str], complaint: str, staff: Client, ada: Seller) -> None:
+    [other] = new_sellers(new_shop("Southwind"), "Bolt Bikes")
+    said = {"shop": ada.shop_id, "basis_points": "250", **terms}
+    said = said | ({"seller": other.pk} if "seller" in terms else {})
+    answer = staff.post("/admin/payments/feeschedule/add/", said)
+    assert complaint in words(answer.content)
+    assert not FeeSchedule.objects.exists()
+
+
+def test_a_fee_schedule_is_kept_once_for_each_currency_and_can_be_changed(staff: Client, ada: Seller) -> None:
+    said = {"shop": ada.shop_id, "seller": ada.pk, "basis_points": "250", "in_currency": "EUR", "fixed_part": "0.25"}
+    assert staff.post("/admin/payments/feeschedule/add/", said).status_code == 302
+    assert "change that one" in words(staff.post("/admin/payments/feeschedule/add/", said).content)
+    schedule = FeeSchedule.objects.get()
+    assert schedule.fixed == exact("0.25", "EUR")
+    assert 'value="0.25"' in staff.get(page_of(schedule)).content.decode()
+    assert staff.post(page_of(schedule), said | {"fixed_part": "0.30"}).status_code == 302
+    schedule.refresh_from_db()
+    assert schedule.fixed == exact("0.30", "EUR")
+
+
+@pytest.mark.parametrize("origin", ["shop.example", "https://shop.example/path", "javascript:alert(1)", "https://"])
+def test_a_shop_names_the_origins_it_may_send_buyers_back_to(origin: str, staff: Client, ada: Seller) -> None:
+    said = {
+        "name": "Northwind",
+        "fee_basis_points": "900",
+        "return_origins": "https://a.example\nhttp://127.0.0.1:9000",
+    }
+    assert staff.post(page_of(ada.shop), said).status_code == 302
+    ada.shop.refresh_from_db()
+    assert ada.shop.return_origins == ["https://a.example", "http://127.0.0.1:9000"]
+    assert "is not an origin" in words(staff.post(page_of(ada.shop), said | {"return_origins": origin}).content)
+    assert staff.post(page_of(ada.shop), said | {"return_origins": ""}).status_code == 302
+
+
+def test_a_seller_is_connected_to_a_login_and_stays_with_its_shop(staff: Client, ada: Seller) -> None:
+    elsewhere = new_shop("Southwind")
+    user = User.objects.create_user("ada")
+    inline = {f"wallets-{name}": "0" for name in ("TOTAL_FORMS", "INITIAL_FORMS", "MIN_NUM_FORMS", "MAX_NUM_FORMS")}
+    said = {"name": "Ada & Co.", "reference": "", "users": [user.pk], "shop": elsewhere.pk, **inline}
+    assert staff.post(page_of(ada), said).status_code == 302
+    ada.refresh_from_db()
+    assert (ada.name, list(ada.users.all()), ada.shop.name) == ("Ada & Co.", [user], "Northwind")

@@ -1,0 +1,207 @@
+"""Money that goes back: within what was taken, once, with our part of the fee, and never twice over one silence."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from djmoney.money import Money
+
+from ledger import queries
+from ledger.money import exact
+from payments import inbox, refunds
+from payments.models import PaymentEvent, PaymentOrder, PspEvent, Refund
+from payments.psp import registry
+from payments.psp.protocol import Psp, RefundRequest
+from payments.refunds import NotRefundable
+from tests.factories import FEES, RECEIVABLE, eur
+from tests.fixtures_money import DECLINED, Oracle, sandbox_psp
+from tests.fixtures_services import SandboxCompany
+from wallet.models import OutboxMessage, Seller, Wallet, WalletEntry
+
+Open = Callable[..., PaymentEvent]
+UsePsp = Callable[[Psp], Psp]
+
+
+@pytest.fixture
+def order(open_payment: Open, pay: Open) -> PaymentOrder:
+    """Give a paid order of 10.00 with a fee of 1.00."""
+    return pay(open_payment("10.00")).orders.get()
+
+
+def ask(order: PaymentOrder, amount: str | Money) -> Refund:
+    wanted = eur(amount) if isinstance(amount, str) else amount
+    return refunds.request_refund(order.pk, amount=wanted, reason="broken", now=timezone.now())
+
+
+def later(days: int = 1) -> datetime:
+    return timezone.now() + timedelta(days=days)
+
+
+def give_back(order: PaymentOrder, amount: str) -> Refund:
+    refund = ask(order, amount)
+    refunds.execute_due_refunds(now=timezone.now())
+    refund.refresh_from_db()
+    return refund
+
+
+def refunded_at_psp(oracle: Oracle) -> list[str]:
+    return [row["reference"] for row in oracle.rows("refund.succeeded")]
+
+
+def test_a_refund_takes_back_the_fee_from_the_platform_not_the_seller(order: PaymentOrder, sellers: list[Seller], oracle: Oracle) -> None:
+    refund = give_back(order, "10.00")
+    assert (refund.status, refund.fee, refund.net) == ("SUCCESS", eur("1.00"), eur("9.00"))
+    assert queries.balance_of(RECEIVABLE, currency="EUR") == eur("0.00")
+    assert queries.balance_of(FEES, currency="EUR") == eur("0.00")
+    assert Wallet.objects.get(seller=sellers[0]).pending == eur("0.00")
+    assert refunded_at_psp(oracle) == [refund.public_id]
+    movement = WalletEntry.objects.get(kind="refund")
+    assert (movement.gross, movement.fee, movement.net) == (eur("-10.00"), eur("-1.00"), eur("-9.00"))
+
+
+def test_a_refunded_order_is_still_a_sale(order: PaymentOrder) -> None:
+    give_back(order, "10.00")
+    order.refresh_from_db()
+    assert (order.status, order.refunded, order.event.status) == ("SUCCESS", eur("10.00"), "paid")
+
+
+def test_everybody_is_told_of_a_refund_once(order: PaymentOrder) -> None:
+    refund = give_back(order, "4.00")
+    refunds.execute_due_refunds(now=later())
+    assert list(OutboxMessage.objects.filter(about=refund.public_id).values_list("topic", flat=True)) == ["refund.succeeded"]
+
+
+@pytest.mark.parametrize("parts", [("3.33", "3.33", "3.34"), ("0.01", "9.99"), ("9.99", "0.01"), ("2.50", "2.50", "2.50", "2.50")])
+def test_pg_17_several_refunds_give_back_what_one_would(order: PaymentOrder, sellers: list[Seller], parts: tuple[str, ...]) -> None:
+    given = [give_back(order, part) for part in parts]
+    assert sum(refund.fee.amount for refund in given) == order.fee.amount
+    assert sum(refund.net.amount for refund in given) == order.net.amount
+    assert Wallet.objects.get(seller=sellers[0]).pending == eur("0.00")
+    assert queries.balance_of(FEES, currency="EUR") == eur("0.00")
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [eur("10.01"), eur("0.00"), eur("-1.00"), exact("5", "JPY"), exact("5.00", "USD")],
+    ids=["a cent too much", "nothing", "negative", "yen", "dollars"],
+)
+def test_bug_18_what_cannot_be_refunded_is_refused_and_reserves_nothing(order: PaymentOrder, amount: Money) -> None:
+    with pytest.raises(NotRefundable):
+        ask(order, amount)
+    order.refresh_from_db()
+    assert order.refunded == eur("0.00")
+
+
+def test_bug_17_a_second_refund_gets_only_what_the_first_left_even_before_it_is_executed(order: PaymentOrder, oracle: Oracle) -> None:
+    ask(order, "6.00")
+    with pytest.raises(NotRefundable, match=r"4\.00 EUR can still be refunded"):
+        ask(order, "6.00")
+    refunds.execute_due_refunds(now=timezone.now())
+    assert [row["amount"] for row in oracle.rows("refund.succeeded")] == [600]
+
+
+def test_bug_19_what_was_not_taken_is_not_refunded(open_payment: Open, pay: Open) -> None:
+    for order in (open_payment("10.00").orders.get(), pay(open_payment("10.00"), DECLINED).orders.get()):
+        with pytest.raises(NotRefundable, match="not paid"):
+            ask(order, "1.00")
+
+
+def test_a_refund_belongs_to_its_seller_alone(open_payment: Open, pay: Open, sellers: list[Seller]) -> None:
+    event = pay(open_payment("10.00", "20.00"))
+    give_back(event.orders.order_by("id")[0], "10.00")
+    assert [wallet.pending.amount for wallet in Wallet.objects.order_by("seller")] == [0, 18]
+
+
+@pytest.mark.parametrize("kind", ["execute_then_500", "refuse_500", "slow", "execute_then_silence"])
+def test_bug_34_a_refund_whose_answer_was_lost_is_asked_for_and_paid_back_once(
+    order: PaymentOrder, sandbox: SandboxCompany, oracle: Oracle, use_psp: UsePsp, kind: str
+) -> None:
+    use_psp(sandbox_psp(sandbox, read_timeout_s=0.3))
+    sandbox.fault(operation="refund", kind=kind, times=1, delay_s=0.6)
+    refund = give_back(order, "4.00")
+    assert refund.status == "EXECUTING"
+    assert len(refunded_at_psp(oracle)) == (0 if kind == "refuse_500" else 1)
+    refunds.execute_due_refunds(now=later())
+    refund.refresh_from_db()
+    assert refund.status == "SUCCESS"
+    assert refunded_at_psp(oracle) == [refund.public_id]
+
+
+def test_a_refund_waits_for_a_psp_that_is_down(order: PaymentOrder, oracle: Oracle, sandbox: SandboxCompany, use_psp: UsePsp) -> None:
+    use_psp(sandbox_psp(sandbox, url="http://127.0.0.1:1"))
+    refund = give_back(order, "4.00")
+    for day in range(1, 12):
+        refunds.execute_due_refunds(now=later(day))
+    assert (refund.status, refunded_at_psp(oracle)) == ("EXECUTING", [])
+    use_psp(sandbox_psp(sandbox))
+    refunds.execute_due_refunds(now=later(30))
+    assert refunded_at_psp(oracle) == [refund.public_id]
+
+
+def test_a_refund_that_fails_at_the_psp_may_be_asked_for_again(order: PaymentOrder, oracle: Oracle) -> None:
+    """Somebody gave 7.00 back in the PSP's own back office, behind our books: 5.00 is more than the PSP has left."""
+    charge = order.attempts.get().psp_reference
+    behind = RefundRequest(key="by hand", charge=charge, amount=eur("7.00"), reference="by hand")
+    by_hand = registry.psp_named("sandbox").refund(behind)
+    refund = give_back(order, "5.00")
+    order.refresh_from_db()
+    assert (refund.status, refund.failure_code, order.refunded) == ("FAILED", "rejected_request", eur("0.00"))
+    assert give_back(order, "3.00").status == "SUCCESS"
+    oracle.explain(by_hand.psp_reference)
+    assert OutboxMessage.objects.get(about=refund.public_id).topic == "refund.failed"
+
+
+def test_a_refund_is_not_given_up_because_the_psp_would_not_let_us_ask(
+    order: PaymentOrder, oracle: Oracle, sandbox: SandboxCompany, use_psp: UsePsp
+) -> None:
+    """The money went back, the answer was lost, and meanwhile our API key is refused: that says nothing about the refund."""
+    sandbox.fault(operation="refund", kind="execute_then_500", times=1)
+    refund = give_back(order, "4.00")
+    use_psp(sandbox_psp(sandbox, api_key="revoked"))
+    refunds.execute_due_refunds(now=later())
+    refund.refresh_from_db()
+    assert refund.status == "EXECUTING"
+    use_psp(sandbox_psp(sandbox))
+    refunds.execute_due_refunds(now=later(3))
+    refund.refresh_from_db()
+    assert refund.status == "SUCCESS"
+
+
+def test_bug_21_a_pending_refund_is_asked_for_until_it_is_known(open_payment: Open, pay: Open, oracle: Oracle) -> None:
+    order = pay(open_payment("10.00"), "4000000000007726").orders.get()
+    refund = give_back(order, "10.00")
+    assert refund.status == "EXECUTING"
+    oracle.wait_for("refund.succeeded", count=1)
+    refunds.execute_due_refunds(now=later())
+    refund.refresh_from_db()
+    assert refund.status == "SUCCESS"
+
+
+def test_bug_39_a_refund_that_fails_after_all_is_parked_and_shown_never_dropped(
+    open_payment: Open,
+    pay: Open,
+    oracle: Oracle,
+    sandbox: SandboxCompany,
+    client: Client,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    order = pay(open_payment("10.00"), "4000000000005126").orders.get()
+    refund = give_back(order, "10.00")
+    [failed] = oracle.wait_for("refund.failed", count=1)
+    assert (failed["reference"], refund.status) == (refund.public_id, "SUCCESS")
+    oracle.wait_for("webhook.delivered", count=4)
+    [(headers, body)] = [(headers, body) for headers, body in sandbox.letterbox.deliveries if b'"refund.failed"' in body]
+    with caplog.at_level(logging.WARNING):
+        client.post(
+            "/webhooks/psp/sandbox",
+            body,
+            content_type="application/json",
+            headers={"Sandbox-Signature": headers["Sandbox-Signature"]},
+        )
+        inbox.apply_received(now=timezone.now())
+    event = PspEvent.objects.get()
+    assert (event.status, event.type) == ("parked", "refund.failed")
+    assert "parked" in caplog.text

@@ -1,0 +1,207 @@
+"""The seller's web UI: logging in, what stands in the wallets, and every movement of them with its arithmetic.
+
+Whoever is logged in sees the sellers they act for, one at a time, and nobody else's: every page goes through `seller_page`.  The page of an
+order is payments' own, in the same shell.  Nothing here writes money.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+
+from django import forms
+from django.contrib.auth import views as auth
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.forms import AuthenticationForm
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from ledger.money import text
+from wallet import queries
+from wallet.logins import REFUSED, SellerLogin
+from wallet.models import Seller, Wallet, WalletEntry
+from wallet.queries import Wanted
+
+MOVEMENTS_AT_HOME = 10
+LARGEST_ID = 2**63 - 1
+CHOSEN_SELLER = "seller"  # in the session: the public id of the seller whose pages are looked at
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+CSV_COLUMNS = ("date", "kind", "order", "gross", "fee", "net", "currency", "movement", "journal_entry")
+NAMED_DAYS = [MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2999, 12, 31))]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Who is at work: the sellers the user acts for, and the one whose page this is."""
+
+    sellers: Sequence[Seller]
+    seller: Seller
+
+
+P = ParamSpec("P")
+Page = Callable[Concatenate[HttpRequest, Desk, P], HttpResponseBase]
+
+
+def seller_page(page: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
+    """Serve the page to whoever is logged in, with the seller they chose, or the first of theirs; say so if they have none."""
+
+    @wraps(page)
+    def served(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        sellers = list(queries.sellers_of(request.user))
+        if not sellers:
+            return render(request, "dashboard/no_seller.html", status=403)
+        chosen = request.session.get(CHOSEN_SELLER)
+        seller = next((seller for seller in sellers if seller.public_id == chosen), sellers[0])
+        return page(request, Desk(sellers, seller), *args, **kwargs)
+
+    return never_cache(login_required(served))
+
+
+@require_safe
+@seller_page
+def home(request: HttpRequest, desk: Desk) -> HttpResponse:
+    """What stands, what it means, and what happened last."""
+    wallets = queries.wallets_of(desk.seller)
+    movements = queries.latest(wallets, count=MOVEMENTS_AT_HOME)
+    standing = [wallet for wallet in wallets if any(figure.amount for figure in (wallet.pending, wallet.available, wallet.reserved))]
+    context = {
+        "desk": desk,
+        "here": "home",
+        "wallets": standing or (wallets if movements else []),
+        "overdrawn": [wallet for wallet in wallets if wallet.available.amount < 0],
+        "movements": movements,
+    }
+    return render(request, "dashboard/home.html", context)
+
+
+class MovementFilter(forms.Form):
+    """Which movements to list, from the address; and where the page begins."""
+
+    currency = forms.ChoiceField(label=_("Currency"), required=False)
+    kind = forms.ChoiceField(label=_("Kind"), required=False, choices=[("", _("All")), *WalletEntry.Kind.choices])
+    since = forms.DateField(label=_("From"), required=False, validators=NAMED_DAYS)
+    until = forms.DateField(label=_("To"), required=False, validators=NAMED_DAYS)
+    older_than = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_ID)
+    newer_than = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_ID)
+
+    def __init__(self, *args: Any, wallets: Sequence[Wallet], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        codes = [wallet.currency for wallet in wallets]  # type: ignore[attr-defined]
+        self.fields["currency"].choices = [("", _("All")), *((code, code) for code in codes)]  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("since") and cleaned.get("until") and cleaned["since"] > cleaned["until"]:
+            self.add_error("until", _("This day is before the first one."))
+        return cleaned
+
+    def wanted(self) -> Wanted:
+        return Wanted(**{name: self.cleaned_data[name] for name in ("currency", "kind", "since", "until") if self.cleaned_data[name]})
+
+
+@require_safe
+@seller_page
+def movements(request: HttpRequest, desk: Desk) -> HttpResponse:
+    """Every movement asked for, newest first, a page at a time."""
+    wallets = queries.wallets_of(desk.seller)
+    form = MovementFilter(request.GET, wallets=wallets)
+    page, status = queries.Page([], newer_than=None, older_than=None), 400
+    if form.is_valid():
+        begin = {name: form.cleaned_data[name] for name in ("older_than", "newer_than")}
+        page, status = queries.page(wallets, form.wanted(), **begin), 200
+    asked = request.GET.copy()
+    for name in ("older_than", "newer_than"):
+        asked.pop(name, None)
+    filters = any(asked.get(name) for name in ("currency", "kind", "since", "until"))
+    context = {
+        "desk": desk,
+        "here": "movements",
+        "form": form,
+        "page": page,
+        "asked": asked.urlencode(),
+        "filters": filters,
+    }
+    return render(request, "dashboard/movements.html", context, status=status)
+
+
+@require_safe
+@seller_page
+def movements_csv(request: HttpRequest, desk: Desk) -> HttpResponseBase:
+    """The same movements, all pages, as a file that is written while it is read."""
+    wallets = queries.wallets_of(desk.seller)
+    form = MovementFilter(request.GET, wallets=wallets)
+    if not form.is_valid():
+        return redirect(f"{request.path.removesuffix('.csv')}?{request.GET.urlencode()}")
+    response = StreamingHttpResponse(lines(queries.chunks(wallets, form.wanted())), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="movements-{timezone.localdate()}.csv"'
+    return response
+
+
+def lines(chunks: Iterator[list[WalletEntry]]) -> Iterator[str]:
+    """Yield the movements as CSV for spreadsheets and programs: plain decimals that add up (gross + fee = net), times with their zone."""
+    yield written([CSV_COLUMNS])
+    for chunk in chunks:
+        yield written([row_of(movement) for movement in chunk])
+
+
+def row_of(movement: WalletEntry) -> list[str]:
+    currency = movement.net.currency.code
+    return [
+        harmless(timezone.localtime(movement.created_at).isoformat(timespec="seconds")),
+        harmless(movement.kind),
+        harmless(movement.source),
+        text(movement.gross),
+        text(-movement.fee if movement.fee.amount else movement.fee),
+        text(movement.net),
+        harmless(currency),
+        harmless(movement.public_id),
+        harmless(f"je_{movement.journal_entry_id}"),
+    ]
+
+
+def harmless(cell: str) -> str:
+    """Return the text so that no spreadsheet takes it for a formula.  Amounts do not come through here: -5.00 is a number."""
+    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
+
+
+def written(rows: Sequence[Sequence[str]]) -> str:
+    sheet = io.StringIO()
+    csv.writer(sheet).writerows(rows)
+    return sheet.getvalue()
+
+
+@require_POST
+@seller_page
+def switch(request: HttpRequest, desk: Desk) -> HttpResponse:
+    """Look at another seller of the user's from now on."""
+    chosen = get_object_or_404(queries.sellers_of(request.user), public_id=request.POST.get("seller", ""))
+    request.session[CHOSEN_SELLER] = chosen.public_id
+    return redirect("seller-home")
+
+
+class Login(auth.LoginView):
+    """The sellers' door.  Too many wrong tries are answered with 429."""
+
+    authentication_form = SellerLogin
+    template_name = "dashboard/login.html"
+    redirect_authenticated_user = True
+
+    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+        response = super().form_invalid(form)
+        if form.has_error("__all__", code=REFUSED):
+            response.status_code = 429
+        return response
+
+
+class Logout(auth.LogoutView):
+    """Logging out: by POST only, so that no link can do it."""
+
+    http_method_names = ["post"]

@@ -1,7 +1,8 @@
 """Seek: where in a table that only grows does a moment stand?  Ids rise with time there, so that no index on the time is needed.
 
 A row's time is when its statement began, its id is drawn a little later: neighbours may stand in the other order.  So an answer is a place to
-begin reading, `SLACK` on the safe side, and whoever asks still compares the times of the rows.
+begin reading, `SLACK` on the safe side, and whoever asks still compares the times of the rows.  Rows that are written with a time of long
+ago, as an import of old data might, would not be found: nothing in the house writes such rows.
 """
 
 from datetime import datetime, timedelta

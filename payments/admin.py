@@ -387,5 +387,6 @@ class FeeScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = ("shop",)
     search_fields = ("seller__name", "shop__name")
     autocomplete_fields = ("seller",)
+    show_facets = admin.ShowFacets.NEVER
     form = FeeScheduleForm
     fields = ("shop", "seller", "basis_points", "in_currency", "fixed_part")

@@ -47,7 +47,7 @@ def lock_executing(order_ids: Iterable[int]) -> list[ExecutingOrder]:
     """
     rows = execute(LOCK_EXECUTING, [{"order_id": order_id} for order_id in order_ids])
     return [
-        ExecutingOrder(*known, Money(amount, currency), Money(fee, currency), Money(net, currency))
+        ExecutingOrder(*known, *(Money(part, currency) for part in (amount, fee, net)))
         for *known, amount, fee, net, currency in rows
     ]
 

@@ -195,7 +195,7 @@ def test_a_filter_by_kind_currency_and_days_stands_in_the_address(ada: Seller, l
 
 def test_days_are_counted_in_whole_and_found_among_many(ada: Seller) -> None:
     sell(ada, "5.00")
-    begin = datetime(2025, 1, 1, tzinfo=UTC)
+    begin = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     add_movements(ada, *(begin + timedelta(hours=6 * step) for step in range(400)))
     day = (begin + timedelta(days=50)).date()
     found = queries.page(queries.wallets_of(ada), Wanted(since=day, until=day)).movements

@@ -2,13 +2,14 @@
 
 import dataclasses
 import itertools
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from ledger import journal
@@ -286,6 +287,39 @@ def test_pg_08_two_checkouts_with_the_same_order_references_are_not_both_opened(
         answers = all_at_once(*[partial(intake.open_event, shop, one, now=timezone.now()) for one in asked])
         assert [type(error) for error in errors_in(answers)] == [OrderReferenceUsed]
     assert PaymentOrder.objects.count() == 480
+
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+def test_pg_08_a_checkout_that_postgres_ended_for_the_sake_of_another_is_opened_after_all(
+    shop: Shop, sellers: list[Seller], open_payment: Open
+) -> None:
+    """The rival holds reference 1 and wants 0, the checkout holds 0 and wants 1; the rival then gives up."""
+    rivals = open_payment("1.00").orders.get()
+    stored = threading.Event()
+
+    def take(reference: str) -> None:
+        copy = PaymentOrder.objects.get(pk=rivals.pk)
+        copy.pk, copy.public_id, copy.reference = None, f"ord_rival_{reference}", reference
+        copy.save(force_insert=True)
+
+    def rival() -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            take("1")
+            stored.set()
+            while cursor.execute(WAITING).fetchone() == (0,):
+                cursor.execute("SELECT pg_sleep(0.01), pg_stat_clear_snapshot()")
+            take("0")
+            transaction.set_rollback(True)
+
+    def checkout() -> bool:
+        assert stored.wait(timeout=30)
+        orders = [NewOrder(sellers[0].public_id, eur("1.00"), reference=reference) for reference in ("0", "1")]
+        _event, is_new = intake.open_event(shop, basket(sellers, orders=orders), now=timezone.now())
+        return is_new
+
+    assert all_at_once(rival, checkout) == [None, True]
 
 
 def test_a_new_seller_paid_by_many_at_once_has_one_wallet(shop: Shop, sellers: list[Seller]) -> None:

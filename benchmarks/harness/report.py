@@ -1,0 +1,48 @@
+"""`python -m benchmarks.harness.report FILE`: put the figures of a `--json` file into docs/performance.md, between its two marks."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import figures
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
+BEGIN, END = "<!-- figures: settle -->\n", "<!-- end of figures -->"
+
+
+def main(file: Path) -> None:
+    measured = json.loads(file.read_text())
+    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        sys.exit(f"{DOCUMENT} has lost its marks {BEGIN.strip()} and {END}")
+    DOCUMENT.write_text(f"{before}{BEGIN}{section(measured)}\n{END}{after}")
+
+
+def section(measured: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table, and under it what it was measured on and what each run gave."""
+    settings = measured[0]["settings"]
+    lines = [
+        f"Machine: {settings['cpu']}, {settings['cores']} cores, {settings['memory_gb']} GB; load before and after"
+        f" {settings['load_before']} and {settings.get('load_after', 'unknown')}. PostgreSQL {settings['server_version']}, Python {settings['python']}.",
+        f"Server: fsync, synchronous_commit and full_page_writes on, shared_buffers {settings['shared_buffers']}, max_wal_size"
+        f" {settings['max_wal_size']}, checkpoint_timeout {settings['checkpoint_timeout']}, wal_compression"
+        f" {settings['wal_compression']}; clients on the same machine.",
+        f"Command: `./run bench settle --seconds {settings['seconds']} --repeat {settings['repeat']}`.",
+        "",
+        figures.table(measured),
+        "",
+        "Every run, in orders/s:",
+        *(f"- {kind}: {', '.join(f'{rate:,.0f}' for rate in rates)}" for kind, rates in runs_of(measured).items()),
+    ]
+    return "\n".join(lines)
+
+
+def runs_of(measured: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    return {kind: rates for figure in measured for kind, rates in figure["settings"].get("runs", {}).items()}
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -189,6 +189,7 @@ class PspAttempt(models.Model):
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
+        verbose_name = "PSP attempt"
         indexes = [models.Index(fields=["psp_key"], name="psp_attempt_by_key")]
         constraints = [models.UniqueConstraint(fields=["order", "number"], name="psp_attempt_is_numbered_once")]
 
@@ -214,6 +215,7 @@ class PspEvent(models.Model):
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
+        verbose_name = "PSP event"
         indexes = [models.Index(fields=["id"], condition=Q(status="received"), name="psp_event_to_apply")]
         constraints = [models.UniqueConstraint(fields=["psp", "event_id"], name="psp_event_is_stored_once")]
 

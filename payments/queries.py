@@ -46,10 +46,7 @@ def lock_executing(order_ids: Iterable[int]) -> list[ExecutingOrder]:
     A hundred of them are read as they are, not as models: building those would cost more than all else that settling does in Python.
     """
     rows = execute(LOCK_EXECUTING, [{"order_id": order_id} for order_id in order_ids])
-    return [
-        ExecutingOrder(*known, *(Money(part, currency) for part in (amount, fee, net)))
-        for *known, amount, fee, net, currency in rows
-    ]
+    return [ExecutingOrder(*known, *(Money(part, currency) for part in (amount, fee, net))) for *known, amount, fee, net, currency in rows]
 
 
 def fee_terms(shop: Shop, *, seller_ids: Sequence[int], currency: str) -> dict[int, FeeTerms]:

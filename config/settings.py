@@ -5,6 +5,7 @@ sandbox configured (here), and on a Postgres whose durability is switched off (c
 """
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import environ
 from csp.constants import NONE, SELF
@@ -106,7 +107,7 @@ PSP_SANDBOX_URL = env.str("PSP_SANDBOX_URL", default="").rstrip("/")
 PSP_SANDBOX_API_KEY = env.str("PSP_SANDBOX_API_KEY", default="")
 PSP_SANDBOX_ACCOUNT = env.str("PSP_SANDBOX_ACCOUNT", default="acct_onebook")
 PSP_SANDBOX_WEBHOOK_SECRETS = env.list("PSP_SANDBOX_WEBHOOK_SECRETS", default=[])
-DEFAULT_PSP = env.str("DEFAULT_PSP", default="sandbox")
+DEFAULT_PSP = env.str("DEFAULT_PSP", default="" if PRODUCTION else "sandbox")
 CHECKOUT_LIFETIME_S = env.int("CHECKOUT_LIFETIME_S", default=24 * 3600)
 
 # People
@@ -191,7 +192,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "filters": {"hide_tokens": {"()": "config.logs.HideTokens"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["hide_tokens"]}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
 }
@@ -201,5 +203,7 @@ if PRODUCTION:
         raise ImproperlyConfigured("SECRET_KEY is missing, short or a default. Set a random one of 50 characters or more.")
     if DEBUG:
         raise ImproperlyConfigured("DEBUG is on in production. Unset it.")
-    if PSP_SANDBOX_URL or PSP_SANDBOX_API_KEY or PSP_SANDBOX_WEBHOOK_SECRETS:
+    if not HTTPS and urlsplit(PUBLIC_URL).hostname not in {"127.0.0.1", "localhost", "::1"}:
+        raise ImproperlyConfigured(f"PUBLIC_URL is {PUBLIC_URL}. It must begin with https://: people give their cards there.")
+    if PSP_SANDBOX_URL or PSP_SANDBOX_API_KEY or PSP_SANDBOX_WEBHOOK_SECRETS or DEFAULT_PSP == "sandbox":
         raise ImproperlyConfigured("The PSP sandbox is configured in production. Unset PSP_SANDBOX_*: it takes no real money.")

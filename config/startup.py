@@ -8,7 +8,19 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
 DURABLE = {"fsync": ("on",), "full_page_writes": ("on",), "synchronous_commit": ("on", "remote_write", "remote_apply")}
-GUARDS = frozenset({"postings_must_balance", "entry_must_have_postings", "books_are_append_only"})
+GUARDS = frozenset(
+    {
+        ("ledger_posting", "postings_must_balance"),
+        ("ledger_journalentry", "entry_must_have_postings"),
+        ("ledger_account", "books_are_append_only"),
+        ("ledger_journalentry", "books_are_append_only"),
+        ("ledger_posting", "books_are_append_only"),
+        ("ledger_balancesnapshot", "books_are_append_only"),
+        ("wallet_walletentry", "entries_are_append_only"),
+        ("wallet_outboxmessage", "messages_are_append_only"),
+        ("payments_paymentorder", "order_is_final"),
+    }
+)
 
 
 class UnsafePostgres(ImproperlyConfigured):
@@ -24,8 +36,8 @@ def refuse_unsafe() -> None:
                 [value] = cursor.fetchone()
                 if value not in accepted:
                     raise UnsafePostgres(f"Postgres has {name} = {value}. Set it to {accepted[0]}: money would be lost in a crash.")
-            cursor.execute("SELECT tgname FROM pg_trigger WHERE tgenabled IN ('O', 'A') AND NOT tgisinternal")
-            missing = GUARDS - {name for (name,) in cursor.fetchall()}
+            cursor.execute("SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE tgenabled IN ('O', 'A') AND NOT tgisinternal")
+            missing = [f"{name} on {table}" for table, name in sorted(GUARDS - set(cursor.fetchall()))]
             if missing:
-                raise UnsafePostgres(f"The books are not guarded: {', '.join(sorted(missing))} missing or disabled. Run the migrations.")
+                raise UnsafePostgres(f"The books are not guarded: {', '.join(missing)} missing or disabled. Run the migrations.")
         connection.close()

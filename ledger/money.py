@@ -15,8 +15,8 @@ from djmoney.money import Money
 from ledger.currencies import MINOR_UNITS
 from ledger.errors import DomainError
 
-MAX_DIGITS, DECIMAL_PLACES = 19, 4
-LARGEST = Decimal("999999999999.9999")  # twelve digits before the point; sums of a million of these still fit the column
+MAX_DIGITS, DECIMAL_PLACES = 24, 4
+LARGEST = Decimal("999999999999.9999")  # twelve digits before the point; sums of a hundred million of these still fit the column
 
 AmountField: "Callable[..., models.Field[Money, Money]]" = partial(
     MoneyField,

@@ -118,7 +118,8 @@ class OneOrder(Endpoint):
         202: the charge is on its way, read the order to see its end.  200: the order had been paid already, nothing was sent.
         """
         details = self.read(request)
-        confirmation.confirm_order(self.order.pk, payment_token=details["payment_token"], now=timezone.now())
+        wish = request.headers["Idempotency-Key"]
+        confirmation.confirm_order(self.order.pk, payment_token=details["payment_token"], once=wish, now=timezone.now())
         tasks.nudge_executor()
         shown = self.orders(request).get(pk=self.order.pk)
         return self.answer(shown, status=200 if shown.status == OrderStatus.SUCCESS else 202)

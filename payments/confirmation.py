@@ -63,21 +63,27 @@ def confirm(event_id: int, confirmed: Confirmed, *, now: datetime) -> list[Payme
         raise AmountChanged(f"{confirmed.amount} were confirmed, but {queries.sum_of(payable)} are to pay. Load the page again.")
     event.confirmed_session = confirmed.session
     event.card_brand, event.card_last4 = confirmed.card_brand, confirmed.card_last4
-    start(event, payable, payment_token=confirmed.payment_token, now=now)
+    event.payment_token = confirmed.payment_token
+    event.confirmations += 1
+    event.save(update_fields=["confirmations", "payment_token", "confirmed_session", "card_brand", "card_last4"])
+    start(payable, payment_token=confirmed.payment_token, confirmed_by=confirmed.session, now=now)
     return payable
 
 
 @transaction.atomic(durable=True)
-def confirm_order(order_id: int, *, payment_token: str, now: datetime) -> PaymentOrder:
+def confirm_order(order_id: int, *, payment_token: str, once: str, now: datetime) -> PaymentOrder:
     """Start one order with payment details that the shop has from the PSP; one that is executing or paid already is left as it is.
 
+    `once` is the shop's name for this wish (its Idempotency-Key): the same wish never starts the order twice, whatever became of it.
     Locks the event, then the order.  Raises CheckoutExpired, TooManyTries.
     """
     event = PaymentEvent.objects.select_for_update(no_key=True).get(orders=order_id)
     order = event.orders.select_for_update(no_key=True).get(pk=order_id)
-    if order.status in PAYABLE:
+    if order.status in PAYABLE and order.confirmed_by != once:
         require_open(event, [order], now=now)
-        start(event, [order], payment_token=payment_token, now=now)
+        start([order], payment_token=payment_token, confirmed_by=once, now=now)
+        event.payment_token = payment_token
+        event.save(update_fields=["payment_token"])
     return order
 
 
@@ -86,20 +92,22 @@ def require_open(event: PaymentEvent, payable: Sequence[PaymentOrder], *, now: d
         raise NothingToPay(f"Nothing of {event.public_id} is left to pay.")
     if event.is_payment_done or event.expires_at <= now:
         raise CheckoutExpired(f"{event.public_id} can no longer be paid. Start again in the shop.")
-    if event.confirmations >= MOST_CONFIRMATIONS:
-        raise TooManyTries(f"{event.public_id} was tried {event.confirmations} times. Start again in the shop.")
+    tries = max(order.confirmations for order in payable)
+    if max(tries, event.confirmations) >= MOST_CONFIRMATIONS:
+        raise TooManyTries(f"{event.public_id} was tried {max(tries, event.confirmations)} times. Start again in the shop.")
 
 
-def start(event: PaymentEvent, orders: Sequence[PaymentOrder], *, payment_token: str, now: datetime) -> None:
+def start(orders: Sequence[PaymentOrder], *, payment_token: str, confirmed_by: str, now: datetime) -> None:
     """Move the orders to EXECUTING and queue them.  The first key of an order is its id; each later confirmation has a key of its own."""
-    event.confirmations += 1
-    event.payment_token = payment_token
-    event.save(update_fields=["confirmations", "payment_token", "confirmed_session", "card_brand", "card_last4"])
     for order in orders:
         require_transition(order.status, to=OrderStatus.EXECUTING, what=order.public_id)
-        order.status = OrderStatus.EXECUTING
-    PaymentOrder.objects.filter(id__in=[order.id for order in orders]).update(status=OrderStatus.EXECUTING)
-    suffix = "" if event.confirmations == 1 else f":{event.confirmations}"
+        order.status, order.confirmed_by = OrderStatus.EXECUTING, confirmed_by
+        order.confirmations += 1
+    PaymentOrder.objects.bulk_update(orders, ["status", "confirmed_by", "confirmations"])
     DueOrder.objects.bulk_create(
-        DueOrder(order=order, psp_key=f"{order.public_id}{suffix}", payment_token=payment_token, next_attempt_at=now) for order in orders
+        DueOrder(order=order, psp_key=psp_key_of(order), payment_token=payment_token, next_attempt_at=now) for order in orders
     )
+
+
+def psp_key_of(order: PaymentOrder) -> str:
+    return order.public_id if order.confirmations == 1 else f"{order.public_id}:{order.confirmations}"

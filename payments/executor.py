@@ -10,14 +10,15 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
 from djmoney.money import Money
 
 from ledger.statements import execute
-from payments import queries, settlement
+from payments import late, queries, settlement
 from payments.psp import registry
 from payments.psp.protocol import (
     Charged,
@@ -35,7 +36,8 @@ from payments.states import UNRESOLVED, AttemptStatus
 
 logger = logging.getLogger(__name__)
 
-LEASE_S = 60  # longer than every timeout of a PSP call together
+LEASE_S = 60  # longer than a PSP call takes; one that drips for longer loses its claim, and its verdict with it
+KEY_LIFETIME = timedelta(hours=20)  # PSPs may forget a key from 24 hours on: an older one is never sent again, only asked for
 IN_FLIGHT = 50
 MOST_TRIES = 8
 ASK_AFTER_S = (
@@ -53,13 +55,18 @@ LONGEST_BACKOFF_S = 120
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One claimed order: charge it, or (`ask`) find out what became of the charge that was sent before."""
+    """One claimed order: charge it, or (`ask`) find out what became of the charge that was sent before.
+
+    `maybe_sent`: a charge under this key may have reached the PSP at some time, so that only the PSP's own word can fail the order.
+    """
 
     order_id: int
     attempt_id: int
     psp: str
     tries: int
     ask: bool
+    maybe_sent: bool
+    key_is_old: bool
     request: ChargeRequest
 
 
@@ -70,6 +77,25 @@ class NotFound:
 
 Outcome = Result | NotFound | PspError
 
+
+class Claimed(NamedTuple):
+    """A row of CLAIM: the order, its place in the queue, and what is known of its attempts under this key."""
+
+    order_id: int
+    psp_key: str
+    payment_token: str
+    tries: int
+    maybe_sent: bool
+    public_id: str
+    amount: Decimal
+    currency: str
+    psp: str
+    attempts: int
+    attempt_id: int | None
+    attempt_status: str | None
+    first_sent_at: datetime | None
+
+
 CLAIM = """
 WITH parameters AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s) AS parameters (now timestamptz, until timestamptz, most int)
@@ -78,12 +104,17 @@ WITH parameters AS MATERIALIZED (
     WHERE next_attempt_at <= parameters.now AND (claimed_until IS NULL OR claimed_until <= parameters.now)
     ORDER BY next_attempt_at LIMIT (SELECT most FROM parameters) FOR UPDATE OF payments_dueorder SKIP LOCKED
 ), claimed AS (
-    UPDATE payments_dueorder SET claimed_until = parameters.until, tries = tries + 1
-    FROM due, parameters WHERE payments_dueorder.order_id = due.order_id
-    RETURNING payments_dueorder.order_id, psp_key, payment_token, tries
+    UPDATE payments_dueorder AS queued SET claimed_until = parameters.until, tries = tries + 1, maybe_sent = maybe_sent OR EXISTS (
+        SELECT FROM payments_pspattempt AS attempt
+        WHERE attempt.order_id = due.order_id AND attempt.psp_key = queued.psp_key AND attempt.status IN ('SENDING', 'UNKNOWN', 'PENDING')
+    )
+    FROM due, parameters WHERE queued.order_id = due.order_id
+    RETURNING queued.order_id, queued.psp_key, payment_token, tries, maybe_sent
 )
-SELECT claimed.order_id, claimed.psp_key, payment_token, tries, public_id, payment.amount, payment.currency, payment.psp,
-       coalesce(last.number, 0), CASE WHEN last.psp_key = claimed.psp_key THEN last.id END, last.status
+SELECT claimed.order_id, claimed.psp_key, payment_token, tries, maybe_sent, public_id, payment.amount, payment.currency, payment.psp,
+       coalesce(last.number, 0), CASE WHEN last.psp_key = claimed.psp_key THEN last.id END, last.status,
+       (SELECT min(created_at) FROM payments_pspattempt AS attempt
+        WHERE attempt.order_id = claimed.order_id AND attempt.psp_key = claimed.psp_key)
 FROM claimed
 JOIN payments_paymentorder AS payment ON payment.id = claimed.order_id
 LEFT JOIN LATERAL (
@@ -130,20 +161,28 @@ def execute_due_orders(*, now: datetime, limit: int = 100) -> int:
 def claim_due(*, now: datetime, limit: int) -> list[Work]:
     """Take due orders for LEASE_S and write an attempt for each that will be charged; COMMIT, so that the key is stored before it is sent."""
     until = now + timedelta(seconds=LEASE_S)
-    claimed = execute(CLAIM, [{"now": now, "until": until, "most": limit}])
-    asks = {row[0]: row[9] for row in claimed if row[9] and row[10] in UNRESOLVED}
-    new = [{"order_id": row[0], "number": row[8] + 1, "psp": row[7], "psp_key": row[1]} for row in claimed if row[0] not in asks]
-    attempts = dict(execute(OPEN_ATTEMPTS, new)) if new else {}
+    claimed = [Claimed(*row) for row in execute(CLAIM, [{"now": now, "until": until, "most": limit}])]
+    asks = {row.order_id: row.attempt_id for row in claimed if row.attempt_id and row.attempt_status in UNRESOLVED}
+    new = [
+        {"order_id": row.order_id, "number": row.attempts + 1, "psp": row.psp, "psp_key": row.psp_key}
+        for row in claimed
+        if row.order_id not in asks
+    ]
+    attempts = asks | dict(execute(OPEN_ATTEMPTS, new)) if new else asks
     return [
         Work(
-            order_id=order_id,
-            attempt_id=asks.get(order_id) or attempts[order_id],
-            psp=psp,
-            tries=tries,
-            ask=order_id in asks,
-            request=ChargeRequest(key=psp_key, payment_token=token, amount=Money(amount, currency), reference=public_id),
+            order_id=row.order_id,
+            attempt_id=attempts[row.order_id],
+            psp=row.psp,
+            tries=row.tries,
+            ask=row.order_id in asks,
+            maybe_sent=row.maybe_sent,
+            key_is_old=row.first_sent_at is not None and now - row.first_sent_at > KEY_LIFETIME,
+            request=ChargeRequest(
+                key=row.psp_key, payment_token=row.payment_token, amount=Money(row.amount, row.currency), reference=row.public_id
+            ),
         )
-        for order_id, psp_key, token, tries, public_id, amount, currency, psp, *_last in claimed
+        for row in claimed
     ]
 
 
@@ -160,7 +199,7 @@ def call(work: Work) -> Outcome:
     """Ask or charge.  Whatever goes wrong without saying what it means is an unknown outcome, never a failure."""
     try:
         psp = registry.psp_named(work.psp)
-        if work.ask:
+        if work.ask or work.key_is_old:
             return psp.find_charge(work.request) or NotFound()
         return psp.charge(work.request)
     except PspError as error:
@@ -179,17 +218,19 @@ def hand_over(answered: Sequence[tuple[Work, Outcome]], *, now: datetime) -> Non
                 captures.append(capture_of(work, outcome))
             case Declined():
                 failures.append(failure_of(work, outcome.psp_reference, outcome.code, outcome.message, claim=PSP_SAID_SO))
-            case PspRejectedRequest() if not work.ask:
+            case NotFound() if work.key_is_old:
+                failures.append(failure_of(work, "", "never_charged", "the PSP never saw it, and the key is too old", claim=work.tries))
+            case PspRejectedRequest() if not work.maybe_sent:
                 logger.error("the PSP refused our request for %s: %s", work.request.key, outcome)
                 failures.append(failure_of(work, "", outcome.code, str(outcome), claim=work.tries))
-            case PspUnavailable() if not work.ask and work.tries >= MOST_TRIES:
+            case PspUnavailable() if not work.maybe_sent and work.tries >= MOST_TRIES:
                 failures.append(failure_of(work, "", outcome.code, str(outcome), claim=work.tries))
             case _:
                 waiting.append(wait_for(work, outcome, now=now))
     if captures:
-        settlement.settle_apart(captures)
+        late.keep(late.settle(captures))
     if failures:
-        settlement.fail(failures)
+        settlement.apart(settlement.fail, failures)
     if waiting:
         put_back(waiting)
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from django.db import connection
 
-from payments import settlement
+from payments import late, settlement
 from payments.models import PaymentOrder, PspAttempt, PspEvent, Refund
 from payments.psp.protocol import Charged, Declined, Notice, Pending, PspOutcomeUnknown
 from payments.psp.sandbox import outcome_of
@@ -49,7 +49,7 @@ def apply_received(*, now: datetime, limit: int = 200) -> int:
             if verdict.status == PspEvent.Status.PARKED:
                 logger.warning("PSP event %s is parked: %s", verdict.event_id, verdict.reason)
             PspEvent.objects.filter(pk=verdict.event_id, status=PspEvent.Status.RECEIVED).update(
-                status=verdict.status, reason=verdict.reason, finished_at=now
+                status=verdict.status, reason=verdict.reason[:500].replace("\0", ""), finished_at=now
             )
     return len(events)
 
@@ -64,11 +64,12 @@ def verdicts_on(events: Sequence[PspEvent]) -> list[Verdict]:
     captures = {event_id: reading for event_id, reading in readings.items() if isinstance(reading, Capture)}
     failures = {event_id: reading for event_id, reading in readings.items() if isinstance(reading, Failure)}
     if captures:
-        settlement.settle_apart(list(captures.values()))
-    if failures:
-        settlement.fail(list(failures.values()))
+        late.settle(list(captures.values()))
+    unbooked = settlement.apart(settlement.fail, list(failures.values())) if failures else {}
     verdicts = [reading for reading in readings.values() if isinstance(reading, Verdict)]
-    return verdicts + [applied(event_id) for event_id in failures] + after_settlement(captures)
+    for event_id, failure in failures.items():
+        verdicts.append(parked(event_id, unbooked[failure.psp_key]) if failure.psp_key in unbooked else applied(event_id))
+    return verdicts + after_settlement(captures)
 
 
 def reading_of(event: PspEvent, attempt: PspAttempt | None) -> Capture | Failure | Verdict:
@@ -83,7 +84,7 @@ def reading_of(event: PspEvent, attempt: PspAttempt | None) -> Capture | Failure
                 return applied(event.id)  # nothing hangs on it: before a confirmation the PSP is asked
             case _:
                 return parked(event.id, f"nothing is done with {event.type[:100]}")
-    except PspOutcomeUnknown as error:
+    except (PspOutcomeUnknown, *settlement.CANNOT_BOOK) as error:
         return parked(event.id, str(error))
 
 
@@ -91,6 +92,8 @@ def reading_of_charge(event: PspEvent, attempt: PspAttempt | None) -> Capture | 
     outcome = outcome_of(event.body["data"]["object"])
     if attempt is None:
         return parked(event.id, "no attempt has this key")
+    if event.body["data"]["object"].get("reference") != attempt.order.public_id:
+        return parked(event.id, "its reference is another order's")
     match outcome:
         case Charged() if outcome.amount != attempt.order.amount:
             return parked(event.id, f"{outcome.amount} is not the order's {attempt.order.amount}")
@@ -108,8 +111,8 @@ def verdict_on_refund(event: PspEvent) -> Verdict:
     """Record what became of one of our refunds; its id is the key under which the PSP knows it."""
     outcome = outcome_of(event.body["data"]["object"])
     refund = Refund.objects.filter(public_id=key_of(event)).first()
-    if refund is None:
-        return parked(event.id, "no refund has this key")
+    if refund is None or event.body["data"]["object"].get("reference") != refund.public_id:
+        return parked(event.id, "no refund has this key and reference")
     match outcome:
         case Charged() if outcome.amount != refund.amount:
             return parked(event.id, f"{outcome.amount} is not the refund's {refund.amount}")

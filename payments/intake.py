@@ -21,6 +21,7 @@ from ledger.errors import DomainError
 from payments import queries
 from payments.fees import fee_and_net
 from payments.models import OpenCheckout, PaymentEvent, PaymentOrder
+from payments.psp import registry
 from wallet import balances
 from wallet.models import Buyer, Seller, Shop
 
@@ -81,8 +82,10 @@ def open_event(shop: Shop, payment: NewPayment, *, now: datetime) -> tuple[Payme
     """Store the event and its orders; return it, and whether it is new.
 
     Commits one transaction of its own.  Raises, before anything is stored: InvalidCheckout, MixedCurrencies, UnknownSeller,
-    ReturnUrlRefused, OrderReferenceUsed; and CheckoutConflict if the checkout id stands with other terms.
+    ReturnUrlRefused, OrderReferenceUsed, UnknownPsp (none is configured); and CheckoutConflict if the checkout id stands with other terms.
     """
+    if not settings.DEFAULT_PSP:
+        raise registry.UnknownPsp("No payment service provider is configured. Set DEFAULT_PSP.")
     currency = require_orders(payment.orders)
     require_return_url(shop, payment.return_url)
     sellers = sellers_of(shop, payment.orders)

@@ -9,11 +9,10 @@ from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 from django.db import transaction
-from django.db.models import F
 from djmoney.money import Money
 
 from ledger.errors import DomainError
-from ledger.money import from_minor, text, to_minor
+from ledger.money import from_minor, text, to_minor, zero
 from payments import settlement
 from payments.models import PaymentOrder, PspAttempt, Refund
 from payments.psp import registry
@@ -24,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 LEASE_S = 60
 RETRY_AFTER_S = 30
+LONGEST_DELAY_S = 6 * 3600
 
 
 class NotRefundable(DomainError):
@@ -42,7 +42,7 @@ def request_refund(order_id: int, *, amount: Money, reason: str, now: datetime) 
     if amount.currency != order.amount.currency or amount.amount <= 0 or order.refunded + amount > order.amount:
         left = order.amount - order.refunded
         raise NotRefundable(f"Of {order.public_id}, {text(left)} {left.currency} can still be refunded.", field="amount")
-    fee = fee_share(order, order.refunded + amount) - fee_share(order, order.refunded)
+    fee = fee_of(order, amount)
     order.refunded += amount
     order.save(update_fields=["refunded"])
     refund = Refund(order=order, reason=reason, next_attempt_at=now)
@@ -51,43 +51,71 @@ def request_refund(order_id: int, *, amount: Money, reason: str, now: datetime) 
     return refund
 
 
+def fee_of(order: PaymentOrder, amount: Money) -> Money:
+    """Return the part of the fee that the next refund of so much gives back: the share of all refunds, less what the others that live gave.
+
+    Never more than is left of the fee or of the refund, and never so little that the rest of the order could not bear the rest of the fee:
+    refunds fail and come back in any order.
+    """
+    others = order.refunds.exclude(status=RefundStatus.FAILED)
+    given = sum((refund.fee for refund in others), start=zero(amount.currency.code))
+    fee_left, left = order.fee - given, order.amount - order.refunded
+    least = max(fee_left - (left - amount), zero(amount.currency.code))
+    return max(least, min(fee_share(order, order.refunded + amount) - given, amount, fee_left))
+
+
 def fee_share(order: PaymentOrder, refunded: Money) -> Money:
     """Return the part of the order's fee that belongs to so much of its amount; any partition of a refund sums to the whole fee."""
     units = Decimal(to_minor(order.fee)) * to_minor(refunded) / to_minor(order.amount)
     return from_minor(int(units.quantize(Decimal(1), ROUND_HALF_UP)), refunded.currency.code)
 
 
-def execute_due_refunds(*, now: datetime, limit: int = 50) -> int:
-    """Claim due refunds, ask the PSP to pay each back, and record its answers; return how many were claimed."""
-    refunds = claim_due(now=now, limit=limit)
-    for refund in refunds:
+def execute_due_refunds(*, now: datetime) -> int:
+    """Claim one due refund, ask the PSP to pay it back, and record its answer; return how many were claimed.
+
+    One at a time, so that no claim runs out while others are executed.  What goes wrong with it holds up no other: it is tried again.
+    """
+    refund = claim_due(now=now)
+    if refund is None:
+        return 0
+    try:
         execute(refund, now=now)
-    return len(refunds)
+    except settlement.CANNOT_BOOK as error:
+        logger.error("refund %s cannot be executed or booked: %s", refund.public_id, error)
+        try_again(refund, now=now)
+    return 1
 
 
 @transaction.atomic(durable=True)
-def claim_due(*, now: datetime, limit: int) -> list[Refund]:
+def claim_due(*, now: datetime) -> Refund | None:
+    """Take the refund that is due first for LEASE_S; COMMIT, before anything is sent."""
     due = Refund.objects.filter(status=RefundStatus.EXECUTING, next_attempt_at__lte=now).order_by("next_attempt_at")
-    refunds = list(due.select_for_update(skip_locked=True, no_key=True, of=("self",)).select_related("order")[:limit])
-    Refund.objects.filter(pk__in=[refund.pk for refund in refunds]).update(next_attempt_at=now + timedelta(seconds=LEASE_S))
-    return refunds
+    refund = due.select_for_update(skip_locked=True, no_key=True, of=("self",)).select_related("order").first()
+    if refund is not None:
+        refund.tries += 1
+        refund.next_attempt_at = now + timedelta(seconds=LEASE_S)
+        refund.save(update_fields=["tries", "next_attempt_at"])
+    return refund
 
 
 def execute(refund: Refund, *, now: datetime) -> None:
-    """Ask what became of the refund, send it if the PSP never saw it, and record the answer.  Its own id is the key: it is executed once."""
-    charge = PspAttempt.objects.get(order_id=refund.order_id, status=AttemptStatus.SUCCEEDED).psp_reference
+    """Ask what became of the refund, send it if the PSP never saw it, and record the answer.  Its own id is the key: it is executed once.
+
+    A refusal fails it only at the first claim, when nothing can have been sent before; later it may hide a refund that was executed.
+    """
+    charge = PspAttempt.objects.filter(order_id=refund.order_id, status=AttemptStatus.SUCCEEDED).values_list("psp_reference", flat=True)[0]
     request = RefundRequest(key=refund.public_id, charge=charge, amount=refund.amount, reference=refund.public_id)
     psp = registry.psp_named(refund.order.psp)
+    is_asking = True
     try:
-        found = psp.find_refund(request)
-    except PspError as error:  # even a refusal: that we may not ask says nothing about what happened
-        logger.warning("what became of refund %s is asked again: %s", refund.public_id, error)
-        return try_again(refund, now=now)
-    try:
-        result = found or psp.refund(request)
+        result = psp.find_refund(request)
+        is_asking = False
+        result = result or psp.refund(request)
     except PspRejectedRequest as error:
         logger.error("the PSP refused our refund %s: %s", refund.public_id, error)
-        settlement.fail_refund(refund.pk, psp_reference="", code=error.code)
+        if is_asking or refund.tries > 1:
+            return try_again(refund, now=now)
+        settlement.fail_refund(refund.pk, psp_reference="", code=error.code, claim=refund.tries)
         return None
     except PspError as error:
         logger.warning("refund %s is tried again: %s", refund.public_id, error)
@@ -103,6 +131,7 @@ def execute(refund: Refund, *, now: datetime) -> None:
 
 
 def try_again(refund: Refund, *, now: datetime) -> None:
-    Refund.objects.filter(pk=refund.pk, status=RefundStatus.EXECUTING).update(
-        next_attempt_at=F("next_attempt_at") - timedelta(seconds=LEASE_S) + timedelta(seconds=RETRY_AFTER_S)
-    )
+    """Give the claim back, to be taken again later and later: after 30 seconds first, after six hours at most."""
+    delay_s = min(RETRY_AFTER_S * 2 ** (refund.tries - 1), LONGEST_DELAY_S)
+    claimed = Refund.objects.filter(pk=refund.pk, status=RefundStatus.EXECUTING, tries=refund.tries)
+    claimed.update(next_attempt_at=now + timedelta(seconds=delay_s))

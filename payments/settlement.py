@@ -6,12 +6,12 @@ wallets by id.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from django.db import IntegrityError, transaction
+from django.db import DataError, IntegrityError, transaction
 from djmoney.money import Money
 
 from ledger import chart, journal
@@ -28,6 +28,18 @@ from wallet.balances import Movement
 from wallet.notifications import Message
 
 logger = logging.getLogger(__name__)
+
+CANNOT_BOOK = (
+    IntegrityError,
+    DataError,
+    DomainError,
+    TypeError,
+    ValueError,
+)  # the fault of one outcome, not of the database or the network
+
+
+class NotBookable(DomainError):
+    code = "not_bookable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,19 +164,20 @@ def settle(captures: Sequence[Capture]) -> list[ExecutingOrder]:
     return orders
 
 
-def settle_apart(captures: Sequence[Capture]) -> None:
-    """Settle the batch; if one of it cannot be booked, settle each by itself, so that it keeps nobody else waiting.
+def apart(record: Callable[[Sequence[Outcome]], object], outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Record the outcomes together; if one of them cannot be booked, record each by itself, so that it keeps nobody else waiting.
 
-    What cannot be booked stays EXECUTING, is asked for again when its lease ends, and is logged as an error each time.
+    Returns, by PSP key, why those that cannot be booked cannot.  Their orders stay EXECUTING and are asked for again; a database that is
+    away is everybody's trouble and raises.
     """
     try:
-        settle(captures)
-    except (IntegrityError, DomainError) as error:
-        if len(captures) == 1:
-            logger.error("the charge of %s cannot be booked: %s", captures[0].psp_key, error)
-        else:
-            for capture in captures:
-                settle_apart([capture])
+        record(outcomes)
+    except CANNOT_BOOK as error:
+        if len(outcomes) == 1:
+            logger.error("what the PSP says of %s cannot be booked: %s", outcomes[0].psp_key, error)
+            return {outcomes[0].psp_key: str(error)}
+        return {key: reason for outcome in outcomes for key, reason in apart(record, [outcome]).items()}
+    return {}
 
 
 @transaction.atomic(durable=True)
@@ -186,30 +199,34 @@ def fail(failures: Sequence[Failure]) -> list[ExecutingOrder]:
 def settle_refund(refund_id: int, *, psp_reference: str, refunded_at: datetime) -> bool:
     """Record that the PSP gave the money of one refund back: refund, books, wallet and message together.  False if that is done already.
 
-    Locks the refund, then the wallet.
+    A refund that was given up and succeeded after all is booked too, if so much of the order is still there to be refunded; otherwise
+    NotBookable is raised.  Locks the order, the refund, then the wallet.
     """
-    refund = Refund.objects.select_for_update(no_key=True, of=("self",)).select_related("order").get(pk=refund_id)
-    if refund.status != RefundStatus.EXECUTING:
+    order, refund = lock_refund(refund_id)
+    if refund.status == RefundStatus.SUCCESS:
         return False
-    order = refund.order
+    if refund.status == RefundStatus.FAILED:
+        if order.refunded + refund.amount > order.amount:
+            raise NotBookable(f"{refund.public_id} was given up, succeeded after all, and {order.public_id} is refunded otherwise by now.")
+        order.refunded += refund.amount
+        order.save(update_fields=["refunded"])
     [entry] = journal.post([give_back(refund, refunded_at=refunded_at)])
     [movement] = balances.debit([Movement(order.seller_id, entry, refund.public_id, refund.amount, refund.fee, refund.net)])
-    refund.status, refund.psp_reference = RefundStatus.SUCCESS, psp_reference
+    refund.status, refund.psp_reference, refund.failure_code = RefundStatus.SUCCESS, psp_reference, ""
     refund.journal_entry_id, refund.wallet_entry_id, refund.next_attempt_at = entry, movement, None
-    refund.save(update_fields=["status", "psp_reference", "journal_entry", "wallet_entry", "next_attempt_at"])
+    refund.save(update_fields=["status", "psp_reference", "failure_code", "journal_entry", "wallet_entry", "next_attempt_at"])
     notifications.publish([refund_news(refund)])
     return True
 
 
 @transaction.atomic(durable=True)
-def fail_refund(refund_id: int, *, psp_reference: str, code: str) -> bool:
-    """Record that the PSP will not give the money back; it may be refunded again.  False if the refund is not executing.
+def fail_refund(refund_id: int, *, psp_reference: str, code: str, claim: int = PSP_SAID_SO) -> bool:
+    """Record that the PSP will not give the money back; it may be refunded again.
 
-    Locks the order, then the refund.
+    False if the refund is not executing, or (`claim`, the verdict of a worker) was claimed again since.  Locks the order, then the refund.
     """
-    order = PaymentOrder.objects.select_for_update(no_key=True).get(refunds=refund_id)
-    refund = Refund.objects.select_for_update(no_key=True).get(pk=refund_id)
-    if refund.status != RefundStatus.EXECUTING:
+    order, refund = lock_refund(refund_id)
+    if refund.status != RefundStatus.EXECUTING or claim not in (PSP_SAID_SO, refund.tries):
         return False
     order.refunded -= refund.amount
     order.save(update_fields=["refunded"])
@@ -217,6 +234,14 @@ def fail_refund(refund_id: int, *, psp_reference: str, code: str) -> bool:
     refund.save(update_fields=["status", "psp_reference", "failure_code", "next_attempt_at"])
     notifications.publish([refund_news(refund)])
     return True
+
+
+def lock_refund(refund_id: int) -> tuple[PaymentOrder, Refund]:
+    """Lock the refund's order, then the refund."""
+    order = PaymentOrder.objects.select_for_update(no_key=True).get(refunds=refund_id)
+    refund = Refund.objects.select_for_update(no_key=True).get(pk=refund_id)
+    refund.order = order
+    return order, refund
 
 
 def lock_executing(outcomes: Sequence[Outcome]) -> list[tuple[ExecutingOrder, Outcome]]:

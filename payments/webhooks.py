@@ -3,6 +3,7 @@
 import logging
 
 from django.conf import settings
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -35,6 +36,10 @@ def receive(request: HttpRequest, psp: str) -> HttpResponse:
     except (WebhookRefused, PspOutcomeUnknown, UnicodeDecodeError) as error:
         logger.warning("a webhook for %s was refused: %s", psp, error)
         return HttpResponse(status=400)
-    inbox.store(psp, notice, body=text)
+    try:
+        inbox.store(psp, notice, body=text)
+    except DataError:
+        logger.warning("a webhook for %s cannot be stored as JSON", psp)
+        return HttpResponse(status=400)
     tasks.nudge_inbox()
     return HttpResponse(status=200)

@@ -20,7 +20,7 @@ from django.utils import timezone
 from djmoney.money import Money
 
 from config import celery
-from payments import confirmation, executor, intake, queries
+from payments import confirmation, executor, intake, queries, refunds
 from payments.confirmation import Confirmed
 from payments.executor import Outcome, Work
 from payments.management import buyer
@@ -198,6 +198,12 @@ def execute_until_settled() -> int:
             return passed
         executor.execute_due_orders(now=timezone.now() + timedelta(days=2 * passed))
     raise AssertionError(f"still due after {ROUNDS} rounds: {list(DueOrder.objects.all())}")
+
+
+def execute_refunds(*, now: datetime) -> None:
+    """Execute the refunds that are due at that time, one after the other, as the worker does."""
+    while refunds.execute_due_refunds(now=now):
+        pass
 
 
 def statuses(event: PaymentEvent) -> list[str]:

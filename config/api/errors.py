@@ -93,6 +93,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "card_not_confirmed": (409, "The PSP says that the buyer's card is not confirmed."),
     "not_refundable": (409, "The order is not paid, or less of it is left to refund."),
     "result_refused": (400, "The result that the buyer brought is not ours, not whole, or too old. Read the payment itself."),
+    "not_bookable": (409, "What the payment service provider says does not fit what is booked."),
     "unknown_psp": (409, "The payment service provider is not configured."),
     "illegal_transition": (409, "The order cannot go from its status to the one asked for."),
     # Wallets

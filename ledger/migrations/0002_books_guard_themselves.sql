@@ -1,8 +1,9 @@
 -- What Postgres itself refuses, whoever asks.  Every check looks at the whole statement at once (its transition table), so that a batch of
 -- a hundred entries pays for it once.
+-- search_path: whoever posts cannot put a temporary table in the place of the books.
 -- enable_seqscan = off: a plan made while the tables were empty is kept by the session, and would read all of a ledger that has grown.
 
-CREATE FUNCTION postings_must_balance() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+CREATE FUNCTION postings_must_balance() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off SET search_path = public, pg_temp AS $$
 DECLARE
     wrong text;
 BEGIN
@@ -33,7 +34,7 @@ END $$;
 CREATE TRIGGER postings_must_balance AFTER INSERT ON ledger_posting
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION postings_must_balance();
 
-CREATE FUNCTION entry_must_have_postings() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
+CREATE FUNCTION entry_must_have_postings() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off SET search_path = public, pg_temp AS $$
 BEGIN
     IF EXISTS (SELECT FROM added WHERE NOT EXISTS (SELECT FROM ledger_posting AS posting WHERE posting.entry_id = added.id)) THEN
         RAISE EXCEPTION 'an entry and its postings must be written by one statement' USING ERRCODE = 'integrity_constraint_violation';

@@ -32,9 +32,11 @@ from payments.psp.protocol import (
     WebhookRefused,
 )
 
+EXECUTED_NOTHING = frozenset({400, 401, 403, 404})  # the PSP read the request and refused it; any other answer may hide a charge
+LONGEST_ID, LONGEST_TEXT = 255, 500
 NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, UnknownCurrency)
-TOO_MANY_REQUESTS, CONFLICT, DECLINED = 429, 409, 402
+TOO_MANY_REQUESTS, DECLINED = 429, 402
 TOLERANCE_S = 300
 SHORTEST_SECRET = 16
 
@@ -72,14 +74,14 @@ class SandboxPsp:
 
     def charge(self, request: ChargeRequest) -> Result:
         body = {"token": request.payment_token, **wire(request.amount), "reference": request.reference}
-        return result_of(self._call("POST", "/v1/charges", key=request.key, json=body), amount=request.amount, reference=request.reference)
+        return result_of(self._call("POST", "/v1/charges", key=request.key, json=body), request)
 
     def find_charge(self, request: ChargeRequest) -> Result | None:
         return self._find("/v1/charges", request)
 
     def refund(self, request: RefundRequest) -> Result:
         body = {"charge": request.charge, **wire(request.amount), "reference": request.reference}
-        return result_of(self._call("POST", "/v1/refunds", key=request.key, json=body), amount=request.amount, reference=request.reference)
+        return result_of(self._call("POST", "/v1/refunds", key=request.key, json=body), request)
 
     def find_refund(self, request: RefundRequest) -> Result | None:
         return self._find("/v1/refunds", request)
@@ -104,7 +106,9 @@ class SandboxPsp:
             [*objects] = found["data"]
         except (KeyError, TypeError) as error:
             raise PspOutcomeUnknown("the PSP's answer is not a list") from error
-        return result_of(objects[0], amount=request.amount, reference=request.reference) if objects else None
+        if len(objects) > 1:
+            raise PspOutcomeUnknown("the PSP answered with more than one object for one key")
+        return result_of(objects[0], request) if objects else None
 
     def _require_signature(self, body: bytes, header: str, *, now: datetime) -> None:
         parts = dict(part.partition("=")[::2] for part in header.split(","))
@@ -128,11 +132,11 @@ class SandboxPsp:
             raise PspOutcomeUnknown(f"no answer from the PSP: {type(error).__name__}") from error
         if response.status_code == TOO_MANY_REQUESTS:
             raise PspUnavailable("the PSP asks us to slow down")
-        if response.is_server_error or response.status_code == CONFLICT:
-            raise PspOutcomeUnknown(f"the PSP answered {response.status_code}")
         if response.is_success or response.status_code == DECLINED:
             return json_of(response)
-        raise PspRejectedRequest(f"the PSP refused the request with {response.status_code}: {reason_of(response)}")
+        if response.status_code in EXECUTED_NOTHING:
+            raise PspRejectedRequest(f"the PSP refused the request with {response.status_code}: {reason_of(response)}")
+        raise PspOutcomeUnknown(f"the PSP answered {response.status_code}")
 
 
 def wire(amount: Money) -> dict[str, Any]:
@@ -149,7 +153,7 @@ def json_of(response: httpx.Response) -> Any:
 def reason_of(response: httpx.Response) -> str:
     try:
         error = response.json()["error"]
-        return f"{error['code']}: {error['message']}"[:200]
+        return plain(f"{error['code']}: {error['message']}")[:200]
     except (ValueError, KeyError, TypeError):
         return "no reason given"
 
@@ -165,33 +169,63 @@ def session_of(data: Any) -> Session:
             fields_url=data["fields_url"],
             hosted_url=data["hosted_url"],
             payment_token=data["payment_token"] or "",
-            card_brand=card.get("brand", ""),
-            card_last4=card.get("last4", ""),
+            card_brand=plain(card.get("brand") or "")[:20],
+            card_last4=plain(card.get("last4") or "")[:4],
         )
     except UNREADABLE as error:
         raise PspOutcomeUnknown("the PSP's answer is not a session") from error
 
 
-def result_of(data: Any, *, amount: Money, reference: str) -> Result:
-    """Read a charge or refund, and refuse to believe one that is not ours: another amount, currency or reference is PspOutcomeUnknown."""
+def result_of(data: Any, request: ChargeRequest | RefundRequest) -> Result:
+    """Read a charge or refund, and refuse to believe one that is not ours: another key, amount, currency or reference is PspOutcomeUnknown."""
     result = outcome_of(data)
-    if result is None or [data.get(name) for name in ("amount", "currency", "reference")] != [*wire(amount).values(), reference]:
-        raise PspOutcomeUnknown("the PSP's answer is about another amount or another payment")
+    expected = {"key": request.key, "reference": request.reference, **wire(request.amount)}
+    if result is None or any(data.get(name) != value for name, value in expected.items()):
+        raise PspOutcomeUnknown("the PSP's answer is about another amount, key or payment")
     return result
 
 
 def outcome_of(data: Any) -> Result | None:
-    """Read what became of a charge or refund; None for a status that we do not know."""
+    """Read what became of a charge or refund; None for a status that we do not know.
+
+    Raises PspOutcomeUnknown for what cannot be kept as it is: an id that is none, an amount that is no count, a moment that cannot be.
+    """
     try:
         match data["status"]:
             case "succeeded":
-                return Charged(data["id"], from_minor(data["amount"], data["currency"]), datetime.fromisoformat(data["created_at"]))
+                return Charged(id_of(data), from_minor(count_of(data["amount"]), data["currency"]), moment_of(data["created_at"]))
             case "pending":
-                return Pending(data["id"])
+                return Pending(id_of(data))
             case "failed":
                 failure = data.get("failure") or {}
-                return Declined(data["id"], failure.get("code") or "declined", failure.get("message") or "")
+                code, message = plain(failure.get("code") or "declined"), plain(failure.get("message") or "")
+                return Declined(id_of(data), code[:LONGEST_ID], message[:LONGEST_TEXT])
             case _:
                 return None
     except UNREADABLE as error:
         raise PspOutcomeUnknown("the PSP's answer is not a charge") from error
+
+
+def id_of(data: Any) -> str:
+    given = data["id"]
+    if not (isinstance(given, str) and 0 < len(given) <= LONGEST_ID and given.isascii() and given.isprintable()):
+        raise ValueError("not an id")
+    return given
+
+
+def count_of(given: Any) -> int:
+    if type(given) is not int or not 0 < given < 10**16:
+        raise ValueError("not a count of minor units")
+    return given
+
+
+def moment_of(given: Any) -> datetime:
+    moment = datetime.fromisoformat(given)
+    if moment.tzinfo is None or not 2000 <= moment.year < 2100:
+        raise ValueError("not a moment")
+    return moment
+
+
+def plain(given: Any) -> str:
+    """Return the text without what cannot be stored or shown: control characters, NUL, lone surrogates."""
+    return "".join(character for character in str(given) if character.isprintable())

@@ -7,6 +7,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from ledger.ids import new_id
 from ledger.statements import execute
 from payments import confirmation, executor, expiry
 from payments.confirmation import CheckoutExpired, Confirmed
@@ -57,7 +58,7 @@ def test_bug_59_an_expired_checkout_is_not_paid_any_more(open_payment: Open, ora
             confirmation.confirm(event.pk, confirmed, now=moment)
     [order] = event.orders.all()
     with pytest.raises(CheckoutExpired):
-        confirmation.confirm_order(order.pk, payment_token=confirmed.payment_token, now=timezone.now())
+        confirmation.confirm_order(order.pk, payment_token=confirmed.payment_token, once=new_id("wish"), now=timezone.now())
     assert oracle.charged() == []
 
 
@@ -73,7 +74,7 @@ def test_what_was_paid_stays_paid_and_the_rest_has_expired(open_payment: Open) -
     event = open_payment("10.00", "20.00")
     first = event.orders.order_by("id")[0]
     token = session_for(first.amount, VISA, nonce=first.public_id).payment_token
-    confirmation.confirm_order(first.pk, payment_token=token, now=timezone.now())
+    confirmation.confirm_order(first.pk, payment_token=token, once=new_id("wish"), now=timezone.now())
     execute_until_settled()
     expiry.expire_checkouts(now=afterwards())
     event.refresh_from_db()

@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from ledger.ids import new_id
 from payments import confirmation, executor, expiry, results
 from payments.confirmation import MOST_CONFIRMATIONS
 from payments.management import buyer
@@ -274,7 +275,7 @@ def test_a_payment_in_part_says_whose_part_failed_and_asks_for_the_rest_only(cli
 def pay_alone(order: PaymentOrder, card: str) -> None:
     """Pay one order with a card of its own, as a shop may by REST."""
     session = session_for(order.amount, card, nonce=order.public_id)
-    confirmation.confirm_order(order.pk, payment_token=session.payment_token, now=timezone.now())
+    confirmation.confirm_order(order.pk, payment_token=session.payment_token, once=new_id("wish"), now=timezone.now())
     executor.execute_due_orders(now=timezone.now())
 
 

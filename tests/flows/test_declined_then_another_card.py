@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from ledger.ids import new_id
 from ledger.models import JournalEntry
 from payments import confirmation, executor
 from payments.confirmation import AmountChanged, CheckoutExpired, Confirmed, NothingToPay, TooManyTries
@@ -65,7 +66,7 @@ def pay_order_by_order(event: PaymentEvent, *cards: str) -> None:
     """Pay each order with a card of its own, as a shop may that has the payment details itself."""
     for order, card in zip(event.orders.order_by("id"), cards, strict=True):
         session = session_for(order.amount, card, nonce=f"{order.public_id}:{event.confirmations}")
-        confirmation.confirm_order(order.pk, payment_token=session.payment_token, now=timezone.now())
+        confirmation.confirm_order(order.pk, payment_token=session.payment_token, once=new_id("wish"), now=timezone.now())
     executor.execute_due_orders(now=timezone.now())
     event.refresh_from_db()
 
@@ -92,7 +93,7 @@ def test_confirming_one_order_twice_charges_it_once(open_payment: Open, oracle: 
     [order] = event.orders.all()
     for nonce in ("one", "two"):
         token = session_for(order.amount, VISA, nonce=f"{order.public_id}:{nonce}").payment_token
-        confirmation.confirm_order(order.pk, payment_token=token, now=timezone.now())
+        confirmation.confirm_order(order.pk, payment_token=token, once=new_id("wish"), now=timezone.now())
     executor.execute_due_orders(now=timezone.now())
     assert oracle.charged() == [order.public_id]
 

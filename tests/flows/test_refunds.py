@@ -17,7 +17,7 @@ from payments.psp import registry
 from payments.psp.protocol import Psp, RefundRequest
 from payments.refunds import NotRefundable
 from tests.factories import FEES, RECEIVABLE, eur
-from tests.fixtures_money import DECLINED, Oracle, sandbox_psp
+from tests.fixtures_money import DECLINED, Oracle, execute_refunds, sandbox_psp
 from tests.fixtures_services import SandboxCompany
 from wallet.models import OutboxMessage, Seller, Wallet, WalletEntry
 
@@ -42,7 +42,7 @@ def later(days: int = 1) -> datetime:
 
 def give_back(order: PaymentOrder, amount: str) -> Refund:
     refund = ask(order, amount)
-    refunds.execute_due_refunds(now=timezone.now())
+    execute_refunds(now=timezone.now())
     refund.refresh_from_db()
     return refund
 
@@ -70,7 +70,7 @@ def test_a_refunded_order_is_still_a_sale(order: PaymentOrder) -> None:
 
 def test_everybody_is_told_of_a_refund_once(order: PaymentOrder) -> None:
     refund = give_back(order, "4.00")
-    refunds.execute_due_refunds(now=later())
+    execute_refunds(now=later())
     assert list(OutboxMessage.objects.filter(about=refund.public_id).values_list("topic", flat=True)) == ["refund.succeeded"]
 
 
@@ -99,7 +99,7 @@ def test_bug_17_a_second_refund_gets_only_what_the_first_left_even_before_it_is_
     ask(order, "6.00")
     with pytest.raises(NotRefundable, match=r"4\.00 EUR can still be refunded"):
         ask(order, "6.00")
-    refunds.execute_due_refunds(now=timezone.now())
+    execute_refunds(now=timezone.now())
     assert [row["amount"] for row in oracle.rows("refund.succeeded")] == [600]
 
 
@@ -124,7 +124,7 @@ def test_bug_34_a_refund_whose_answer_was_lost_is_asked_for_and_paid_back_once(
     refund = give_back(order, "4.00")
     assert refund.status == "EXECUTING"
     assert len(refunded_at_psp(oracle)) == (0 if kind == "refuse_500" else 1)
-    refunds.execute_due_refunds(now=later())
+    execute_refunds(now=later())
     refund.refresh_from_db()
     assert refund.status == "SUCCESS"
     assert refunded_at_psp(oracle) == [refund.public_id]
@@ -134,10 +134,10 @@ def test_a_refund_waits_for_a_psp_that_is_down(order: PaymentOrder, oracle: Orac
     use_psp(sandbox_psp(sandbox, url="http://127.0.0.1:1"))
     refund = give_back(order, "4.00")
     for day in range(1, 12):
-        refunds.execute_due_refunds(now=later(day))
+        execute_refunds(now=later(day))
     assert (refund.status, refunded_at_psp(oracle)) == ("EXECUTING", [])
     use_psp(sandbox_psp(sandbox))
-    refunds.execute_due_refunds(now=later(30))
+    execute_refunds(now=later(30))
     assert refunded_at_psp(oracle) == [refund.public_id]
 
 
@@ -161,11 +161,11 @@ def test_a_refund_is_not_given_up_because_the_psp_would_not_let_us_ask(
     sandbox.fault(operation="refund", kind="execute_then_500", times=1)
     refund = give_back(order, "4.00")
     use_psp(sandbox_psp(sandbox, api_key="revoked"))
-    refunds.execute_due_refunds(now=later())
+    execute_refunds(now=later())
     refund.refresh_from_db()
     assert refund.status == "EXECUTING"
     use_psp(sandbox_psp(sandbox))
-    refunds.execute_due_refunds(now=later(3))
+    execute_refunds(now=later(3))
     refund.refresh_from_db()
     assert refund.status == "SUCCESS"
 
@@ -175,7 +175,7 @@ def test_bug_21_a_pending_refund_is_asked_for_until_it_is_known(open_payment: Op
     refund = give_back(order, "10.00")
     assert refund.status == "EXECUTING"
     oracle.wait_for("refund.succeeded", count=1)
-    refunds.execute_due_refunds(now=later())
+    execute_refunds(now=later())
     refund.refresh_from_db()
     assert refund.status == "SUCCESS"
 

@@ -14,7 +14,7 @@ from payments import refunds
 from payments.models import PaymentEvent
 from reconciliation import invariants
 from tests.factories import eur
-from tests.fixtures_money import Oracle, confirm_card, execute_until_settled
+from tests.fixtures_money import Oracle, confirm_card, execute_refunds, execute_until_settled
 
 Open = Callable[..., PaymentEvent]
 
@@ -85,7 +85,7 @@ def a_bit_of_everything(open_payment: Open, pay: Open) -> Iterator[None]:
     """One payment that is paid and partly refunded, and one that executes."""
     order = pay(open_payment("10.00")).orders.get()
     refunds.request_refund(order.pk, amount=eur("4.00"), reason="", now=timezone.now())
-    refunds.execute_due_refunds(now=timezone.now())
+    execute_refunds(now=timezone.now())
     snapshots.take()
     confirm_card(open_payment("20.00"))
     yield

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from ledger import journal
+from ledger.ids import new_id
 from ledger.models import JournalEntry
 from payments import confirmation, executor, expiry, inbox, intake, refunds, settlement
 from payments.confirmation import CheckoutExpired
@@ -31,6 +32,7 @@ from tests.fixtures_money import (
     charge_and_keep_the_answer,
     confirm_card,
     errors_in,
+    execute_refunds,
     execute_until_settled,
     session_for,
     statuses,
@@ -71,7 +73,7 @@ def test_the_basket_and_one_of_its_orders_confirmed_at_once_charge_each_order_on
         whole, part = card_given(event), session_for(order.amount, VISA, nonce=order.public_id)
         all_at_once(
             partial(confirmation.confirm, event.pk, whole, now=timezone.now()),
-            partial(confirmation.confirm_order, order.pk, payment_token=part.payment_token, now=timezone.now()),
+            partial(confirmation.confirm_order, order.pk, payment_token=part.payment_token, once=new_id("wish"), now=timezone.now()),
         )
         execute_until_settled()
     assert len(oracle.charged()) == len(set(oracle.charged()))
@@ -233,7 +235,7 @@ def test_bug_17_thirty_refunds_racing_over_one_order_never_give_back_more_than_w
     assert {type(error) for error in errors_in(answers)} == {NotRefundable}
     assert len(errors_in(answers)) == 24
     all_at_once(*[lambda: refunds.execute_due_refunds(now=timezone.now())] * 4)
-    refunds.execute_due_refunds(now=timezone.now() + timedelta(days=1))
+    execute_refunds(now=timezone.now() + timedelta(days=1))
     assert sum(row["amount"] for row in oracle.rows("refund.succeeded")) == 9000
     assert set(Refund.objects.values_list("status", flat=True)) == {"SUCCESS"}
 
@@ -242,7 +244,8 @@ def test_one_refund_executed_by_several_workers_is_paid_back_once(open_payment: 
     order = pay(open_payment("10.00")).orders.get()
     for cents in ("1.00", "2.00", "3.00"):
         refund = refunds.request_refund(order.pk, amount=eur(cents), reason="", now=timezone.now())
-        [claimed] = refunds.claim_due(now=timezone.now(), limit=10)
+        claimed = refunds.claim_due(now=timezone.now())
+        assert claimed is not None
         assert errors_in(all_at_once(*[partial(refunds.execute, claimed, now=timezone.now())] * 5)) == []
         refund.refresh_from_db()
         assert refund.status == "SUCCESS"
@@ -254,9 +257,9 @@ def test_a_sale_and_refunds_of_one_seller_at_once_leave_the_wallet_right(open_pa
     for order in paid:
         refunds.request_refund(order.pk, amount=order.amount, reason="", now=timezone.now())
     coming = [captures_of(charge_and_keep_the_answer(open_payment("5.00", sellers=sellers[:1]))) for _order in range(4)]
-    calls = [lambda: refunds.execute_due_refunds(now=timezone.now(), limit=2)] * 2
+    calls = [lambda: refunds.execute_due_refunds(now=timezone.now())] * 2
     assert errors_in(all_at_once(*calls, *[partial(settlement.settle, captures) for captures in coming])) == []
-    refunds.execute_due_refunds(now=timezone.now() + timedelta(days=1))
+    execute_refunds(now=timezone.now() + timedelta(days=1))
     assert Wallet.objects.get(seller=sellers[0]).pending == eur("18.00")
 
 

@@ -1,6 +1,7 @@
 """`manage.py grant_app_role ROLE`: what the role that the application runs as may do.  Run as the owner, after every `migrate`.
 
-Least privilege: the books can be read and added to, never changed; the rest can be read and written; nothing can be created or dropped.
+Least privilege: the books can be read and added to, never changed; the rest can be read and written, and rows deleted only where that is
+the custom (queues, sessions, logins, fee schedules); nothing can be created or dropped.
 """
 
 from argparse import ArgumentParser
@@ -18,12 +19,28 @@ APPEND_ONLY = (
     "wallet_walletentry",
     "wallet_outboxmessage",
 )
+MAY_DELETE = (
+    "payments_dueorder",
+    "payments_opencheckout",
+    "payments_feeschedule",
+    "wallet_idempotencyrecord",
+    "wallet_seller_users",
+    "auth_group",
+    "auth_group_permissions",
+    "auth_user",
+    "auth_user_groups",
+    "auth_user_user_permissions",
+    "django_admin_log",
+    "django_session",
+)
 STATEMENTS = (
     "GRANT USAGE ON SCHEMA public TO {role}",
-    "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}",
+    "REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC",
+    "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {role}",
+    "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {role}",
     "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}",
     "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}",
-    "REVOKE INSERT, UPDATE, DELETE ON django_migrations FROM {role}",
+    "REVOKE INSERT, UPDATE ON django_migrations FROM {role}",
 )
 
 
@@ -37,8 +54,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, role: str, **options: Any) -> None:
         with connection.cursor() as cursor:
             for statement in STATEMENTS:
-                cursor.execute(sql.SQL(statement).format(role=sql.Identifier(role)))
-            for table in APPEND_ONLY:
-                revoke = "REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM {role}"
-                cursor.execute(sql.SQL(revoke).format(table=sql.Identifier(table), role=sql.Identifier(role)))
+                database = sql.Identifier(str(connection.settings_dict["NAME"]))
+                cursor.execute(sql.SQL(statement).format(role=sql.Identifier(role), database=database))
+            for change, tables in (
+                ("REVOKE UPDATE ON {table} FROM {role}", APPEND_ONLY),
+                ("GRANT DELETE ON {table} TO {role}", MAY_DELETE),
+            ):
+                for table in tables:
+                    cursor.execute(sql.SQL(change).format(table=sql.Identifier(table), role=sql.Identifier(role)))
         self.stdout.write(f"{role} may read and write, and only add to: {', '.join(APPEND_ONLY)}.")

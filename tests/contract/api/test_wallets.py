@@ -7,6 +7,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
+from ledger.ids import new_id
 from ledger.money import exact
 from payments import confirmation, settlement
 from payments.models import PaymentOrder, PspAttempt
@@ -20,7 +21,7 @@ from wallet.notifications import Message
 def pay(order_id: str) -> None:
     """Let the PSP take the money of one order."""
     order = PaymentOrder.objects.get(public_id=order_id)
-    confirmation.confirm_order(order.pk, payment_token="tok_1", now=timezone.now())
+    confirmation.confirm_order(order.pk, payment_token="tok_1", once=new_id("wish"), now=timezone.now())
     attempt = PspAttempt.objects.create(order=order, number=1, psp=order.psp, psp_key=order.due.psp_key)
     capture = Capture(
         order_id=order.pk,

@@ -12,7 +12,7 @@ from tests.factories import NOON, eur
 
 def work(*, tries: int = 1, ask: bool = False) -> Work:
     request = ChargeRequest(key="ord_1", payment_token="tok_1", amount=eur("5.00"), reference="ord_1")
-    return Work(order_id=1, attempt_id=1, psp="sandbox", tries=tries, ask=ask, request=request)
+    return Work(order_id=1, attempt_id=1, psp="sandbox", tries=tries, ask=ask, maybe_sent=ask, key_is_old=False, request=request)
 
 
 @pytest.mark.parametrize(

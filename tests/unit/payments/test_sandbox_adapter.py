@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ledger.money import exact
-from payments.psp.protocol import Charged, Declined, Pending, PspOutcomeUnknown, WebhookRefused
+from payments.psp.protocol import Charged, ChargeRequest, Declined, Pending, PspOutcomeUnknown, WebhookRefused
 from payments.psp.sandbox import SandboxPsp, outcome_of, result_of
 from tests.factories import NOON
 
@@ -25,6 +25,7 @@ CHARGE = {
     "failure": None,
     "created_at": "2026-11-02T12:00:00.000000Z",
 }
+ASKED = ChargeRequest(key="ord_1", payment_token="tok_1", amount=exact("19.99", "USD"), reference="ord_1")
 EVENT = {"id": "evt_1", "type": "charge.succeeded", "account": "acct_onebook", "data": {"object": CHARGE}}
 
 
@@ -112,13 +113,15 @@ def test_a_signed_body_of_another_shape_is_refused(body: bytes) -> None:
         {"amount": "1999"},
         {"currency": "EUR"},
         {"reference": "ord_2"},
+        {"key": "ord_1:2"},
+        {"key": None},
         {"status": "reversed"},
         {"amount": None},
     ],
 )
 def test_sec_20_an_answer_about_something_else_is_an_unknown_outcome(changed: dict[str, Any]) -> None:
     with pytest.raises(PspOutcomeUnknown):
-        result_of(CHARGE | changed, amount=exact("19.99", "USD"), reference="ord_1")
+        result_of(CHARGE | changed, ASKED)
 
 
 @pytest.mark.parametrize(
@@ -133,11 +136,21 @@ def test_sec_20_an_answer_about_something_else_is_an_unknown_outcome(changed: di
         CHARGE | {"created_at": "yesterday"},
         CHARGE | {"currency": "XXX"},
         CHARGE | {"amount": "19,99"},
+        CHARGE | {"amount": True},
+        CHARGE | {"amount": -1999},
+        CHARGE | {"id": None},
+        CHARGE | {"id": ""},
+        CHARGE | {"id": "ch_\0"},
+        CHARGE | {"id": "ch_\ud800"},
+        CHARGE | {"id": "c" * 256},
+        CHARGE | {"created_at": "2026-11-21T12:00:00"},
+        CHARGE | {"created_at": "0001-01-01T00:00:00+23:00"},
+        CHARGE | {"created_at": "9999-12-31T23:59:59-23:00"},
     ],
 )
 def test_sec_20_an_answer_that_is_no_charge_is_an_unknown_outcome(data: Any) -> None:
     with pytest.raises(PspOutcomeUnknown):
-        result_of(data, amount=exact("19.99", "USD"), reference="ord_1")
+        result_of(data, ASKED)
 
 
 @pytest.mark.parametrize(

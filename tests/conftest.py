@@ -4,10 +4,19 @@ The servers are started by `./run test`, which hands their addresses over in env
 """
 
 import os
+from collections.abc import Iterator
 
 import pytest
+from django.utils import translation
 
 pytest_plugins = ["tests.fixtures_services", "tests.fixtures_money", "tests.fixtures_house"]
+
+
+@pytest.fixture(autouse=True)
+def english() -> Iterator[None]:
+    """Begin each test in English, whatever language the pages of the one before were read in."""
+    with translation.override("en"):
+        yield
 
 
 def pytest_configure() -> None:

@@ -156,6 +156,6 @@ def test_a_paid_checkout_has_nothing_to_pay_and_a_late_one_cannot_be_paid(open_p
     with pytest.raises(CheckoutExpired):
         confirmation.confirm(late.pk, confirmed, now=late.expires_at)
     confirmation.confirm(late.pk, confirmed, now=late.expires_at - timedelta(microseconds=1))
-    execute_until_settled()
+    executor.execute_due_orders(now=late.expires_at)
     with pytest.raises(NothingToPay):
         confirmation.confirm(late.pk, Confirmed("cs_other", "tok", eur("10.00")), now=timezone.now())

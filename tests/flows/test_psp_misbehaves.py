@@ -68,8 +68,8 @@ def test_the_cards_that_make_the_psp_misbehave_are_charged_once(open_payment: Op
     event = open_payment("10.00", "20.00")
     confirm_card(event, card)
     if card.endswith("9045"):  # it never charges this card
-        for days in range(4):
-            executor.execute_due_orders(now=timezone.now() + timedelta(days=2 * days))
+        for hours in range(4):
+            executor.execute_due_orders(now=timezone.now() + timedelta(hours=2 * hours))
         assert (statuses(event), oracle.charged()) == (["EXECUTING"] * 2, [])
     else:
         execute_until_settled()
@@ -98,8 +98,8 @@ def test_an_unknown_outcome_is_never_charged_again_while_the_psp_cannot_tell(
     sandbox.fault(operation="charge", kind="execute_then_500", times=1)
     sandbox.fault(operation="find", kind="refuse_500")
     confirm_card(event)
-    for days in range(20):
-        executor.execute_due_orders(now=timezone.now() + timedelta(days=2 * days))
+    for hours in range(20):
+        executor.execute_due_orders(now=timezone.now() + timedelta(hours=2 * hours))
     assert (statuses(event), PspAttempt.objects.get().status) == (["EXECUTING"], "UNKNOWN")
     sandbox.clear_faults()
     executor.execute_due_orders(now=timezone.now() + timedelta(days=50))
@@ -114,8 +114,8 @@ def test_an_unknown_outcome_survives_a_psp_that_is_down_when_it_is_asked(
     confirm_card(event)
     executor.execute_due_orders(now=timezone.now())
     use_psp(sandbox_psp(sandbox, url=NOWHERE))
-    for days in range(1, 15):
-        executor.execute_due_orders(now=timezone.now() + timedelta(days=2 * days))
+    for hours in range(1, 15):
+        executor.execute_due_orders(now=timezone.now() + timedelta(hours=2 * hours))
     assert (statuses(event), PspAttempt.objects.get().status) == (["EXECUTING"], "UNKNOWN")
     use_psp(sandbox_psp(sandbox, api_key="revoked"))
     executor.execute_due_orders(now=timezone.now() + timedelta(days=40))
@@ -131,11 +131,11 @@ def test_a_psp_that_is_down_is_tried_again_under_the_same_key_when_it_is_up(
     event = open_payment("10.00")
     confirm_card(event)
     use_psp(sandbox_psp(sandbox, url=NOWHERE))
-    for days in range(3):
-        executor.execute_due_orders(now=timezone.now() + timedelta(days=2 * days))
+    for hours in range(3):
+        executor.execute_due_orders(now=timezone.now() + timedelta(hours=2 * hours))
     assert statuses(event) == ["EXECUTING"]
     use_psp(sandbox_psp(sandbox))
-    executor.execute_due_orders(now=timezone.now() + timedelta(days=10))
+    executor.execute_due_orders(now=timezone.now() + timedelta(hours=10))
     attempts = list(PspAttempt.objects.order_by("number").values_list("status", "psp_key"))
     key = event.orders.get().public_id
     assert attempts == [("NOT_EXECUTED", key)] * 3 + [("SUCCEEDED", key)]

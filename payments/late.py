@@ -50,6 +50,7 @@ def revive(capture: Capture) -> bool:
         return False
     require_transition(order.status, to=OrderStatus.EXECUTING, what=order.public_id)
     PaymentOrder.objects.filter(pk=order.pk).update(status=OrderStatus.EXECUTING)
+    PspAttempt.objects.filter(pk=capture.attempt_id).update(status=AttemptStatus.UNKNOWN)  # so that it is asked for, never sent again
     DueOrder.objects.create(order=order, psp_key=capture.psp_key, payment_token="", maybe_sent=True, next_attempt_at=Now())
     logger.warning("the charge of %s succeeded after it was given up; it is booked", capture.psp_key)
     return True

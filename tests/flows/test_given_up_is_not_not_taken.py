@@ -11,6 +11,7 @@ from djmoney.money import Money
 from payments import confirmation, executor, inbox, late, refunds, settlement
 from payments.models import DueOrder, PaymentEvent, PaymentOrder, PspEvent, Refund
 from payments.psp.protocol import (
+    Charged,
     ChargeRequest,
     Psp,
     PspError,
@@ -98,6 +99,19 @@ def test_a_worker_that_wakes_after_the_others_gave_up_books_what_it_charged(
     use_psp(sandbox_psp(sandbox))
     for batch in executor.call_all([paused]):
         executor.hand_over(batch, now=now)
+    assert statuses(event) == ["SUCCESS"]
+    assert len(oracle.charged()) == 1
+
+
+def test_whoever_dies_after_reviving_an_order_leaves_it_to_be_asked_for_and_never_charged_again(open_payment: Open, oracle: Oracle) -> None:
+    event = open_payment("10.00")
+    confirm_card(event)
+    [(work, answer)] = [(work, executor.call(work)) for work in executor.claim_due(now=timezone.now(), limit=1)]
+    executor.hand_over([(work, PspRejectedRequest("400"))], now=timezone.now())
+    assert statuses(event) == ["FAILED"]
+    assert isinstance(answer, Charged)
+    assert late.revive(executor.capture_of(work, answer))
+    executor.execute_due_orders(now=timezone.now() + timedelta(minutes=1))
     assert statuses(event) == ["SUCCESS"]
     assert len(oracle.charged()) == 1
 

@@ -1,4 +1,4 @@
-"""Payments and payment orders over REST.  Hop 1 of house.md's seven: parse, one call into the domain, render."""
+"""Payments and payment orders over REST.  Hop 1 of the seven (README): parse, one call into the domain, render."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Intake: a shop's checkout becomes a payment event and its payment orders, each with its fee frozen.  Hop 2 of house.md's seven.
+"""Intake: a shop's checkout becomes a payment event and its payment orders, each with its fee frozen.  Hop 2 of the seven (README).
 
 The checkout id is the shop's and is used once, for ever: the same terms again answer with the same event, changed terms are refused with
 the name of what changed.

@@ -284,4 +284,4 @@ def wait_for(work: Work, outcome: Outcome, *, now: datetime) -> dict[str, Any]:
 
 def backoff_s(tries: int) -> float:
     """Return how long to wait before the next try, in seconds: 1, 2, 4, ... up to two minutes, spread by half so that retries do not meet."""
-    return min(2.0 ** (tries - 1), LONGEST_BACKOFF_S) * random.uniform(0.5, 1)  # noqa: S311 - spread, not secrecy
+    return min(2.0 ** min(tries - 1, 30), LONGEST_BACKOFF_S) * random.uniform(0.5, 1)  # noqa: S311 - spread, not secrecy

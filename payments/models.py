@@ -152,7 +152,7 @@ class DueOrder(models.Model):
     order = models.OneToOneField(PaymentOrder, models.PROTECT, primary_key=True, related_name="due")
     psp_key = models.TextField()
     payment_token = models.TextField()
-    tries = models.PositiveSmallIntegerField(default=0, help_text="How often it was claimed")
+    tries = models.PositiveIntegerField(default=0, help_text="How often it was claimed")
     maybe_sent = models.BooleanField(db_default=False, default=False, help_text="A charge under this key may have reached the PSP")
     next_attempt_at = models.DateTimeField()
     claimed_until = models.DateTimeField(null=True)
@@ -181,7 +181,7 @@ class PspAttempt(models.Model):
     """One charge sent to a PSP, written and committed before it is sent, with the key under which the PSP knows it."""
 
     order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="attempts", db_index=False)
-    number = models.PositiveSmallIntegerField()
+    number = models.PositiveIntegerField()
     psp = models.TextField()
     psp_key = models.TextField()
     status = models.TextField(choices=AttemptStatus, default=AttemptStatus.SENDING)
@@ -238,7 +238,7 @@ class Refund(models.Model):
     status = models.TextField(choices=RefundStatus, default=RefundStatus.EXECUTING)
     psp_reference = models.TextField(blank=True)
     failure_code = models.TextField(blank=True)
-    tries = models.PositiveSmallIntegerField(db_default=0, default=0, help_text="How often it was claimed")
+    tries = models.PositiveIntegerField(db_default=0, default=0, help_text="How often it was claimed")
     next_attempt_at = models.DateTimeField(null=True)
     journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)

@@ -10,7 +10,6 @@ from ledger import money
 from ledger.statements import execute
 from payments.fees import FeeTerms
 from payments.models import FeeSchedule, PaymentEvent, PaymentOrder
-from payments.states import PAYABLE
 from wallet.models import Shop
 
 
@@ -55,12 +54,6 @@ def fee_terms(shop: Shop, *, seller_ids: Sequence[int], currency: str) -> dict[i
     by_seller = {schedule.seller_id: FeeTerms(schedule.basis_points, schedule.fixed) for schedule in schedules}
     default = by_seller.get(None, FeeTerms(shop.fee_basis_points, money.zero(currency)))
     return {seller_id: by_seller.get(seller_id, default) for seller_id in seller_ids}
-
-
-def outstanding(event: PaymentEvent) -> Money:
-    """Return what the buyer still has to confirm: the sum of the event's orders that are neither paid nor being paid."""
-    payable = [order for order in event.orders.all() if order.status in PAYABLE]
-    return sum_of(payable) if payable else money.zero(event.amount.currency.code)
 
 
 def sum_of(orders: Sequence[PaymentOrder]) -> Money:

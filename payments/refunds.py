@@ -132,6 +132,6 @@ def execute(refund: Refund, *, now: datetime) -> None:
 
 def try_again(refund: Refund, *, now: datetime) -> None:
     """Give the claim back, to be taken again later and later: after 30 seconds first, after six hours at most."""
-    delay_s = min(RETRY_AFTER_S * 2 ** (refund.tries - 1), LONGEST_DELAY_S)
+    delay_s = min(RETRY_AFTER_S * 2 ** min(refund.tries - 1, 30), LONGEST_DELAY_S)
     claimed = Refund.objects.filter(pk=refund.pk, status=RefundStatus.EXECUTING, tries=refund.tries)
     claimed.update(next_attempt_at=now + timedelta(seconds=delay_s))

@@ -54,3 +54,8 @@ def test_a_psp_that_is_down_is_left_alone_longer_each_time_but_never_over_two_mi
 def test_cel_01_a_lease_outlasts_every_timeout_of_a_call_together() -> None:
     connect_s, write_s, pool_s, read_s = 1, 5, 5, 10
     assert connect_s + write_s + pool_s + read_s < executor.LEASE_S
+
+
+def test_a_psp_that_is_away_for_a_month_is_tried_again_every_two_minutes_at_most() -> None:
+    for tries in (8, 1_025, 40_000):
+        assert 60 <= executor.backoff_s(tries) <= 120

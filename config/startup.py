@@ -19,6 +19,12 @@ GUARDS = frozenset(
         ("wallet_walletentry", "entries_are_append_only"),
         ("wallet_outboxmessage", "messages_are_append_only"),
         ("payments_paymentorder", "order_is_final"),
+        ("payments_paymentorder", "status_has_changed"),
+        ("payments_paymentevent", "status_has_changed"),
+        ("payments_refund", "status_has_changed"),
+        ("payments_cancellation", "status_has_changed"),
+        ("payments_dispute", "status_has_changed"),
+        ("payments_transition", "transitions_are_append_only"),
     }
 )
 

@@ -29,6 +29,10 @@ KINDS = {
     "operating_bank": AccountType.ASSET,
     "psp_fees": AccountType.EXPENSE,
     "suspense": AccountType.LIABILITY,
+    "owed_to_buyers": AccountType.LIABILITY,
+    "disputed": AccountType.ASSET,
+    "dispute_costs": AccountType.EXPENSE,
+    "dispute_losses": AccountType.EXPENSE,
 }
 
 WALLET_KINDS = frozenset({"seller_pending", "seller_available", "seller_reserved"})
@@ -72,6 +76,26 @@ def psp_fees() -> str:
 def suspense() -> str:
     """Money whose reason nobody knows yet."""
     return "suspense"
+
+
+def owed_to_buyers() -> str:
+    """Money that we took and must give back: a charge that succeeded after its order was given up."""
+    return "owed_to_buyers"
+
+
+def disputed(psp: str) -> str:
+    """What a PSP has taken back for disputes that are not decided yet."""
+    return f"disputed:{psp}"
+
+
+def dispute_costs() -> str:
+    """What the PSPs charge us for each dispute, won or lost."""
+    return "dispute_costs"
+
+
+def dispute_losses() -> str:
+    """What buyers' banks took beyond what a seller had of it: the platform bears it."""
+    return "dispute_losses"
 
 
 def kind_of(code: str) -> str:

@@ -1,6 +1,6 @@
-"""The books: accounts, entries and postings, and the snapshots that keep long sums short.
+"""The books: accounts, entries and postings, the snapshots that keep long sums short, and the seals that show any edit.
 
-Written by `journal` (entries, postings, accounts) and `snapshots` alone.  Rows are added and never changed: Postgres refuses any UPDATE,
+Written by `journal` (entries, postings, accounts), `snapshots` and `seals` alone.  Rows are added and never changed: Postgres refuses any UPDATE,
 DELETE or TRUNCATE, an entry that does not balance per currency, has fewer than two legs or is added to later, and an amount finer than
 its currency's minor unit (migration 0002).
 """
@@ -35,6 +35,10 @@ class JournalEntry(models.Model):
     class Kind(models.TextChoices):
         SALE = "sale", "Sale"
         REFUND = "refund", "Refund"
+        REFUND_REVERSAL = "refund_reversal", "Refund that came back"
+        LATE_CHARGE = "late_charge", "Late charge"
+        DISPUTE = "dispute", "Dispute opened"
+        DISPUTE_CLOSED = "dispute_closed", "Dispute closed"
         MANUAL = "manual", "Manual entry"
 
     kind = models.TextField(choices=Kind)
@@ -89,3 +93,28 @@ class BalanceSnapshot(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account_id} through {self.through_entry_id}"
+
+
+class EntryDigest(models.Model):
+    """The hash of one entry and its postings, as they were when they were sealed."""
+
+    entry_id = models.BigIntegerField(primary_key=True)
+    digest = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"je_{self.entry_id}"
+
+
+class LedgerSeal(models.Model):
+    """A link of the chain over the books: it covers the digests of a batch of entries and the seal before it."""
+
+    number = models.BigIntegerField(primary_key=True)
+    first_entry_id = models.BigIntegerField()
+    last_entry_id = models.BigIntegerField(unique=True)
+    entries = models.IntegerField()
+    previous_hash = models.TextField(blank=True)
+    hash = models.TextField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    def __str__(self) -> str:
+        return f"seal {self.number}"

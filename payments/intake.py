@@ -133,7 +133,8 @@ def store(shop: Shop, payment: NewPayment, *, sellers: Mapping[str, Seller], cur
         fee, net = fee_and_net(new.amount, terms[seller.id])
         order = PaymentOrder(event=event, shop=shop, seller=seller, reference=new.reference, description=new.description, psp=event.psp)
         order.items = [dict(item) for item in new.items]
-        order.amount, order.fee, order.net, order.refunded = new.amount, fee, net, money.zero(currency)
+        order.amount, order.fee, order.net = new.amount, fee, net
+        order.refunded = order.disputed = money.zero(currency)
         orders.append(order)
     PaymentOrder.objects.bulk_create(orders)
     OpenCheckout.objects.create(event=event, expires_at=event.expires_at)

@@ -13,7 +13,8 @@ from django.db.models.functions import Now
 from ledger.ids import new_id
 from ledger.models import JournalEntry
 from ledger.money import AmountField, is_exact
-from payments.states import AttemptStatus, EventStatus, OrderStatus, RefundStatus
+from payments.retries import Strategy
+from payments.states import AttemptStatus, CancellationStatus, DisputeStatus, EventStatus, OrderStatus, PspOperation, RefundStatus
 from wallet.models import Buyer, Seller, Shop, WalletEntry
 
 
@@ -27,6 +28,22 @@ def new_order_id() -> str:
 
 def new_refund_id() -> str:
     return new_id("re")
+
+
+def new_cancellation_id() -> str:
+    return new_id("can")
+
+
+def new_dispute_id() -> str:
+    return new_id("dsp")
+
+
+def new_late_charge_id() -> str:
+    return new_id("late")
+
+
+def new_dead_letter_id() -> str:
+    return new_id("dl")
 
 
 def new_checkout_token() -> str:
@@ -73,6 +90,7 @@ class PaymentEvent(models.Model):
     payment_token = models.TextField(blank=True, help_text="The PSP's token of the payment details, confirmed last")
     card_brand = models.CharField(max_length=20, blank=True)
     card_last4 = models.CharField(max_length=4, blank=True)
+    told = models.PositiveIntegerField(db_default=0, default=0, help_text="How many messages were published about it")
     expires_at = models.DateTimeField()
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -115,6 +133,8 @@ class PaymentOrder(models.Model):
     journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     refunded = AmountField()
+    disputed = AmountField()
+    told = models.PositiveIntegerField(db_default=0, default=0, help_text="How many messages were published about it")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -125,6 +145,9 @@ class PaymentOrder(models.Model):
             models.CheckConstraint(condition=Q(amount__gt=0, fee__gte=0, net__gte=0), name="payment_order_has_an_amount"),
             models.CheckConstraint(condition=Q(amount=F("fee") + F("net")), name="fee_and_net_make_the_amount"),
             models.CheckConstraint(condition=Q(refunded__gte=0, refunded__lte=F("amount")), name="never_refunded_more_than_taken"),
+            models.CheckConstraint(
+                condition=Q(disputed__gte=0, disputed__lte=F("amount") - F("refunded")), name="never_refunded_and_disputed_more_than_taken"
+            ),
             models.CheckConstraint(condition=is_exact("amount"), name="payment_order_amount_is_in_minor_units"),
             models.CheckConstraint(condition=is_exact("fee"), name="payment_order_fee_is_in_minor_units"),
             models.CheckConstraint(
@@ -153,8 +176,11 @@ class DueOrder(models.Model):
     psp_key = models.TextField()
     payment_token = models.TextField()
     tries = models.PositiveIntegerField(default=0, help_text="How often it was claimed")
+    failures = models.PositiveIntegerField(db_default=0, default=0, help_text="How many calls in a row came to nothing")
+    deaths = models.PositiveIntegerField(db_default=0, default=0, help_text="How many claims were never handed back")
     maybe_sent = models.BooleanField(db_default=False, default=False, help_text="A charge under this key may have reached the PSP")
-    next_attempt_at = models.DateTimeField()
+    to_be_voided = models.BooleanField(db_default=False, default=False, help_text="It was cancelled: nothing is charged any more")
+    next_attempt_at = models.DateTimeField(null=True, help_text="Empty: it is a dead letter, and waits for a person")
     claimed_until = models.DateTimeField(null=True)
 
     class Meta:
@@ -178,9 +204,14 @@ class OpenCheckout(models.Model):
 
 
 class PspAttempt(models.Model):
-    """One charge sent to a PSP, written and committed before it is sent, with the key under which the PSP knows it."""
+    """One call to a PSP about an order or its refund, with the key under which the PSP knows what it moves.
+
+    A call that moves money is written and committed before it is sent; a look-up is written with its answer.
+    """
 
     order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="attempts", db_index=False)
+    refund = models.ForeignKey("Refund", models.PROTECT, related_name="attempts", null=True, db_index=False)
+    operation = models.TextField(choices=PspOperation, default=PspOperation.CHARGE, db_default=PspOperation.CHARGE.value)
     number = models.PositiveIntegerField()
     psp = models.TextField()
     psp_key = models.TextField()
@@ -194,7 +225,11 @@ class PspAttempt(models.Model):
     class Meta:
         verbose_name = "PSP attempt"
         indexes = [models.Index(fields=["psp_key"], name="psp_attempt_by_key")]
-        constraints = [models.UniqueConstraint(fields=["order", "number"], name="psp_attempt_is_numbered_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["order", "operation", "number", "refund"], name="psp_attempt_is_numbered_once", nulls_distinct=False
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.psp_key} #{self.number} {self.status}"
@@ -214,48 +249,300 @@ class PspEvent(models.Model):
     body = models.JSONField()
     status = models.TextField(choices=Status, default=Status.RECEIVED)
     reason = models.TextField(blank=True, help_text="Why it is parked")
+    tries = models.PositiveIntegerField(db_default=0, default=0, help_text="How often a parked event was looked at again")
+    next_attempt_at = models.DateTimeField(null=True, help_text="When a parked event that may have come too early is looked at again")
     received_at = models.DateTimeField(db_default=Now(), editable=False)
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = "PSP event"
-        indexes = [models.Index(fields=["id"], condition=Q(status="received"), name="psp_event_to_apply")]
+        indexes = [
+            models.Index(fields=["id"], condition=Q(status="received"), name="psp_event_to_apply"),
+            models.Index(fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="psp_event_to_look_at_again"),
+        ]
         constraints = [models.UniqueConstraint(fields=["psp", "event_id"], name="psp_event_is_stored_once")]
 
     def __str__(self) -> str:
         return f"{self.type} {self.event_id}"
 
 
+class LateCharge(models.Model):
+    """A charge that succeeded after its order was given up, paid otherwise or cancelled: booked as owed to the buyer, and given back."""
+
+    public_id = models.TextField(default=new_late_charge_id, editable=False)
+    order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="late_charges")
+    psp = models.TextField()
+    psp_key = models.TextField()
+    psp_reference = models.TextField()
+    amount = AmountField()
+    charged_at = models.DateTimeField()
+    journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="+", db_index=False)
+    seen_at = models.DateTimeField(null=True, help_text="When finance took note of it")
+    seen_by = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="late_charge_has_one_public_id"),
+            models.UniqueConstraint(fields=["psp", "psp_reference"], name="late_charge_is_kept_once"),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="late_charge_has_an_amount"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id} {self.amount}"
+
+
 class Refund(models.Model):
-    """Money of one order that goes back to the buyer.  Its amount is taken off what may still be refunded before the PSP is asked."""
+    """Money that goes back to the buyer: of one order, or (`late_charge`) of a charge that came too late to be anybody's order.
+
+    What is refunded of an order is taken off what may still be refunded before the PSP is asked.  A refund that succeeded and then came
+    back is FAILED with both of its entries: the one that gave the money away, and its reversal.
+    """
+
+    class Cause(models.TextChoices):
+        REQUESTED = "requested", "Asked for"
+        CANCELLATION = "cancellation", "Cancellation"
+        LATE_CHARGE = "late_charge", "Late charge"
 
     public_id = models.TextField(default=new_refund_id, editable=False)
     order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="refunds")
+    late_charge = models.OneToOneField(LateCharge, models.PROTECT, related_name="refund", null=True)
+    cause = models.TextField(choices=Cause, default=Cause.REQUESTED, db_default=Cause.REQUESTED.value)
+    charge = models.TextField(db_default="", default="", help_text="The PSP's id of the charge whose money goes back")
     amount = AmountField()
     fee = AmountField()
     net = AmountField()
+    fee_policy = models.TextField(choices=Shop.FeePolicy, default=Shop.FeePolicy.PRO_RATA, db_default=Shop.FeePolicy.PRO_RATA.value)
     reason = models.CharField(max_length=200, blank=True)
+    reference = models.CharField(max_length=120, db_default="", default="", blank=True, help_text="The shop's own id of this refund")
+    once = models.CharField(max_length=255, db_default="", default="", blank=True, help_text="The Idempotency-Key that asked for it")
+    requested_by = models.TextField(db_default="", default="", blank=True)
     status = models.TextField(choices=RefundStatus, default=RefundStatus.EXECUTING)
     psp_reference = models.TextField(blank=True)
     failure_code = models.TextField(blank=True)
     tries = models.PositiveIntegerField(db_default=0, default=0, help_text="How often it was claimed")
-    next_attempt_at = models.DateTimeField(null=True)
+    failures = models.PositiveIntegerField(db_default=0, default=0, help_text="How many calls in a row came to nothing")
+    next_attempt_at = models.DateTimeField(null=True, help_text="Empty while it executes: it is a dead letter, and waits for a person")
     journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
+    reversal_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
+    reversal_wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
+    told = models.PositiveIntegerField(db_default=0, default=0, help_text="How many messages were published about it")
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         indexes = [models.Index(fields=["next_attempt_at"], condition=Q(status="EXECUTING"), name="refund_to_execute")]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="refund_has_one_public_id"),
+            models.UniqueConstraint(fields=["order", "reference"], condition=~Q(reference=""), name="refund_reference_is_used_once"),
+            models.UniqueConstraint(fields=["order", "once"], condition=~Q(once=""), name="refund_is_asked_for_once_per_key"),
             models.CheckConstraint(condition=Q(amount__gt=0, fee__gte=0, net__gte=0), name="refund_has_an_amount"),
             models.CheckConstraint(condition=Q(amount=F("fee") + F("net")), name="refund_fee_and_net_make_the_amount"),
             models.CheckConstraint(
-                condition=Q(status=RefundStatus.SUCCESS, journal_entry__isnull=False, wallet_entry__isnull=False)
-                | (~Q(status=RefundStatus.SUCCESS) & Q(journal_entry__isnull=True, wallet_entry__isnull=True)),
-                name="refunded_has_its_entries",
+                condition=Q(status=RefundStatus.EXECUTING, journal_entry__isnull=True, reversal_entry__isnull=True)
+                | Q(status=RefundStatus.SUCCESS, journal_entry__isnull=False, reversal_entry__isnull=True)
+                | Q(status=RefundStatus.FAILED, journal_entry__isnull=True, reversal_entry__isnull=True)
+                | Q(status=RefundStatus.FAILED, journal_entry__isnull=False, reversal_entry__isnull=False),
+                name="refund_has_its_entries",
+            ),
+            models.CheckConstraint(
+                condition=Q(late_charge__isnull=False, wallet_entry__isnull=True, reversal_wallet_entry__isnull=True)
+                | Q(late_charge__isnull=True, journal_entry__isnull=True, wallet_entry__isnull=True, reversal_wallet_entry__isnull=True)
+                | Q(late_charge__isnull=True, reversal_entry__isnull=True, wallet_entry__isnull=False, reversal_wallet_entry__isnull=True)
+                | Q(
+                    late_charge__isnull=True, reversal_entry__isnull=False, wallet_entry__isnull=False, reversal_wallet_entry__isnull=False
+                ),
+                name="refund_moves_the_wallet_as_the_books",
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.public_id} {self.amount}"
+
+
+class Cancellation(models.Model):
+    """The wish that one order shall not be paid after all: called off before the charge, voided at the PSP, or refunded."""
+
+    class Outcome(models.TextChoices):
+        CANCELLED = "cancelled", "Never charged"
+        VOIDED = "voided", "Voided at the PSP"
+        REFUNDED = "refunded", "Refunded"
+
+    public_id = models.TextField(default=new_cancellation_id, editable=False)
+    order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="cancellations")
+    reason = models.CharField(max_length=200, blank=True)
+    once = models.CharField(max_length=255, db_default="", default="", blank=True, help_text="The Idempotency-Key that asked for it")
+    requested_by = models.TextField(db_default="", default="", blank=True)
+    status = models.TextField(choices=CancellationStatus, default=CancellationStatus.EXECUTING)
+    outcome = models.TextField(choices=Outcome, db_default="", default="", blank=True)
+    failure_code = models.TextField(db_default="", default="", blank=True)
+    refund = models.OneToOneField(Refund, models.PROTECT, null=True, related_name="cancellation")
+    told = models.PositiveIntegerField(db_default=0, default=0, help_text="How many messages were published about it")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="cancellation_has_one_public_id"),
+            models.UniqueConstraint(fields=["order"], condition=~Q(status=CancellationStatus.FAILED), name="order_is_cancelled_once"),
+            models.CheckConstraint(
+                condition=Q(status=CancellationStatus.SUCCESS, finished_at__isnull=False) & ~Q(outcome="")
+                | ~Q(status=CancellationStatus.SUCCESS),
+                name="cancelled_has_its_outcome",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id} {self.status}"
+
+
+class Dispute(models.Model):
+    """A buyer's bank took the money of an order back.  The seller's part is held until it is decided; what is lost never comes back.
+
+    `held` is what was held of the seller: less than `amount` where the order was refunded before.  `fee` is what the PSP charges for the
+    dispute, `fee_returned` our own fee on what was lost.
+    """
+
+    public_id = models.TextField(default=new_dispute_id, editable=False)
+    order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="disputes")
+    psp = models.TextField()
+    psp_reference = models.TextField()
+    reason = models.TextField(blank=True)
+    status = models.TextField(choices=DisputeStatus, default=DisputeStatus.OPEN)
+    amount = AmountField()
+    held = AmountField()
+    fee = AmountField()
+    lost = AmountField()
+    fee_returned = AmountField()
+    opened_at = models.DateTimeField()
+    evidence_due_at = models.DateTimeField(null=True)
+    closed_at = models.DateTimeField(null=True)
+    journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="+", db_index=False)
+    wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
+    closing_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
+    closing_wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
+    told = models.PositiveIntegerField(db_default=0, default=0, help_text="How many messages were published about it")
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="dispute_has_one_public_id"),
+            models.UniqueConstraint(fields=["psp", "psp_reference"], name="dispute_is_kept_once"),
+            models.UniqueConstraint(fields=["order"], condition=Q(status=DisputeStatus.OPEN), name="order_has_one_open_dispute"),
+            models.CheckConstraint(
+                condition=Q(amount__gt=0, held__gte=0, held__lte=F("amount"), fee__gte=0, lost__gte=0, lost__lte=F("amount")),
+                name="dispute_has_an_amount",
+            ),
+            models.CheckConstraint(
+                condition=Q(status=DisputeStatus.OPEN, closing_entry__isnull=True, closed_at__isnull=True, lost=0)
+                | Q(status=DisputeStatus.WON, closing_entry__isnull=False, closed_at__isnull=False, lost=0)
+                | Q(status=DisputeStatus.LOST, closing_entry__isnull=False, closed_at__isnull=False, lost=F("amount"))
+                | Q(status=DisputeStatus.PARTIAL, closing_entry__isnull=False, closed_at__isnull=False, lost__gt=0, lost__lt=F("amount")),
+                name="decided_dispute_has_its_entry",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id} {self.amount} {self.status}"
+
+
+class RetryPolicy(models.Model):
+    """How calls of one operation of one PSP are tried again.  Where there is no row, the PSP's adapter or the house decides (retries.py)."""
+
+    psp = models.TextField()
+    operation = models.TextField(choices=[(PspOperation.CHARGE.value, "Charge"), (PspOperation.REFUND.value, "Refund")])
+    strategy = models.TextField(choices=[(strategy.value, strategy.value.replace("_", " ")) for strategy in Strategy])
+    first_s = models.PositiveIntegerField(default=1, help_text="Seconds before the first retry")
+    longest_s = models.PositiveIntegerField(default=120, help_text="No wait is longer than this, in seconds")
+    most_tries = models.PositiveSmallIntegerField(default=8, help_text="Then it is a dead letter")
+
+    class Meta:
+        verbose_name_plural = "retry policies"
+        constraints = [
+            models.UniqueConstraint(fields=["psp", "operation"], name="psp_operation_has_one_retry_policy"),
+            models.CheckConstraint(
+                condition=Q(most_tries__gte=1, most_tries__lte=100, longest_s__lte=86_400, first_s__lte=F("longest_s")),
+                name="retry_policy_ends",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.psp} {self.operation}: {self.strategy}"
+
+
+class CircuitBreaker(models.Model):
+    """What all workers know of a PSP's operation: how often it failed in a row, and until when nobody calls it."""
+
+    psp = models.TextField()
+    operation = models.TextField(choices=PspOperation)
+    failures = models.PositiveIntegerField(default=0)
+    opened_at = models.DateTimeField(null=True, help_text="Empty: it is closed, and calls go through")
+    open_until = models.DateTimeField(null=True, help_text="Then one call is let through, to see")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["psp", "operation"], name="psp_operation_has_one_breaker")]
+
+    def __str__(self) -> str:
+        return f"{self.psp} {self.operation}: {'open' if self.opened_at else 'closed'}"
+
+
+class DeadLetter(models.Model):
+    """An order or a refund that the machine gave up on and that waits for a person, with the reason, and what the person decided."""
+
+    class Decision(models.TextChoices):
+        REDRIVE = "redrive", "Try again"
+        FAIL = "fail", "Fail"
+        VOID = "void", "Void and refund"
+
+    public_id = models.TextField(default=new_dead_letter_id, editable=False)
+    order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="dead_letters")
+    refund = models.ForeignKey(Refund, models.PROTECT, related_name="dead_letters", null=True)
+    reason = models.TextField()
+    detail = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    decision = models.TextField(choices=Decision, db_default="", default="", blank=True)
+    decided_by = models.TextField(db_default="", default="", blank=True)
+    note = models.CharField(max_length=500, db_default="", default="", blank=True)
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["id"], condition=Q(decided_at__isnull=True), name="dead_letter_open")]
+        constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="dead_letter_has_one_public_id"),
+            models.UniqueConstraint(
+                fields=["order", "refund"], condition=Q(decided_at__isnull=True), name="one_open_dead_letter", nulls_distinct=False
+            ),
+            models.CheckConstraint(
+                condition=Q(decided_at__isnull=True, decision="", decided_by="")
+                | Q(decided_at__isnull=False) & ~Q(decision="") & ~Q(decided_by=""),
+                name="a_decision_has_its_actor",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id} {self.reason}"
+
+
+class Transition(models.Model):
+    """One change of a status, written by Postgres itself (a trigger), so that none is missed: what, from, to, when, by whom and why."""
+
+    class Kind(models.TextChoices):
+        EVENT = "event", "Payment event"
+        ORDER = "order", "Payment order"
+        REFUND = "refund", "Refund"
+        CANCELLATION = "cancellation", "Cancellation"
+        DISPUTE = "dispute", "Dispute"
+
+    kind = models.TextField(choices=Kind)
+    object_id = models.BigIntegerField()
+    before = models.TextField()
+    after = models.TextField()
+    actor = models.TextField(blank=True, help_text="Empty: the machine")
+    reason = models.TextField(blank=True)
+    at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["kind", "object_id"], name="transition_by_object")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.object_id}: {self.before} -> {self.after}"

@@ -18,13 +18,15 @@ from ledger import chart, journal
 from ledger.errors import DomainError
 from ledger.journal import Draft
 from ledger.models import JournalEntry
+from ledger.money import zero
 from ledger.statements import execute
 from payments import queries
 from payments.models import PaymentOrder, Refund
 from payments.queries import ExecutingOrder
 from payments.states import RefundStatus
 from wallet import balances, notifications
-from wallet.balances import Movement
+from wallet.balances import Change, Movement
+from wallet.models import WalletEntry
 from wallet.notifications import Message
 
 logger = logging.getLogger(__name__)
@@ -210,8 +212,10 @@ def settle_refund(refund_id: int, *, psp_reference: str, refunded_at: datetime) 
             raise NotBookable(f"{refund.public_id} was given up, succeeded after all, and {order.public_id} is refunded otherwise by now.")
         order.refunded += refund.amount
         order.save(update_fields=["refunded"])
-    [entry] = journal.post([give_back(refund, refunded_at=refunded_at)])
-    [movement] = balances.debit([Movement(order.seller_id, entry, refund.public_id, refund.amount, refund.fee, refund.net)])
+    figures = balances.lock(order.seller_id, currency=refund.net.currency.code)
+    from_pending, from_available = figures.part(refund.net)
+    [entry] = journal.post([give_back(refund, from_pending, from_available, refunded_at=refunded_at)])
+    [movement] = balances.change([taken_back(refund, entry, from_pending, from_available)])
     refund.status, refund.psp_reference, refund.failure_code = RefundStatus.SUCCESS, psp_reference, ""
     refund.journal_entry_id, refund.wallet_entry_id, refund.next_attempt_at = entry, movement, None
     refund.save(update_fields=["status", "psp_reference", "failure_code", "journal_entry", "wallet_entry", "next_attempt_at"])
@@ -264,15 +268,34 @@ def sale(order: ExecutingOrder, capture: Capture) -> Draft:
     )
 
 
-def give_back(refund: Refund, *, refunded_at: datetime) -> Draft:
+def give_back(refund: Refund, from_pending: Money, from_available: Money, *, refunded_at: datetime) -> Draft:
     """The entry of one refund: the PSP owes us less; the seller bears the net, and we give our part of the fee back."""
     order = refund.order
     return Draft(
         kind=JournalEntry.Kind.REFUND,
         reference=refund.public_id,
         effective_at=refunded_at,
-        debits=[(chart.seller_pending(order.seller_id), refund.net), (chart.fee_revenue(), refund.fee)],
+        debits=[
+            (chart.seller_pending(order.seller_id), from_pending),
+            (chart.seller_available(order.seller_id), from_available),
+            (chart.fee_revenue(), refund.fee),
+        ],
         credits=[(chart.psp_receivable(order.psp), refund.amount)],
+    )
+
+
+def taken_back(refund: Refund, journal_entry_id: int, from_pending: Money, from_available: Money) -> Change:
+    """What the refund takes from its seller."""
+    return Change(
+        refund.order.seller_id,
+        journal_entry_id,
+        WalletEntry.Kind.REFUND,
+        refund.public_id,
+        gross=-refund.amount,
+        fee=-refund.fee,
+        pending=-from_pending,
+        available=-from_available,
+        reserved=zero(refund.amount.currency.code),
     )
 
 

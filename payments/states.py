@@ -35,10 +35,30 @@ class AttemptStatus(models.TextChoices):
     NOT_EXECUTED = "NOT_EXECUTED", "Not executed"
 
 
+class PspOperation(models.TextChoices):
+    CHARGE = "charge", "Charge"
+    REFUND = "refund", "Refund"
+    VOID = "void", "Void"
+    FIND = "find", "Look-up"
+
+
 class RefundStatus(models.TextChoices):
     EXECUTING = "EXECUTING", "Executing"
     SUCCESS = "SUCCESS", "Success"
     FAILED = "FAILED", "Failed"
+
+
+class CancellationStatus(models.TextChoices):
+    EXECUTING = "EXECUTING", "Executing"
+    SUCCESS = "SUCCESS", "Success"
+    FAILED = "FAILED", "Failed"
+
+
+class DisputeStatus(models.TextChoices):
+    OPEN = "open", "Open"
+    WON = "won", "Won"
+    LOST = "lost", "Lost"
+    PARTIAL = "partial", "Lost in part"
 
 
 class IllegalTransition(DomainError):
@@ -47,10 +67,29 @@ class IllegalTransition(DomainError):
 
 NEXT_ORDER_STATUS: dict[OrderStatus, frozenset[OrderStatus]] = {
     OrderStatus.NOT_STARTED: frozenset({OrderStatus.EXECUTING, OrderStatus.FAILED, OrderStatus.CANCELLED}),
-    OrderStatus.EXECUTING: frozenset({OrderStatus.SUCCESS, OrderStatus.FAILED}),
+    OrderStatus.EXECUTING: frozenset({OrderStatus.SUCCESS, OrderStatus.FAILED, OrderStatus.CANCELLED}),
     OrderStatus.FAILED: frozenset({OrderStatus.EXECUTING, OrderStatus.CANCELLED}),
     OrderStatus.SUCCESS: frozenset(),
     OrderStatus.CANCELLED: frozenset(),
+}
+
+NEXT_REFUND_STATUS: dict[RefundStatus, frozenset[RefundStatus]] = {
+    RefundStatus.EXECUTING: frozenset({RefundStatus.SUCCESS, RefundStatus.FAILED}),
+    RefundStatus.SUCCESS: frozenset({RefundStatus.FAILED}),  # the buyer's bank sent the money back
+    RefundStatus.FAILED: frozenset({RefundStatus.SUCCESS, RefundStatus.EXECUTING}),  # it succeeded after all; a person tries it again
+}
+
+NEXT_CANCELLATION_STATUS: dict[CancellationStatus, frozenset[CancellationStatus]] = {
+    CancellationStatus.EXECUTING: frozenset({CancellationStatus.SUCCESS, CancellationStatus.FAILED}),
+    CancellationStatus.SUCCESS: frozenset(),
+    CancellationStatus.FAILED: frozenset(),
+}
+
+NEXT_DISPUTE_STATUS: dict[DisputeStatus, frozenset[DisputeStatus]] = {
+    DisputeStatus.OPEN: frozenset({DisputeStatus.WON, DisputeStatus.LOST, DisputeStatus.PARTIAL}),
+    DisputeStatus.WON: frozenset(),
+    DisputeStatus.LOST: frozenset(),
+    DisputeStatus.PARTIAL: frozenset(),
 }
 
 PAYABLE = frozenset(status for status, following in NEXT_ORDER_STATUS.items() if OrderStatus.EXECUTING in following)

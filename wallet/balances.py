@@ -22,7 +22,7 @@ class UnknownWallet(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """What one fact brings a seller, or takes back: the journal entry that says so, and gross - fee = net, all in one currency."""
+    """What one sale brings a seller: the journal entry that says so, and gross - fee = net, all in one currency."""
 
     seller_id: int
     journal_entry_id: int
@@ -32,25 +32,64 @@ class Movement:
     net: Money
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one fact changes of a wallet's three figures; they sum to net, and gross - fee = net.  Negative takes away."""
+
+    seller_id: int
+    journal_entry_id: int
+    kind: str
+    source: str
+    gross: Money
+    fee: Money
+    pending: Money
+    available: Money
+    reserved: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A locked wallet's three figures."""
+
+    pending: Money
+    available: Money
+    reserved: Money
+
+    def part(self, net: Money) -> tuple[Money, Money]:
+        """Return how much of `net` is taken from pending and how much from available: pending first, and available may go below zero.
+
+        A seller who was paid out already owes us the rest: the next sales that become available pay it back.
+        """
+        from_pending = min(net, self.pending)
+        return from_pending, net - from_pending
+
+
 MOVE = """
 WITH movement AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s) AS movement (seller_id bigint, journal_entry_id bigint, kind text, source text,
-        gross numeric, fee numeric, net numeric, currency text)
+        gross numeric, fee numeric, pending numeric, available numeric, reserved numeric, currency text)
 ), locked AS MATERIALIZED (
     SELECT id, seller_id, currency FROM wallet_wallet
     WHERE (seller_id, currency) IN (SELECT seller_id, currency FROM movement)
     ORDER BY id FOR NO KEY UPDATE
 ), entry AS (
     INSERT INTO wallet_walletentry (wallet_id, kind, source, journal_entry_id, gross, fee, net, pending, available, reserved, currency)
-    SELECT locked.id, kind, source, journal_entry_id, gross, fee, net, net, 0, 0, currency
+    SELECT locked.id, kind, source, journal_entry_id, gross, fee, gross - fee, pending, available, reserved, currency
     FROM movement JOIN locked USING (seller_id, currency)
-    RETURNING id, wallet_id, journal_entry_id, pending
+    RETURNING id, wallet_id, journal_entry_id, pending, available, reserved
 ), moved AS (
-    UPDATE wallet_wallet SET pending = wallet_wallet.pending + total
-    FROM (SELECT wallet_id, sum(pending) AS total FROM entry GROUP BY wallet_id) AS brought
+    UPDATE wallet_wallet AS wallet SET pending = wallet.pending + brought.pending, available = wallet.available + brought.available,
+        reserved = wallet.reserved + brought.reserved
+    FROM (SELECT wallet_id, sum(pending) AS pending, sum(available) AS available, sum(reserved) AS reserved
+          FROM entry GROUP BY wallet_id) AS brought
     WHERE id = wallet_id
 )
 SELECT journal_entry_id, id FROM entry
+"""
+
+LOCK = """
+SELECT pending, available, reserved FROM json_to_recordset(%s) AS wanted (seller_id bigint, currency text)
+JOIN wallet_wallet AS wallet USING (seller_id, currency) FOR NO KEY UPDATE OF wallet
 """
 
 WITHOUT_WALLET = """
@@ -71,38 +110,53 @@ def credit(movements: Sequence[Movement]) -> list[int]:
     Locks the wallets by ascending id.  Runs inside the caller's transaction: one statement for any number of movements, each of a journal
     entry of its own.  Raises UnknownWallet for a seller who has none in that currency.
     """
-    return move([row_of(movement, kind=WalletEntry.Kind.SALE) for movement in movements])
+    return move([sale_row(movement) for movement in movements])
 
 
-def debit(movements: Sequence[Movement]) -> list[int]:
-    """Take each net amount (positive) back from its seller's pending balance, as `credit` adds it: the exact reverse.
+def change(changes: Sequence[Change]) -> list[int]:
+    """Change the three figures of wallets as each change says; return the ids of the wallet entries, in the order of the changes.
 
-    Postgres refuses to take more than is pending (IntegrityError).
+    Locks, statements and errors are those of `credit`.  Postgres refuses to take more than is pending or reserved (IntegrityError).
     """
-    reversed_movements = [
-        Movement(
-            movement.seller_id,
-            movement.journal_entry_id,
-            movement.source,
-            gross=-movement.gross,
-            fee=-movement.fee,
-            net=-movement.net,
-        )
-        for movement in movements
-    ]
-    return move([row_of(movement, kind=WalletEntry.Kind.REFUND) for movement in reversed_movements])
+    return move([change_row(each) for each in changes])
 
 
-def row_of(movement: Movement, *, kind: str) -> dict[str, Any]:
+def lock(seller_id: int, *, currency: str) -> Figures:
+    """Lock the seller's wallet and return its figures, for a caller whose legs depend on them.  Raises UnknownWallet."""
+    rows = execute(LOCK, wanted([seller_id], currency=currency))
+    if not rows:
+        raise UnknownWallet(f"Seller {seller_id} has no wallet in {currency}.")
+    [figures] = rows
+    return Figures(*(Money(figure, currency) for figure in figures))
+
+
+def sale_row(movement: Movement) -> dict[str, Any]:
     return {
         "seller_id": movement.seller_id,
         "journal_entry_id": movement.journal_entry_id,
-        "kind": kind,
+        "kind": WalletEntry.Kind.SALE,
         "source": movement.source,
         "gross": movement.gross.amount,
         "fee": movement.fee.amount,
-        "net": movement.net.amount,
+        "pending": movement.net.amount,
+        "available": 0,
+        "reserved": 0,
         "currency": movement.net.currency.code,
+    }
+
+
+def change_row(each: Change) -> dict[str, Any]:
+    return {
+        "seller_id": each.seller_id,
+        "journal_entry_id": each.journal_entry_id,
+        "kind": each.kind,
+        "source": each.source,
+        "gross": each.gross.amount,
+        "fee": each.fee.amount,
+        "pending": each.pending.amount,
+        "available": each.available.amount,
+        "reserved": each.reserved.amount,
+        "currency": each.gross.currency.code,
     }
 
 

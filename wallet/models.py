@@ -28,6 +28,10 @@ def new_buyer_id() -> str:
     return new_id("buy")
 
 
+def new_endpoint_id() -> str:
+    return new_id("we")
+
+
 def new_signing_secret() -> str:
     return f"shsec_{secrets.token_urlsafe(32)}"
 
@@ -35,11 +39,19 @@ def new_signing_secret() -> str:
 class Shop(models.Model):
     """A shop of the marketplace, as its buyers know it.  Its secret signs the result that a buyer carries back to it."""
 
+    class FeePolicy(models.TextChoices):
+        PRO_RATA = "pro_rata", "Its share of the fee"
+        FULL = "full", "All that is left of the fee"
+        KEEP = "keep", "Nothing: the seller bears the fee"
+
     public_id = models.TextField(default=new_shop_id, editable=False)
     name = models.CharField(max_length=120)
     signing_secret = models.TextField(default=new_signing_secret, editable=False)
     return_origins = models.JSONField(default=list, blank=True, help_text="Where a buyer may be sent back to, such as https://shop.example")
     fee_basis_points = models.PositiveIntegerField(default=1000, help_text="Fee where no schedule says otherwise; 100 basis points are 1 %")
+    refund_fee_policy = models.TextField(
+        choices=FeePolicy, default=FeePolicy.PRO_RATA, db_default=FeePolicy.PRO_RATA.value, help_text="What a refund gives back of our fee"
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -62,6 +74,8 @@ class ApiKey(models.Model):
         WALLET_WRITE = "wallet:write"
         LEDGER_READ = "ledger:read"
         LEDGER_WRITE = "ledger:write"
+        WEBHOOKS_READ = "webhooks:read"
+        WEBHOOKS_WRITE = "webhooks:write"
 
     shop = models.ForeignKey(Shop, models.PROTECT, related_name="api_keys")
     name = models.CharField(max_length=120)
@@ -168,6 +182,9 @@ class WalletEntry(models.Model):
     class Kind(models.TextChoices):
         SALE = "sale", "Sale"
         REFUND = "refund", "Refund"
+        REFUND_REVERSAL = "refund_reversal", "Refund that came back"
+        DISPUTE = "dispute", "Dispute opened"
+        DISPUTE_CLOSED = "dispute_closed", "Dispute closed"
 
     wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="entries", db_index=False)
     kind = models.TextField(choices=Kind)
@@ -208,11 +225,130 @@ class OutboxMessage(models.Model):
     shop = models.ForeignKey(Shop, models.PROTECT, related_name="+", db_index=False, db_constraint=False)
     topic = models.TextField()
     about = models.TextField()
+    sequence = models.PositiveIntegerField(default=0, db_default=0, help_text="Counts the messages about the same object: 1, 2, 3, ...")
     payload = models.JSONField()
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         indexes = [models.Index(fields=["shop", "id"], name="outbox_message_by_shop")]
+        constraints = [models.UniqueConstraint(fields=["public_id"], name="outbox_message_has_one_public_id")]
 
     def __str__(self) -> str:
         return f"{self.topic} {self.about}"
+
+
+class RelayPosition(models.Model):
+    """Up to which message the relay has made deliveries.  One row; whoever relays holds its lock."""
+
+    name = models.TextField(primary_key=True)
+    message_id = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.message_id}"
+
+
+class WebhookEndpoint(models.Model):
+    """An address of a shop that is told what happens.  Disabled, it gets nothing, and what was under way waits."""
+
+    public_id = models.TextField(default=new_endpoint_id, editable=False)
+    shop = models.ForeignKey(Shop, models.PROTECT, related_name="webhook_endpoints", db_index=False)
+    url = models.TextField()
+    description = models.CharField(max_length=200, blank=True)
+    topics = models.JSONField(default=list, blank=True, help_text="Such as payment.paid or payment_order.*; none of them means all")
+    is_enabled = models.BooleanField(default=True, editable=False)
+    disabled_at = models.DateTimeField(null=True, editable=False)
+    disabled_reason = models.TextField(blank=True, editable=False)
+    failing_since = models.DateTimeField(null=True, editable=False)
+    sequence = models.PositiveIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="webhook_endpoint_has_one_public_id"),
+            models.UniqueConstraint(fields=["shop", "url"], name="webhook_endpoint_is_unique_in_its_shop"),
+            models.CheckConstraint(
+                condition=Q(is_enabled=True, disabled_at=None) | Q(is_enabled=False, disabled_at__isnull=False),
+                name="webhook_endpoint_is_enabled_or_was_disabled",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class WebhookSecret(models.Model):
+    """What signs the messages to one endpoint.  Kept readable, for it must sign; in a table of its own, so that readers of others lack it."""
+
+    endpoint = models.ForeignKey(WebhookEndpoint, models.CASCADE, related_name="secrets")
+    secret = models.TextField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    expires_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"secret {self.pk} of {self.endpoint_id}"
+
+
+class WebhookDelivery(models.Model):
+    """One message on its way to one endpoint.  Due are those with a `next_attempt_at`; a claim is a lease, and `tries` counts the claims.
+
+    A series of tries begins at `tried_since`, after `earlier_tries`: sending again by hand begins a new one.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending", "Pending"
+        DELIVERED = "delivered", "Delivered"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    message = models.ForeignKey(OutboxMessage, models.PROTECT, related_name="deliveries", db_index=False)
+    endpoint = models.ForeignKey(WebhookEndpoint, models.PROTECT, related_name="deliveries", db_index=False)
+    status = models.TextField(choices=Status, default=Status.PENDING, db_default=Status.PENDING.value)
+    tries = models.PositiveIntegerField(default=0, db_default=0)
+    earlier_tries = models.PositiveIntegerField(default=0, db_default=0)
+    tried_since = models.DateTimeField(null=True)
+    next_attempt_at = models.DateTimeField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+    delivered_at = models.DateTimeField(null=True)
+    last_status = models.PositiveSmallIntegerField(null=True, help_text="What the endpoint answered last")
+    last_error = models.TextField(default="", db_default="")
+
+    class Meta:
+        verbose_name_plural = "webhook deliveries"
+        indexes = [
+            models.Index(fields=["endpoint", "id"], name="webhook_delivery_by_endpoint"),
+            models.Index(
+                fields=["endpoint", "next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="webhook_delivery_is_due"
+            ),
+            models.Index(fields=["endpoint"], condition=Q(claimed_until__isnull=False), name="webhook_delivery_in_flight"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["message", "endpoint"], name="message_goes_to_an_endpoint_once"),
+            models.CheckConstraint(
+                condition=Q(status="pending", next_attempt_at__isnull=False) | ~Q(status="pending") & Q(next_attempt_at=None),
+                name="webhook_delivery_is_due_while_pending",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="delivered") | Q(delivered_at__isnull=False), name="webhook_delivery_knows_when_it_arrived"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def public_id(self) -> str:
+        return f"whd_{self.pk}"
+
+
+class DeliveryAttempt(models.Model):
+    """One try of a delivery and how it ended: the status that came back, or what went wrong.  Nothing of the answer's body is kept."""
+
+    delivery = models.ForeignKey(WebhookDelivery, models.CASCADE, related_name="attempts")
+    number = models.PositiveIntegerField()
+    at = models.DateTimeField()
+    duration_ms = models.PositiveIntegerField()
+    status = models.PositiveSmallIntegerField(null=True)
+    error = models.TextField(default="", db_default="")
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id} try {self.number}"

@@ -1,8 +1,13 @@
-"""Celery: the worker's and beat's settings.  Messages are nudges without arguments; losing or doubling one changes nothing but time."""
+"""Celery: the workers' and beat's settings.  Messages are nudges without arguments; losing or doubling one changes nothing but time.
+
+Each queue (reconciliation/queues.py) has workers of its own, `celery -A config worker -Q money`, so that neither a silent PSP nor a long
+look at the books holds up the rest.
+"""
 
 import os
 
 from celery import Celery
+from celery.schedules import crontab
 from celery.signals import worker_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -12,10 +17,14 @@ import django
 django.setup()
 
 from django.conf import settings  # noqa: E402
+from django.db import connections  # noqa: E402
 
 from config import startup  # noqa: E402
+from reconciliation.queues import QUEUES  # noqa: E402
 
-VISIBILITY = {"visibility_timeout": 600, "unacked_restore_interval": 10, "unacked_restore_throttle": 1}
+VISIBILITY_TIMEOUT_S = 600  # more than twice the longest task: a message comes back only when its worker is surely gone
+VISIBILITY = {"visibility_timeout": VISIBILITY_TIMEOUT_S, "unacked_restore_interval": 10, "unacked_restore_throttle": 1}
+CANARY_S = 30
 
 app = Celery("onebook")
 app.conf.update(
@@ -31,8 +40,20 @@ app.conf.update(
         "socket_keepalive": True,
         "health_check_interval": 10,
     },
+    result_backend_transport_options=VISIBILITY,
+    visibility_timeout=VISIBILITY_TIMEOUT_S,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
+    task_queues={name: {"exchange": name, "routing_key": name} for name in QUEUES},
+    task_default_queue="bulk",
+    task_default_routing_key="bulk",
+    task_create_missing_queues=False,
+    task_routes={
+        "payments.tasks.apply_psp_events": {"queue": "webhooks"},
+        "payments.tasks.take_snapshots": {"queue": "bulk"},
+        "payments.tasks.*": {"queue": "money"},
+        "wallet.tasks.deliver_webhooks": {"queue": "webhooks"},
+    },
     task_ignore_result=True,
     task_acks_late=True,
     task_reject_on_worker_lost=True,
@@ -51,12 +72,36 @@ app.conf.update(
         "execute_due_orders": {"task": "payments.tasks.execute_due_orders", "schedule": 2.0, "options": {"expires": 10}},
         "apply_psp_events": {"task": "payments.tasks.apply_psp_events", "schedule": 2.0, "options": {"expires": 10}},
         "execute_due_refunds": {"task": "payments.tasks.execute_due_refunds", "schedule": 5.0, "options": {"expires": 20}},
+        "follow_cancellations": {"task": "payments.tasks.follow_cancellations", "schedule": 5.0, "options": {"expires": 20}},
+        "close_dead_letters": {"task": "payments.tasks.close_dead_letters", "schedule": 60.0, "options": {"expires": 60}},
+        "watch_disputes": {"task": "payments.tasks.watch_disputes", "schedule": 600.0, "options": {"expires": 600}},
         "expire_checkouts": {"task": "payments.tasks.expire_checkouts", "schedule": 30.0, "options": {"expires": 60}},
         "take_snapshots": {"task": "payments.tasks.take_snapshots", "schedule": 300.0, "options": {"expires": 300}},
+        "seal_the_books": {"task": "reconciliation.tasks.seal_the_books", "schedule": 60.0, "options": {"expires": 60}},
+        "check_invariants": {"task": "reconciliation.tasks.check_invariants", "schedule": 300.0, "options": {"expires": 300}},
+        "check_all_invariants": {
+            "task": "reconciliation.tasks.check_all_invariants",
+            "schedule": crontab(hour=3, minute=17),
+            "options": {"expires": 3600},
+        },
         "purge_idempotency_records": {
             "task": "wallet.tasks.purge_idempotency_records",
             "schedule": 3600.0,
             "options": {"expires": 3600},
+        },
+        "deliver_webhooks": {"task": "wallet.tasks.deliver_webhooks", "schedule": 2.0, "options": {"expires": 10}},
+        "purge_webhook_deliveries": {
+            "task": "wallet.tasks.purge_webhook_deliveries",
+            "schedule": 3600.0,
+            "options": {"expires": 3600},
+        },
+        **{
+            f"canary_{queue}": {
+                "task": "reconciliation.tasks.canary",
+                "schedule": CANARY_S,
+                "options": {"queue": queue, "expires": 2 * CANARY_S},
+            }
+            for queue in QUEUES
         },
     },
 )
@@ -65,5 +110,6 @@ app.autodiscover_tasks()
 
 @worker_init.connect
 def refuse_unsafe(**_kwargs: object) -> None:
-    """A worker never starts on a Postgres that may forget what it acknowledged."""
+    """A worker never starts on a Postgres that may forget what it acknowledged, and never shares a connection with those it forks."""
     startup.refuse_unsafe()
+    connections.close_all()

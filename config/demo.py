@@ -1,6 +1,6 @@
 """The demo: every process of Onebook on this machine, with data that tells a story, behind one command.
 
-Order: PostgreSQL and Redis, tables and static files, then the sandbox PSP, web, worker and beat, then the demo data. What
+Order: PostgreSQL and Redis, tables and static files, then the sandbox PSP, web, workers and beat, then the demo data. What
 the user needs to know is printed as one table and kept 0600 in shown.json, which `./run info` prints again. `--once` does
 all this on throw-away data, lets `manage.py self_check` buy something over HTTP, and stops. Called by ./run; standard
 library only.
@@ -28,6 +28,7 @@ from config.supervisor import Child, StopRequested, Supervisor, die_with_parent,
 DEFAULT_PORT = 8000
 DEFAULT_SANDBOX_PORT = 9100
 STOP_TIMEOUT_S = 60
+HANDS = {"money": 2, "webhooks": 2, "bulk": 1}  # a worker for each queue, so that none holds up another
 
 Say = Callable[[str], None]
 Summary = dict[str, Any]
@@ -56,7 +57,7 @@ def run(root: Path, *, python: Path, options: Options, say: Say) -> int:
         state = services.home if options.once else demosetup.state_in(root / "var")
         place = _place(Place(root, python, state, logs), options=options, say=say)
         demosetup.prepare(place, services)
-        supervisor.start(*_processes(place, services))
+        supervisor.start(*processes(place, services))
         shown = _seed(place, services) if options.seed else {}
         if options.once:
             return _self_check(place, services, say=say)
@@ -155,20 +156,23 @@ def _place(place: Place, *, options: Options, say: Say) -> Place:
     return place.at(port=port, sandbox_port=demosetup.choose_port(None, default=DEFAULT_SANDBOX_PORT))
 
 
-def _processes(place: Place, services: Services) -> list[Child]:
+def processes(place: Place, services: Services) -> list[Child]:
     """Return the processes of our system and of the foreign company it talks to. None needs another to come up."""
     ours = demosetup.app_environment(place, services.endpoints)
     theirs = demosetup.sandbox_environment(place, services.endpoints)
     gunicorn = f"gunicorn config.wsgi:application --bind 127.0.0.1:{place.port} --worker-class gthread --workers 2"
     celery = "celery -A config --skip-checks"
-    worker = f"{celery} worker --concurrency 2 --loglevel INFO --without-mingle --without-gossip"
+    worker = f"{celery} worker --loglevel INFO --without-mingle --without-gossip"
     beat = f"{celery} beat --loglevel INFO --pidfile= --schedule {place.state}/beat-schedule"
     return [
         _child(place, "sandbox", f"payments.sandbox serve --port {place.sandbox_port}", env=theirs).when(
             http(f"{place.sandbox_url}/healthz")
         ),
         _child(place, "web", f"{gunicorn} --threads 4 --no-control-socket", env=ours).when(http(f"{place.url}/healthz")),
-        _child(place, "worker", worker, env=ours).when(log_line(" ready.")),
+        *[
+            _child(place, f"worker-{queue}", f"{worker} -Q {queue} -n {queue}@%h --concurrency {hands}", env=ours).when(log_line(" ready."))
+            for queue, hands in HANDS.items()
+        ],
         _child(place, "beat", beat, env=ours).when(log_line("beat: Starting")),
     ]
 

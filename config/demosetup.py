@@ -115,6 +115,7 @@ def app_environment(place: Place, endpoints: Endpoints) -> dict[str, str]:
         "PSP_SANDBOX_API_KEY": kept["PSP_SANDBOX_API_KEY"],
         "PSP_SANDBOX_WEBHOOK_SECRETS": kept["PSP_SANDBOX_WEBHOOK_SECRET"],
         "PSP_SANDBOX_ACCOUNT": ACCOUNT,
+        "TEST_CLOCK_FILE": str(place.state / "clock"),
     }
     return _without_our_variables() | ours
 

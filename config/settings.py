@@ -108,6 +108,8 @@ PSP_SANDBOX_API_KEY = env.str("PSP_SANDBOX_API_KEY", default="")
 PSP_SANDBOX_ACCOUNT = env.str("PSP_SANDBOX_ACCOUNT", default="acct_onebook")
 PSP_SANDBOX_WEBHOOK_SECRETS = env.list("PSP_SANDBOX_WEBHOOK_SECRETS", default=[])
 DEFAULT_PSP = env.str("DEFAULT_PSP", default="" if PRODUCTION else "sandbox")
+TEST_CLOCK_FILE = env.str("TEST_CLOCK_FILE", default="")  # see ledger/clock.py
+WEBHOOKS_ALLOW_PRIVATE = env.bool("WEBHOOKS_ALLOW_PRIVATE", default=ENVIRONMENT in {"test", "demo"})  # http://, and our own machines
 CHECKOUT_LIFETIME_S = env.int("CHECKOUT_LIFETIME_S", default=24 * 3600)
 
 # People
@@ -187,6 +189,9 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,
 }
 
+# Whoever watches: what a scraper of /metrics shows as its bearer token; unset, only this machine may ask
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+
 # Logs: no personal data, no secrets
 LOGGING = {
     "version": 1,
@@ -207,3 +212,7 @@ if PRODUCTION:
         raise ImproperlyConfigured(f"PUBLIC_URL is {PUBLIC_URL}. It must begin with https://: people give their cards there.")
     if PSP_SANDBOX_URL or PSP_SANDBOX_API_KEY or PSP_SANDBOX_WEBHOOK_SECRETS or DEFAULT_PSP == "sandbox":
         raise ImproperlyConfigured("The PSP sandbox is configured in production. Unset PSP_SANDBOX_*: it takes no real money.")
+    if TEST_CLOCK_FILE:
+        raise ImproperlyConfigured("TEST_CLOCK_FILE is set in production. Unset it: deadlines and leases go by the true time.")
+    if WEBHOOKS_ALLOW_PRIVATE:
+        raise ImproperlyConfigured("WEBHOOKS_ALLOW_PRIVATE is on in production. Unset it: webhooks would reach our own machines.")

@@ -16,6 +16,8 @@ GUARDS = frozenset(
         ("ledger_journalentry", "books_are_append_only"),
         ("ledger_posting", "books_are_append_only"),
         ("ledger_balancesnapshot", "books_are_append_only"),
+        ("ledger_ledgerseal", "seals_are_append_only"),
+        ("ledger_entrydigest", "seals_are_append_only"),
         ("wallet_walletentry", "entries_are_append_only"),
         ("wallet_outboxmessage", "messages_are_append_only"),
         ("payments_paymentorder", "order_is_final"),

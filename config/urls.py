@@ -3,11 +3,12 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from config.api import documents, health
+from config.api import documents, health, metrics
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics.metrics, name="metrics"),
     path("v1/", include("config.api.routes")),
     path("docs", documents.docs, name="docs"),
     path("", include("payments.urls")),

@@ -272,7 +272,12 @@ def leg(posting: Posting) -> dict[str, Any]:
     }
 
 
+LISTS = {"ord": "paymentorder", "re": "refund", "dsp": "dispute", "late": "latecharge", "can": "cancellation"}  # of ids, by their prefix
+
+
 def reference_of(reference: str) -> SafeString:
     """Return the reference, as a link to whatever has this id where that can be told from its prefix."""
-    target = {"ord": "admin:payments_paymentorder_changelist", "re": "admin:payments_refund_changelist"}.get(reference.partition("_")[0])
-    return format_html('<a href="{}?q={}">{}</a>', reverse(target), reference, reference) if target else format_html("{}", reference)
+    owner = LISTS.get(reference.partition("_")[0])
+    if owner is None:
+        return format_html("{}", reference)
+    return format_html('<a href="{}?q={}">{}</a>', reverse(f"admin:payments_{owner}_changelist"), reference.partition(":")[0], reference)

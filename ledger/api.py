@@ -6,11 +6,10 @@ The books are the whole installation's, not one shop's: the ledger scopes belong
 from typing import Any
 
 from django.http import Http404
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from ledger import chart, manual, queries
+from ledger import chart, clock, manual, queries
 from ledger.endpoint import Endpoint, operation
 from ledger.errors import DomainError
 from ledger.journal import Draft, Leg
@@ -68,7 +67,7 @@ def draft_of(entry: dict[str, Any]) -> Draft:
         kind=JournalEntry.Kind.MANUAL,
         reference=entry["reference"],
         memo=entry["memo"],
-        effective_at=entry.get("effective_at") or timezone.now(),
+        effective_at=entry.get("effective_at") or clock.now(),
         debits=legs["debit"],
         credits=legs["credit"],
     )

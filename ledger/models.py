@@ -1,8 +1,8 @@
 """The books: accounts, entries and postings, the snapshots that keep long sums short, and the seals that show any edit.
 
-Written by `journal` (entries, postings, accounts), `snapshots` and `seals` alone.  Rows are added and never changed: Postgres refuses any UPDATE,
-DELETE or TRUNCATE, an entry that does not balance per currency, has fewer than two legs or is added to later, and an amount finer than
-its currency's minor unit (migration 0002).
+Written by `journal` (entries, postings, accounts), `snapshots` and `seals` alone.  Rows are added and never changed: Postgres refuses
+any UPDATE, DELETE or TRUNCATE, an entry that does not balance per currency, has fewer than two legs or is added to later, and an amount
+finer than its currency's minor unit (migration 0002).
 """
 
 from django.contrib.postgres.indexes import BrinIndex

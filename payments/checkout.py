@@ -14,10 +14,11 @@ from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone, translation
+from django.utils import translation
 from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
+from ledger import clock
 from ledger.errors import DomainError
 from payments import card_session, checkout_page, confirmation, standing
 from payments.card_session import NotReady
@@ -93,7 +94,7 @@ def open_hosted(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
 @checkout_view
 def come_back(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
     """Where the PSP's own page leads back to.  Shows the card that is ready to be charged and asks to confirm; changes nothing itself."""
-    now = timezone.now()
+    now = clock.now()
     if not standing.standing_of(event, list(event.orders.all()), now=now).can_pay:
         return to_page(event)
     try:
@@ -115,7 +116,7 @@ def come_back(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
 def complete(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
     """Confirm the payment if the PSP itself says that the card is ready; then the page follows it.  A second press changes nothing."""
     try:
-        card_session.complete(event, now=timezone.now())
+        card_session.complete(event, now=clock.now())
     except (PspError, UnknownPsp):
         return refuse(request, event, cannot_ask(), code="unavailable", status=UNAVAILABLE)
     except NotReady as error:
@@ -129,7 +130,7 @@ def complete(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
 @checkout_view
 def status(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
     """Say how the payment stands, for the page that waits (JSON)."""
-    now = timezone.now()
+    now = clock.now()
     stands = standing.standing_of(event, list(event.orders.all()), now=now)
     title = checkout_page.title_of(stands, locale=checkout_page.locale_of(event))
     return JsonResponse({"state": stands.state, "title": title, "can_pay": stands.can_pay})
@@ -138,7 +139,7 @@ def status(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
 def session_of(event: PaymentEvent) -> Session:
     """Open the PSP's session in the page's language, for a checkout that can be paid.  Raises as `card_session` and `confirmation` do."""
     payable = [order for order in event.orders.all() if order.status in PAYABLE]
-    confirmation.require_open(event, payable, now=timezone.now())
+    confirmation.require_open(event, payable, now=clock.now())
     return card_session.open_session(event, language=translation.get_language() or settings.LANGUAGE_CODE)
 
 
@@ -146,7 +147,7 @@ def page(
     request: HttpRequest, event: PaymentEvent, *, notice: dict[str, str] | None = None, template: str = "", status: int = 200, **more: Any
 ) -> HttpResponse:
     """Render the payment as it stands, allowing what its template needs of the PSP's origin and no more."""
-    now = timezone.now()
+    now = clock.now()
     stands = standing.standing_of(event, list(event.orders.all()), now=now)
     template = template or checkout_page.template_of(stands)
     context = {**checkout_page.page_of(event, stands, now=now), "notice": notice, "languages": settings.LANGUAGES, **more}

@@ -13,8 +13,8 @@ from djmoney.money import Money
 
 from ledger.errors import DomainError
 from payments import queries
-from payments.models import DueOrder, PaymentEvent, PaymentOrder
-from payments.states import PAYABLE, OrderStatus, require_transition
+from payments.models import Cancellation, DueOrder, PaymentEvent, PaymentOrder
+from payments.states import PAYABLE, CancellationStatus, OrderStatus, require_transition
 
 MOST_CONFIRMATIONS = 10
 
@@ -55,7 +55,7 @@ def confirm(event_id: int, confirmed: Confirmed, *, now: datetime) -> list[Payme
     """
     event = PaymentEvent.objects.select_for_update(no_key=True).get(pk=event_id)
     orders = list(event.orders.order_by("id").select_for_update(no_key=True))
-    payable = [order for order in orders if order.status in PAYABLE]
+    payable = payable_of(orders)
     if confirmed.session == event.confirmed_session or any(order.status == OrderStatus.EXECUTING for order in orders):
         return []
     require_open(event, payable, now=now)
@@ -79,12 +79,20 @@ def confirm_order(order_id: int, *, payment_token: str, once: str, now: datetime
     """
     event = PaymentEvent.objects.select_for_update(no_key=True).get(orders=order_id)
     order = event.orders.select_for_update(no_key=True).get(pk=order_id)
-    if order.status in PAYABLE and order.confirmed_by != once:
+    if payable_of([order]) and order.confirmed_by != once:
         require_open(event, [order], now=now)
         start([order], payment_token=payment_token, confirmed_by=once, now=now)
         event.payment_token = payment_token
         event.save(update_fields=["payment_token"])
     return order
+
+
+def payable_of(orders: Sequence[PaymentOrder]) -> list[PaymentOrder]:
+    """Return those of the locked orders that may be paid: one that failed while it was being cancelled may not."""
+    payable = [order for order in orders if order.status in PAYABLE]
+    cancelling = Cancellation.objects.filter(order__in=payable, status=CancellationStatus.EXECUTING).values_list("order_id", flat=True)
+    kept_out = set(cancelling) if payable else set()
+    return [order for order in payable if order.pk not in kept_out]
 
 
 def require_open(event: PaymentEvent, payable: Sequence[PaymentOrder], *, now: datetime) -> None:

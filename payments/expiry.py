@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db import transaction
 
 from ledger.statements import execute
-from payments import settlement
+from payments import news
 from wallet import notifications
 
 LOCK_DUE = """
@@ -35,9 +35,9 @@ WITH due AS MATERIALIZED (
     DELETE FROM payments_opencheckout USING due WHERE payments_opencheckout.event_id = due.event_id
 )
 UPDATE payments_paymentevent AS event
-SET is_payment_done = true, status = CASE WHEN any_paid THEN 'partly_paid' WHEN any_failed THEN 'failed' ELSE 'expired' END
+SET is_payment_done = true, told = told + 1, status = CASE WHEN any_paid THEN 'partly_paid' WHEN any_failed THEN 'failed' ELSE 'expired' END
 FROM standing WHERE event.id = standing.event_id
-RETURNING event.shop_id, event.public_id, event.status, event.amount, event.currency
+RETURNING event.shop_id, event.public_id, event.status, event.amount, event.currency, event.told
 """
 
 
@@ -46,5 +46,5 @@ def expire_checkouts(*, now: datetime) -> int:
     """Finish up to 200 checkouts whose time is up; return how many.  Locks the events; those that are locked elsewhere wait for next time."""
     due = execute(LOCK_DUE, [{"now": now}])
     expired = execute(EXPIRE, [{"event_id": event_id} for (event_id,) in due]) if due else []
-    notifications.publish([settlement.payment_news(*row) for row in expired])
+    notifications.publish([news.payment_news(*row) for row in expired])
     return len(expired)

@@ -1,14 +1,17 @@
-"""Fee arithmetic: a share in basis points, plus a fixed part.  Pure; which schedule applies is `queries.fee_terms`.
+"""Fee arithmetic: a share in basis points, plus a fixed part, and what a refund gives back of it.  Pure; who pays what is `queries.fee_terms`.
 
 The fee is computed once, at intake, and frozen on the order: whatever a schedule becomes later, a sale is booked by the terms it was
 offered under.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
 
 from djmoney.money import Money
 
-from ledger.money import split
+from ledger.money import from_minor, split, to_minor, zero
 
 WHOLE = 10_000  # basis points
 
@@ -29,3 +32,57 @@ def fee_and_net(amount: Money, terms: FeeTerms) -> tuple[Money, Money]:
     share, _rest = split(amount, [terms.basis_points, WHOLE - terms.basis_points])
     fee = min(share + terms.fixed, amount)
     return fee, amount - fee
+
+
+class Policy(StrEnum):
+    """What a refund gives back of the fee: its share of it, all that is left of it, or nothing (the values of Shop.FeePolicy)."""
+
+    PRO_RATA = "pro_rata"
+    FULL = "full"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """A part of an order that goes back: so much of its amount, and with it so much of its fee."""
+
+    amount: Money
+    fee: Money
+    is_pro_rata: bool
+
+
+def given_back(part: Money, *, policy: str, amount: Money, fee: Money, others: Sequence[Return]) -> Money:
+    """Return how much of an order's fee goes back with a part of its amount; `others` are the parts that went, or are going, already.
+
+    Never more than the part, nor than is left of the fee.  Pro rata, the parts together give back the share of what they are together, so
+    that any partition of the amount gives back the whole fee; what went by another policy is left out of that count, and so is its share.
+    """
+    nothing = zero(amount.currency.code)
+    most = min(part, fee - sum((other.fee for other in others), start=nothing))
+    match Policy(policy):
+        case Policy.KEEP:
+            return nothing
+        case Policy.FULL:
+            return most
+        case Policy.PRO_RATA:
+            return max(nothing, min(pro_rata(part, amount=amount, fee=fee, others=others), most))
+
+
+def pro_rata(part: Money, *, amount: Money, fee: Money, others: Sequence[Return]) -> Money:
+    """Return the share of the fee that is due to the part, given the others, be it more than is left of it or less than nothing.
+
+    At least so much that the rest of the amount can bear the rest of the fee: parts fail and come back in any order.
+    """
+    nothing = zero(amount.currency.code)
+    before = sum((other.amount for other in others if other.is_pro_rata), start=nothing)
+    given = sum((other.fee for other in others if other.is_pro_rata), start=nothing)
+    whole = amount - sum((other.amount for other in others if not other.is_pro_rata), start=nothing)
+    rest = whole - before - part
+    least = share(whole, amount=amount, fee=fee) - given - rest
+    return max(least, share(before + part, amount=amount, fee=fee) - given)
+
+
+def share(part: Money, *, amount: Money, fee: Money) -> Money:
+    """Return the part of the fee that belongs to so much of the amount, rounded half up to the minor unit."""
+    units = Decimal(to_minor(fee)) * to_minor(part) / to_minor(amount)
+    return from_minor(int(units.quantize(Decimal(1), ROUND_HALF_UP)), amount.currency.code)

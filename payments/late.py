@@ -1,41 +1,57 @@
-"""Late successes: the PSP took the money of an order that we had given up.  Never ignored, never booked twice.
+"""Late successes: the PSP took the money of an order that we had given up.  Never ignored, never booked twice, never kept.
 
 While the checkout is open, the order is put back into the queue under the key that the PSP speaks of, and settled as what it is: paid.  If
-the buyer has paid it otherwise by then, or the checkout is done, the charge is kept among the parked events, where finance sees it.
+the order cannot take the money any more - its checkout is done, it was cancelled, or it was paid by another charge - the charge is
+booked as owed to the buyer, and its refund is on its way, in one transaction.
 """
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
 
+from ledger import chart, journal
 from ledger.money import to_minor
-from payments import settlement
-from payments.models import DueOrder, PaymentEvent, PaymentOrder, PspAttempt, PspEvent
-from payments.settlement import Capture
-from payments.states import AttemptStatus, OrderStatus, require_transition
+from payments import news, refund_entries, settlement
+from payments.models import DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, PspEvent, Refund
+from payments.settlement import CANNOT_BOOK, VOIDED, Capture
+from payments.states import AttemptStatus, OrderStatus, PspOperation, RefundStatus, require_transition
+from wallet import notifications
+from wallet.models import Shop
 
 logger = logging.getLogger(__name__)
 
 
-def settle(captures: Sequence[Capture]) -> list[Capture]:
-    """Settle the captures, those that come late too; return those that came too late to be booked on their order."""
-    settlement.apart(settlement.settle, captures)
+def settle(captures: Sequence[Capture]) -> dict[str, str]:
+    """Settle the captures, those that come late too; return, by PSP key, why those that are booked nowhere are not."""
+    unbooked = settlement.apart(settlement.settle, captures)
     left_out = not_booked(captures)
     revived = [capture for capture in left_out if revive(capture)]
     if revived:
-        settlement.apart(settlement.settle, revived)
-    return not_booked(left_out) if left_out else []
+        unbooked |= settlement.apart(settlement.settle, revived)
+    for capture in not_booked(left_out) if left_out else []:
+        reason = receive_or_say(capture)
+        if reason:
+            unbooked.setdefault(capture.psp_key, reason)
+    return unbooked
 
 
 def not_booked(captures: Sequence[Capture]) -> list[Capture]:
-    """Return the captures that were not booked, but for those whose order executes under their key still: these are asked for again."""
+    """Return the captures of charges that neither paid their order nor are kept as late charges, nor were voided since."""
+    references = [capture.psp_reference for capture in captures]
     keys = [capture.psp_key for capture in captures]
-    settled = PspAttempt.objects.filter(psp_key__in=keys, status=AttemptStatus.SUCCEEDED).values_list("psp_key", flat=True)
-    waiting = DueOrder.objects.filter(psp_key__in=keys).values_list("psp_key", flat=True)
-    known = {*settled, *waiting}
-    return [capture for capture in captures if capture.psp_key not in known]
+    paid = PspAttempt.objects.filter(psp_key__in=keys, operation=PspOperation.CHARGE, status=AttemptStatus.SUCCEEDED)
+    booked = {*paid.values_list("order_id", "psp_reference")}
+    booked |= {*LateCharge.objects.filter(psp_reference__in=references).values_list("order_id", "psp_reference")}
+    voided = PspAttempt.objects.filter(psp_key__in=keys, operation=PspOperation.CHARGE, status=AttemptStatus.DECLINED, error_code=VOIDED)
+    void = {*voided.values_list("order_id", "psp_key")}
+    return [
+        capture
+        for capture in captures
+        if (capture.order_id, capture.psp_reference) not in booked and (capture.order_id, capture.psp_key) not in void
+    ]
 
 
 @transaction.atomic(durable=True)
@@ -46,7 +62,7 @@ def revive(capture: Capture) -> bool:
     """
     event = PaymentEvent.objects.select_for_update(no_key=True).get(orders=capture.order_id)
     order = event.orders.select_for_update(no_key=True).get(pk=capture.order_id)
-    if event.is_payment_done or order.status != OrderStatus.FAILED:
+    if event.is_payment_done or order.status != OrderStatus.FAILED or order.amount != capture.amount:
         return False
     require_transition(order.status, to=OrderStatus.EXECUTING, what=order.public_id)
     PaymentOrder.objects.filter(pk=order.pk).update(status=OrderStatus.EXECUTING)
@@ -56,29 +72,70 @@ def revive(capture: Capture) -> bool:
     return True
 
 
+def receive_or_say(capture: Capture) -> str:
+    """Receive a late charge; return why it cannot be booked, or "" if it is."""
+    try:
+        return receive(capture)
+    except CANNOT_BOOK as error:
+        logger.error("the late charge %s of %s cannot be booked: %s", capture.psp_reference, capture.psp_key, error)
+        return str(error)
+
+
+@transaction.atomic(durable=True)
+def receive(capture: Capture) -> str:
+    """Book a charge that its order cannot take any more as owed to the buyer, and reserve its refund; return why not, or "" if it is booked.
+
+    Once per charge of the PSP, whoever tells of it.  An order that executes or may still be paid decides first: nothing is done before.
+    Locks the order.
+    """
+    order = PaymentOrder.objects.select_for_update(no_key=True).select_related("event").get(pk=capture.order_id)
+    if not not_booked([capture]):
+        return ""
+    if order.status not in (OrderStatus.SUCCESS, OrderStatus.CANCELLED) and not order.event.is_payment_done:
+        return f"the money came under {capture.psp_key}, and {order.public_id} is {order.status}: it is not decided yet"
+    charge = LateCharge(order=order, psp=order.psp, psp_key=capture.psp_key, psp_reference=capture.psp_reference)
+    charge.amount, charge.charged_at = capture.amount, capture.charged_at
+    journal.open_accounts([chart.psp_receivable(order.psp), chart.owed_to_buyers()], currency=charge.amount.currency.code)
+    [charge.journal_entry_id] = journal.post([refund_entries.owed(charge)])
+    charge.save()
+    refund = refund_of(charge)
+    refund.save()
+    calls = PspAttempt.objects.filter(pk=capture.attempt_id).exclude(status=AttemptStatus.SUCCEEDED)
+    calls.update(status=AttemptStatus.SUCCEEDED, psp_reference=capture.psp_reference, finished_at=Now())
+    notifications.publish([news.late_charge_news(charge, refund)])
+    logger.warning("%s: %s came too late for %s and goes back to the buyer", charge.public_id, capture.psp_reference, order.public_id)
+    return ""
+
+
 def keep(captures: Sequence[Capture]) -> None:
-    """Keep charges that came too late where finance sees them, as a webhook of them would be kept."""
+    """Put charges that could be booked nowhere yet into the inbox, as a webhook of them would stand there: it looks again until they can.
+
+    Those whose order executes under their key are left out: the PSP is asked about them again.
+    """
+    waiting = set(DueOrder.objects.filter(order__in=[capture.order_id for capture in captures]).values_list("psp_key", flat=True))
     for capture in captures:
-        attempt = PspAttempt.objects.select_related("order").get(pk=capture.attempt_id)
-        reason = f"the money came under {capture.psp_key}, but the order is {attempt.order.status}"
-        logger.error("%s: %s", capture.psp_reference, reason)
-        told = {
-            "id": capture.psp_reference,
-            "key": capture.psp_key,
-            "status": "succeeded",
-            "amount": to_minor(capture.amount),
-            "currency": capture.amount.currency.code,
-            "reference": attempt.order.public_id,
-            "created_at": capture.charged_at.isoformat(),
-        }
-        PspEvent.objects.get_or_create(
-            psp=attempt.psp,
-            event_id=f"answer:{capture.psp_key}",
-            defaults={
-                "type": "charge.succeeded",
-                "body": {"data": {"object": told}},
-                "status": PspEvent.Status.PARKED,
-                "reason": reason,
-                "finished_at": Now(),
-            },
-        )
+        if capture.psp_key not in waiting:
+            attempt = PspAttempt.objects.select_related("order").get(pk=capture.attempt_id)
+            body = {"data": {"object": told_of(capture, reference=attempt.order.public_id)}}
+            told = {"type": "charge.succeeded", "body": body}
+            PspEvent.objects.get_or_create(psp=attempt.psp, event_id=f"answer:{capture.psp_reference}", defaults=told)
+
+
+def told_of(capture: Capture, *, reference: str) -> dict[str, Any]:
+    return {
+        "id": capture.psp_reference,
+        "key": capture.psp_key,
+        "status": "succeeded",
+        "amount": to_minor(capture.amount),
+        "currency": capture.amount.currency.code,
+        "reference": reference,
+        "created_at": capture.charged_at.isoformat(),
+    }
+
+
+def refund_of(charge: LateCharge) -> Refund:
+    """Return the refund of a late charge, due at once: all of it, and no seller has any part in it."""
+    refund = Refund(order=charge.order, late_charge=charge, cause=Refund.Cause.LATE_CHARGE, charge=charge.psp_reference)
+    refund.amount, refund.fee, refund.net = charge.amount, charge.amount * 0, charge.amount
+    refund.fee_policy, refund.status, refund.next_attempt_at = Shop.FeePolicy.KEEP, RefundStatus.EXECUTING, Now()
+    return refund

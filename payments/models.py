@@ -382,6 +382,7 @@ class Cancellation(models.Model):
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
+        indexes = [models.Index(fields=["id"], condition=Q(status=CancellationStatus.EXECUTING), name="cancellation_to_follow")]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="cancellation_has_one_public_id"),
             models.UniqueConstraint(fields=["order"], condition=~Q(status=CancellationStatus.FAILED), name="order_is_cancelled_once"),
@@ -446,6 +447,19 @@ class Dispute(models.Model):
         return f"{self.public_id} {self.amount} {self.status}"
 
 
+class DisputeWatch(models.Model):
+    """Until when a PSP was asked for its disputes, so that none is lost with its webhook."""
+
+    psp = models.TextField(primary_key=True)
+    asked_until = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "dispute watches"
+
+    def __str__(self) -> str:
+        return f"{self.psp} until {self.asked_until}"
+
+
 class RetryPolicy(models.Model):
     """How calls of one operation of one PSP are tried again.  Where there is no row, the PSP's adapter or the house decides (retries.py)."""
 
@@ -493,6 +507,7 @@ class DeadLetter(models.Model):
         REDRIVE = "redrive", "Try again"
         FAIL = "fail", "Fail"
         VOID = "void", "Void and refund"
+        SETTLED = "settled", "Settled meanwhile"
 
     public_id = models.TextField(default=new_dead_letter_id, editable=False)
     order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="dead_letters")

@@ -8,8 +8,11 @@ from djmoney.money import Money
 
 from ledger import money
 from ledger.statements import execute
-from payments.fees import FeeTerms
-from payments.models import FeeSchedule, PaymentEvent, PaymentOrder
+from payments import retries
+from payments.fees import FeeTerms, Return
+from payments.models import Cancellation, Dispute, FeeSchedule, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund, RetryPolicy
+from payments.retries import Policy, Strategy
+from payments.states import AttemptStatus, PspOperation, RefundStatus
 from wallet.models import Shop
 
 
@@ -25,6 +28,7 @@ class ExecutingOrder:
     reference: str
     psp: str
     psp_key: str
+    told: int
     amount: Money
     fee: Money
     net: Money
@@ -32,7 +36,7 @@ class ExecutingOrder:
 
 LOCK_EXECUTING = """
 SELECT payment.id, payment.event_id, payment.shop_id, payment.seller_id, payment.public_id, payment.reference, payment.psp, due.psp_key,
-       payment.amount, payment.fee, payment.net, payment.currency
+       payment.told, payment.amount, payment.fee, payment.net, payment.currency
 FROM payments_paymentorder AS payment JOIN payments_dueorder AS due ON due.order_id = payment.id
 WHERE payment.id IN (SELECT order_id FROM json_to_recordset(%s) AS outcome (order_id bigint)) AND payment.status = 'EXECUTING'
 ORDER BY payment.id FOR NO KEY UPDATE OF payment
@@ -56,14 +60,67 @@ def fee_terms(shop: Shop, *, seller_ids: Sequence[int], currency: str) -> dict[i
     return {seller_id: by_seller.get(seller_id, default) for seller_id in seller_ids}
 
 
+def retry_policy(psp: str, operation: str) -> Policy:
+    """Return how calls of the PSP's operation are tried again: as its row says, or as the house does."""
+    row = RetryPolicy.objects.filter(psp=psp, operation=operation).first()
+    return Policy(Strategy(row.strategy), row.first_s, row.longest_s, row.most_tries) if row else retries.DEFAULT
+
+
+def returns_of(order: PaymentOrder) -> list[Return]:
+    """Return the parts of the order that went back or are going: its refunds that have not failed, and what its seller lost in disputes."""
+    refunds = order.refunds.filter(late_charge__isnull=True).exclude(status=RefundStatus.FAILED)
+    gone = [Return(refund.amount, refund.fee, refund.fee_policy == Shop.FeePolicy.PRO_RATA) for refund in refunds]
+    return gone + [Return(min(lost.lost, lost.held), lost.fee_returned, False) for lost in order.disputes.exclude(lost=0)]
+
+
+def charge_of(order: PaymentOrder) -> str:
+    """Return the PSP's id of the charge that paid the order ("" if there is none); one that came too late as well is not it."""
+    succeeded = PspAttempt.objects.filter(order=order, operation=PspOperation.CHARGE, status=AttemptStatus.SUCCEEDED)
+    late = LateCharge.objects.filter(order=order).values("psp_reference")
+    return succeeded.exclude(psp_reference__in=late).values_list("psp_reference", flat=True).first() or ""
+
+
 def sum_of(orders: Sequence[PaymentOrder]) -> Money:
     """Return the sum of one or more orders."""
     return sum((order.amount for order in orders[1:]), start=orders[0].amount)
 
 
+HANGING_ON_ORDERS = ("attempts__refund", "refunds__late_charge", "disputes", "cancellations__refund")
+
+
 def payments_of(shop: Shop) -> QuerySet[PaymentEvent]:
     """Return the shop's payments with what a reader needs to show them, in a fixed number of queries."""
-    return PaymentEvent.objects.filter(shop=shop).select_related("buyer", "shop").prefetch_related("orders__seller", "orders__attempts")
+    return PaymentEvent.objects.filter(shop=shop).select_related("buyer", "shop").prefetch_related("orders__seller")
+
+
+def payments_in_detail(shop: Shop) -> QuerySet[PaymentEvent]:
+    """Return the shop's payments with all that hangs on their orders, in a fixed number of queries."""
+    return payments_of(shop).prefetch_related(*(f"orders__{rows}" for rows in HANGING_ON_ORDERS))
+
+
+def orders_in_detail(shop: Shop) -> QuerySet[PaymentOrder]:
+    """Return the shop's orders with all that hangs on them, in a fixed number of queries."""
+    return PaymentOrder.objects.filter(shop=shop).select_related("event", "seller").prefetch_related(*HANGING_ON_ORDERS)
+
+
+def refunds_of(shop: Shop) -> QuerySet[Refund]:
+    """Return the shop's refunds with what a reader needs to show them."""
+    return Refund.objects.filter(order__shop=shop).select_related("order__event", "late_charge")
+
+
+def cancellations_of(shop: Shop) -> QuerySet[Cancellation]:
+    """Return the shop's cancellations with what a reader needs to show them."""
+    return Cancellation.objects.filter(order__shop=shop).select_related("order__event", "refund")
+
+
+def disputes_of(shop: Shop) -> QuerySet[Dispute]:
+    """Return the shop's disputes with what a reader needs to show them."""
+    return Dispute.objects.filter(order__shop=shop).select_related("order__event")
+
+
+def late_charges_of(shop: Shop) -> QuerySet[LateCharge]:
+    """Return the shop's late charges with what a reader needs to show them."""
+    return LateCharge.objects.filter(order__shop=shop).select_related("order__event", "refund")
 
 
 def wire(amount: Money) -> dict[str, str]:

@@ -1,137 +1,119 @@
-"""Refunds: reserve, call the PSP, settle.  The same skeleton as a payment, and the same exactly-once.
+"""Refunds are asked for here: what goes back is taken off what may still be refunded before the PSP is asked.
 
-What is refunded is taken off what may still be refunded before the PSP is asked, under the order's row lock and a CHECK; the refund's id is
-the key under which the PSP knows it, so that asking again never pays twice.
+Under the order's row lock and a CHECK, so that requests that race never give back more than was taken; the worker executes them
+(refund_executor.py).  The same wish - the same Idempotency-Key, or the shop's own reference - gives the same refund, for ever.
 """
 
-import logging
-from datetime import datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import transaction
+from django.db.models import Q
 from djmoney.money import Money
 
 from ledger.errors import DomainError
-from ledger.money import from_minor, text, to_minor, zero
-from payments import settlement
-from payments.models import PaymentOrder, PspAttempt, Refund
-from payments.psp import registry
-from payments.psp.protocol import Charged, Declined, Pending, PspError, PspRejectedRequest, RefundRequest
-from payments.states import AttemptStatus, OrderStatus, RefundStatus
-
-logger = logging.getLogger(__name__)
-
-LEASE_S = 60
-RETRY_AFTER_S = 30
-LONGEST_DELAY_S = 6 * 3600
+from ledger.money import text
+from payments import fees, queries
+from payments.models import Dispute, PaymentOrder, Refund
+from payments.states import DisputeStatus, OrderStatus
+from wallet.models import Shop
 
 
 class NotRefundable(DomainError):
     code = "not_refundable"
 
 
-@transaction.atomic(durable=True)
-def request_refund(order_id: int, *, amount: Money, reason: str, now: datetime) -> Refund:
-    """Reserve a refund of the order, to be executed by the worker.  The fee is given back pro rata, over all refunds of the order together.
+class RefundConflict(DomainError):
+    code = "refund_conflict"
 
-    Locks the order.  Raises NotRefundable: not paid, another currency, nothing, or more than is left of what was taken.
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody wants back of one order.  `amount` None is all that is left; `fee_policy` "" is the shop's.
+
+    `once` (an Idempotency-Key) and `reference` (the shop's own id of the refund) each name the wish; `requested_by` says who has it.
+    """
+
+    amount: Money | None
+    reason: str = ""
+    fee_policy: str = ""
+    reference: str = ""
+    once: str = ""
+    requested_by: str = ""
+    cause: str = Refund.Cause.REQUESTED
+
+
+@transaction.atomic(durable=True)
+def request_refund(
+    order_id: int,
+    *,
+    amount: Money | None,
+    reason: str,
+    now: datetime,
+    fee_policy: str = "",
+    reference: str = "",
+    once: str = "",
+    requested_by: str = "",
+    cause: str = Refund.Cause.REQUESTED,
+) -> Refund:
+    """Reserve a refund of the order, to be executed by the worker; the parameters are those of a Wish.
+
+    Locks the order.  Raises NotRefundable (not paid, disputed, another currency, nothing, or more than is left of what was taken) and
+    RefundConflict (the same wish stands with other terms; `field` names which).
     """
     order = PaymentOrder.objects.select_for_update(no_key=True).get(pk=order_id)
-    if order.status != OrderStatus.SUCCESS:
-        raise NotRefundable(f"{order.public_id} is not paid, so there is nothing to refund.")
-    if amount.currency != order.amount.currency or amount.amount <= 0 or order.refunded + amount > order.amount:
-        left = order.amount - order.refunded
-        raise NotRefundable(f"Of {order.public_id}, {text(left)} {left.currency} can still be refunded.", field="amount")
-    fee = fee_of(order, amount)
+    return reserve(order, Wish(amount, reason, fee_policy, reference, once, requested_by, cause), now=now)
+
+
+def reserve(order: PaymentOrder, wish: Wish, *, now: datetime) -> Refund:
+    """Reserve a refund of an order that the caller has locked, inside the caller's transaction; otherwise as `request_refund`."""
+    standing = asked_before(order, wish)
+    if standing is not None:
+        return standing
+    left = order.amount - order.refunded - order.disputed
+    amount = left if wish.amount is None else wish.amount
+    require_refundable(order, amount, left=left)
+    refund = Refund(order=order, cause=wish.cause, charge=queries.charge_of(order), reason=wish.reason, next_attempt_at=now)
+    refund.reference, refund.once, refund.requested_by = wish.reference, wish.once, wish.requested_by
+    refund.fee_policy = wish.fee_policy or order.shop.refund_fee_policy
+    refund.amount, refund.fee = amount, fee_of(order, amount, policy=refund.fee_policy)
+    refund.net = refund.amount - refund.fee
     order.refunded += amount
     order.save(update_fields=["refunded"])
-    refund = Refund(order=order, reason=reason, next_attempt_at=now)
-    refund.amount, refund.fee, refund.net = amount, fee, amount - fee
     refund.save()
     return refund
 
 
-def fee_of(order: PaymentOrder, amount: Money) -> Money:
-    """Return the part of the fee that the next refund of so much gives back: the share of all refunds, less what the others that live gave.
+def asked_before(order: PaymentOrder, wish: Wish) -> Refund | None:
+    """Return the refund that this wish has made already.  Raises RefundConflict if it was another wish then.
 
-    Never more than is left of the fee or of the refund, and never so little that the rest of the order could not bear the rest of the fee:
-    refunds fail and come back in any order.
+    What the wish leaves open - all that is left, the shop's own policy - is whatever it was then.
     """
-    others = order.refunds.exclude(status=RefundStatus.FAILED)
-    given = sum((refund.fee for refund in others), start=zero(amount.currency.code))
-    fee_left, left = order.fee - given, order.amount - order.refunded
-    least = max(fee_left - (left - amount), zero(amount.currency.code))
-    return max(least, min(fee_share(order, order.refunded + amount) - given, amount, fee_left))
-
-
-def fee_share(order: PaymentOrder, refunded: Money) -> Money:
-    """Return the part of the order's fee that belongs to so much of its amount; any partition of a refund sums to the whole fee."""
-    units = Decimal(to_minor(order.fee)) * to_minor(refunded) / to_minor(order.amount)
-    return from_minor(int(units.quantize(Decimal(1), ROUND_HALF_UP)), refunded.currency.code)
-
-
-def execute_due_refunds(*, now: datetime) -> int:
-    """Claim one due refund, ask the PSP to pay it back, and record its answer; return how many were claimed.
-
-    One at a time, so that no claim runs out while others are executed.  What goes wrong with it holds up no other: it is tried again.
-    """
-    refund = claim_due(now=now)
-    if refund is None:
-        return 0
-    try:
-        execute(refund, now=now)
-    except settlement.CANNOT_BOOK as error:
-        logger.error("refund %s cannot be executed or booked: %s", refund.public_id, error)
-        try_again(refund, now=now)
-    return 1
-
-
-@transaction.atomic(durable=True)
-def claim_due(*, now: datetime) -> Refund | None:
-    """Take the refund that is due first for LEASE_S; COMMIT, before anything is sent."""
-    due = Refund.objects.filter(status=RefundStatus.EXECUTING, next_attempt_at__lte=now).order_by("next_attempt_at")
-    refund = due.select_for_update(skip_locked=True, no_key=True, of=("self",)).select_related("order").first()
-    if refund is not None:
-        refund.tries += 1
-        refund.next_attempt_at = now + timedelta(seconds=LEASE_S)
-        refund.save(update_fields=["tries", "next_attempt_at"])
+    named = [Q(**{name: value}) for name, value in (("once", wish.once), ("reference", wish.reference)) if value]
+    found = list(order.refunds.filter(named[0] | named[-1]).order_by("id")) if named else []
+    if not found:
+        return None
+    refund = found[0]
+    if len(found) > 1 or (wish.reference and refund.reference != wish.reference):
+        raise RefundConflict(f"The same wish made {refund.public_id}, under another reference.", field="reference")
+    terms = {"amount": (wish.amount, refund.amount), "fee_policy": (wish.fee_policy or None, refund.fee_policy)}
+    for field, (asked, stands) in (terms | {"reason": (wish.reason, refund.reason)}).items():
+        if asked not in (None, stands):
+            raise RefundConflict(f"{refund.public_id} was asked for by the same name, with another {field}: {stands}.", field=field)
     return refund
 
 
-def execute(refund: Refund, *, now: datetime) -> None:
-    """Ask what became of the refund, send it if the PSP never saw it, and record the answer.  Its own id is the key: it is executed once.
-
-    A refusal fails it only at the first claim, when nothing can have been sent before; later it may hide a refund that was executed.
-    """
-    charge = PspAttempt.objects.filter(order_id=refund.order_id, status=AttemptStatus.SUCCEEDED).values_list("psp_reference", flat=True)[0]
-    request = RefundRequest(key=refund.public_id, charge=charge, amount=refund.amount, reference=refund.public_id)
-    psp = registry.psp_named(refund.order.psp)
-    is_asking = True
-    try:
-        result = psp.find_refund(request)
-        is_asking = False
-        result = result or psp.refund(request)
-    except PspRejectedRequest as error:
-        logger.error("the PSP refused our refund %s: %s", refund.public_id, error)
-        if is_asking or refund.tries > 1:
-            return try_again(refund, now=now)
-        settlement.fail_refund(refund.pk, psp_reference="", code=error.code, claim=refund.tries)
-        return None
-    except PspError as error:
-        logger.warning("refund %s is tried again: %s", refund.public_id, error)
-        return try_again(refund, now=now)
-    match result:
-        case Charged():
-            settlement.settle_refund(refund.pk, psp_reference=result.psp_reference, refunded_at=result.at)
-        case Declined():
-            settlement.fail_refund(refund.pk, psp_reference=result.psp_reference, code=result.code)
-        case Pending():
-            try_again(refund, now=now)
-    return None
+def require_refundable(order: PaymentOrder, amount: Money, *, left: Money) -> None:
+    if order.status != OrderStatus.SUCCESS:
+        raise NotRefundable(f"{order.public_id} is not paid, so there is nothing to refund.")
+    if Dispute.objects.filter(order=order, status=DisputeStatus.OPEN).exists():
+        raise NotRefundable(f"{order.public_id} is disputed: the buyer's bank has the money. Wait until the dispute is decided.")
+    if amount.currency != order.amount.currency or amount.amount <= 0 or amount > left:
+        raise NotRefundable(f"Of {order.public_id}, {text(left)} {left.currency} can still be refunded.", field="amount")
 
 
-def try_again(refund: Refund, *, now: datetime) -> None:
-    """Give the claim back, to be taken again later and later: after 30 seconds first, after six hours at most."""
-    delay_s = min(RETRY_AFTER_S * 2 ** min(refund.tries - 1, 30), LONGEST_DELAY_S)
-    claimed = Refund.objects.filter(pk=refund.pk, status=RefundStatus.EXECUTING, tries=refund.tries)
-    claimed.update(next_attempt_at=now + timedelta(seconds=delay_s))
+def fee_of(order: PaymentOrder, amount: Money, *, policy: str) -> Money:
+    """Return the part of the order's fee that the next refund of so much gives back."""
+    if policy not in Shop.FeePolicy.values:
+        raise NotRefundable(f"{policy!r} is no fee policy. Send one of {', '.join(Shop.FeePolicy.values)}.", field="fee_policy")
+    return fees.given_back(amount, policy=policy, amount=order.amount, fee=order.fee, others=queries.returns_of(order))

@@ -5,6 +5,7 @@ Which policy applies to a PSP's operation is a row (RetryPolicy) or, without one
 
 import random
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 
@@ -28,6 +29,10 @@ class Policy:
 
 DEFAULT = Policy()
 
+KEY_LIFETIME = timedelta(hours=20)  # PSPs may forget a key from 24 hours on: an older one is never sent again, only asked for
+ASK_FOR = timedelta(days=30)  # since the first call that may have moved money; then a person is told
+ASK_AFTER_S = (2, 10, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)  # an unknown or pending outcome is asked for at these steps, the last daily
+
 
 def delay_s(policy: Policy, *, failures: int) -> float | None:
     """Return how long to wait after so many failures in a row (at least one), in seconds; None when the tries are used up.
@@ -46,3 +51,8 @@ def delay_s(policy: Policy, *, failures: int) -> float | None:
         case Strategy.EXPONENTIAL_BACKOFF:
             longest = min(policy.first_s * 2.0 ** min(failures - 1, 30), policy.longest_s)
             return longest * random.uniform(0.5, 1)  # noqa: S311 - spread, not secrecy
+
+
+def ask_delay_s(asked: int) -> float:
+    """Return how long to wait before an outcome that is unknown or pending is asked for again, having been asked for so often."""
+    return ASK_AFTER_S[min(asked, len(ASK_AFTER_S) - 1)]

@@ -6,28 +6,26 @@ wallets by id.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 from django.db import DataError, IntegrityError, transaction
+from django.db.models.functions import Now
 from djmoney.money import Money
 
 from ledger import chart, journal
 from ledger.errors import DomainError
 from ledger.journal import Draft
 from ledger.models import JournalEntry
-from ledger.money import zero
 from ledger.statements import execute
-from payments import queries
+from payments import dead_letters, fees, news, queries, refund_entries
 from payments.models import PaymentOrder, Refund
 from payments.queries import ExecutingOrder
-from payments.states import RefundStatus
+from payments.states import UNRESOLVED, AttemptStatus, PspOperation, RefundStatus
 from wallet import balances, notifications
-from wallet.balances import Change, Movement
-from wallet.models import WalletEntry
-from wallet.notifications import Message
+from wallet.balances import Movement
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +55,7 @@ class Capture:
 
 
 PSP_SAID_SO = 0  # the PSP's own word holds whoever heard it; claims count from one
+VOIDED = "voided"  # the code of a charge whose key takes nothing any more: what it took was given back at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,8 @@ WITH settled AS MATERIALIZED (
     DELETE FROM payments_dueorder USING settled WHERE payments_dueorder.order_id = settled.order_id
 )
 UPDATE payments_paymentorder
-SET status = 'SUCCESS', failure_code = '', journal_entry_id = settled.journal_entry_id, wallet_entry_id = settled.wallet_entry_id
+SET status = 'SUCCESS', failure_code = '', told = told + 1, journal_entry_id = settled.journal_entry_id,
+    wallet_entry_id = settled.wallet_entry_id
 FROM settled WHERE id = settled.order_id
 """
 
@@ -114,22 +114,24 @@ WITH failed AS MATERIALIZED (
 ), done AS (
     DELETE FROM payments_dueorder USING failed WHERE payments_dueorder.order_id = failed.order_id
 )
-UPDATE payments_paymentorder SET status = 'FAILED', failure_code = failed.code FROM failed WHERE id = failed.order_id
+UPDATE payments_paymentorder SET status = 'FAILED', failure_code = failed.code, told = told + 1 FROM failed WHERE id = failed.order_id
 """
 
 CLOSE_EVENTS = """
 WITH standing AS MATERIALIZED (
-    SELECT event_id, bool_and(status = 'SUCCESS') AS all_paid, bool_and(status IN ('SUCCESS', 'CANCELLED')) AS is_final
+    SELECT event_id, bool_and(status = 'SUCCESS') AS all_paid, bool_or(status = 'SUCCESS') AS any_paid,
+           bool_and(status IN ('SUCCESS', 'CANCELLED')) AS is_final
     FROM payments_paymentorder WHERE event_id IN (SELECT event_id FROM json_to_recordset(%s) AS touched (event_id bigint))
     GROUP BY event_id
 ), closed AS (
-    UPDATE payments_paymentevent AS event SET is_payment_done = is_final, status = CASE WHEN all_paid THEN 'paid' ELSE 'partly_paid' END
-    FROM standing WHERE event.id = event_id
-    RETURNING event.id, event.shop_id, event.public_id, event.status, event.amount, event.currency, event.is_payment_done
+    UPDATE payments_paymentevent AS event SET is_payment_done = is_final, told = told + is_final::int,
+        status = CASE WHEN all_paid THEN 'paid' WHEN any_paid THEN 'partly_paid' WHEN is_final THEN 'cancelled' ELSE event.status END
+    FROM standing WHERE event.id = event_id AND NOT event.is_payment_done
+    RETURNING event.id, event.shop_id, event.public_id, event.status, event.amount, event.currency, event.told, event.is_payment_done
 ), unlisted AS (
     DELETE FROM payments_opencheckout USING closed WHERE event_id = closed.id AND is_payment_done
 )
-SELECT shop_id, public_id, status, amount, currency FROM closed WHERE is_payment_done ORDER BY id
+SELECT shop_id, public_id, status, amount, currency, told FROM closed WHERE is_payment_done ORDER BY id
 """
 
 
@@ -146,7 +148,7 @@ def settle(captures: Sequence[Capture]) -> list[ExecutingOrder]:
     if not orders:
         return []
     entries = journal.post([sale(order, capture) for order, capture in captured])
-    notifications.publish([news(order, status="SUCCESS") for order in orders])
+    notifications.publish([news.order_news(order, status="SUCCESS") for order in orders])
     movements = balances.credit([proceeds(order, entry) for order, entry in zip(orders, entries, strict=True)])
     execute(
         SUCCEED,
@@ -161,9 +163,14 @@ def settle(captures: Sequence[Capture]) -> list[ExecutingOrder]:
             for (order, capture), entry, movement in zip(captured, entries, movements, strict=True)
         ],
     )
-    closed = execute(CLOSE_EVENTS, [{"event_id": event_id} for event_id in {order.event_id for order in orders}])
-    notifications.publish([payment_news(*row) for row in closed])
+    close_events({order.event_id for order in orders})
     return orders
+
+
+def close_events(event_ids: Collection[int]) -> None:
+    """Say how the events stand now, and finish and tell those whose orders are all paid or cancelled.  The caller holds the events' locks."""
+    closed = execute(CLOSE_EVENTS, [{"event_id": event_id} for event_id in event_ids])
+    notifications.publish([news.payment_news(*row) for row in closed])
 
 
 def apart(record: Callable[[Sequence[Outcome]], object], outcomes: Sequence[Outcome]) -> dict[str, str]:
@@ -193,34 +200,49 @@ def fail(failures: Sequence[Failure]) -> list[ExecutingOrder]:
     failed = [(order, failure) for order, failure in executing if failure.claim in (PSP_SAID_SO, claims[order.id])]
     if failed:
         execute(FAIL, [failure_row(failure) for _order, failure in failed])
-        notifications.publish([news(order, status="FAILED", failure_code=failure.code) for order, failure in failed])
+        notifications.publish([news.order_news(order, status="FAILED", failure_code=failure.code) for order, failure in failed])
     return [order for order, _failure in failed]
 
 
 @transaction.atomic(durable=True)
 def settle_refund(refund_id: int, *, psp_reference: str, refunded_at: datetime) -> bool:
-    """Record that the PSP gave the money of one refund back: refund, books, wallet and message together.  False if that is done already.
+    """Record that the PSP gave the money of one refund back: refund, books, wallet and message together.
 
-    A refund that was given up and succeeded after all is booked too, if so much of the order is still there to be refunded; otherwise
-    NotBookable is raised.  Locks the order, the refund, then the wallet.
+    False if that is done already, or if the PSP said later that the money came back: it may tell us in any order.  A refund that was given
+    up and succeeded after all is booked too, if so much of the order is still there to be refunded; otherwise NotBookable is raised.
+    Locks the order, the refund, then the wallet.
     """
     order, refund = lock_refund(refund_id)
-    if refund.status == RefundStatus.SUCCESS:
+    if refund.status == RefundStatus.SUCCESS or has_come_back(refund, psp_reference):
         return False
-    if refund.status == RefundStatus.FAILED:
-        if order.refunded + refund.amount > order.amount:
-            raise NotBookable(f"{refund.public_id} was given up, succeeded after all, and {order.public_id} is refunded otherwise by now.")
-        order.refunded += refund.amount
-        order.save(update_fields=["refunded"])
-    figures = balances.lock(order.seller_id, currency=refund.net.currency.code)
-    from_pending, from_available = figures.part(refund.net)
-    [entry] = journal.post([give_back(refund, from_pending, from_available, refunded_at=refunded_at)])
-    [movement] = balances.change([taken_back(refund, entry, from_pending, from_available)])
-    refund.status, refund.psp_reference, refund.failure_code = RefundStatus.SUCCESS, psp_reference, ""
-    refund.journal_entry_id, refund.wallet_entry_id, refund.next_attempt_at = entry, movement, None
-    refund.save(update_fields=["status", "psp_reference", "failure_code", "journal_entry", "wallet_entry", "next_attempt_at"])
-    notifications.publish([refund_news(refund)])
+    if refund.status == RefundStatus.FAILED and refund.late_charge_id is None:
+        reserve_again(order, refund)
+    if refund.late_charge_id is None:
+        figures = balances.lock(order.seller_id, currency=refund.net.currency.code)
+        parts = figures.part(refund.net)
+        [refund.journal_entry_id] = journal.post([refund_entries.give_back(refund, *parts, refunded_at=refunded_at)])
+        [refund.wallet_entry_id] = balances.change([refund_entries.taken_back(refund, refund.journal_entry_id, *parts)])
+    else:
+        [refund.journal_entry_id] = journal.post([refund_entries.owed_no_more(refund, refunded_at=refunded_at)])
+    finish_refund(refund, RefundStatus.SUCCESS, psp_reference=psp_reference)
     return True
+
+
+def has_come_back(refund: Refund, psp_reference: str) -> bool:
+    """Did the PSP say that this very refund of its own failed?  No PSP takes that back: a success is older news."""
+    failed_there = psp_reference != "" and refund.psp_reference == psp_reference
+    return refund.status == RefundStatus.FAILED and (failed_there or refund.reversal_entry_id is not None)
+
+
+def reserve_again(order: PaymentOrder, refund: Refund) -> None:
+    """Take a refund that was given up off its order once more, with the fee that goes back with it as things are now."""
+    if order.refunded + order.disputed + refund.amount > order.amount:
+        raise NotBookable(f"{refund.public_id} was given up, succeeded after all, and {order.public_id} is refunded otherwise by now.")
+    others = queries.returns_of(order)
+    refund.fee = fees.given_back(refund.amount, policy=refund.fee_policy, amount=order.amount, fee=order.fee, others=others)
+    refund.net = refund.amount - refund.fee
+    order.refunded += refund.amount
+    order.save(update_fields=["refunded"])
 
 
 @transaction.atomic(durable=True)
@@ -232,12 +254,51 @@ def fail_refund(refund_id: int, *, psp_reference: str, code: str, claim: int = P
     order, refund = lock_refund(refund_id)
     if refund.status != RefundStatus.EXECUTING or claim not in (PSP_SAID_SO, refund.tries):
         return False
-    order.refunded -= refund.amount
-    order.save(update_fields=["refunded"])
-    refund.status, refund.psp_reference, refund.failure_code, refund.next_attempt_at = RefundStatus.FAILED, psp_reference, code, None
-    refund.save(update_fields=["status", "psp_reference", "failure_code", "next_attempt_at"])
-    notifications.publish([refund_news(refund)])
+    put_back(order, refund)
+    finish_refund(refund, RefundStatus.FAILED, psp_reference=psp_reference, code=code)
     return True
+
+
+@transaction.atomic(durable=True)
+def reverse_refund(refund_id: int, *, code: str, at: datetime) -> bool:
+    """Record that money which a refund had given back came back to us; it may be refunded again.
+
+    The seller gets back exactly what the refund took, on the same figures, and we our fee.  False if the refund is not a success (it came
+    back before, say).  Locks the order, the refund, then the wallet.
+    """
+    order, refund = lock_refund(refund_id)
+    if refund.status != RefundStatus.SUCCESS:
+        return False
+    if refund.wallet_entry is None:
+        [refund.reversal_entry_id] = journal.post([refund_entries.owed_again(refund, at=at)])
+    else:
+        [refund.reversal_entry_id] = journal.post([refund_entries.came_back(refund, refund.wallet_entry, at=at)])
+        restored = refund_entries.restored(refund, refund.reversal_entry_id, refund.wallet_entry)
+        [refund.reversal_wallet_entry_id] = balances.change([restored])
+    put_back(order, refund)
+    finish_refund(refund, RefundStatus.FAILED, psp_reference=refund.psp_reference, code=code)
+    return True
+
+
+def put_back(order: PaymentOrder, refund: Refund) -> None:
+    """Let what the refund had reserved be refunded again.  A late charge has nobody who could ask again: a person must see to it."""
+    if refund.late_charge_id is None:
+        order.refunded -= refund.amount
+        order.save(update_fields=["refunded"])
+    else:
+        detail = f"{refund.amount} of {refund.order.public_id} are still owed to the buyer"
+        dead_letters.bury(order.pk, refund_id=refund.pk, reason=dead_letters.NOT_GIVEN_BACK, detail=detail)
+
+
+def finish_refund(refund: Refund, status: RefundStatus, *, psp_reference: str, code: str = "") -> None:
+    """Write how the refund ended, on its row and on the calls whose end was open, and tell it."""
+    refund.status, refund.psp_reference, refund.failure_code, refund.next_attempt_at = status, psp_reference, code, None
+    refund.told += 1
+    refund.save()
+    ended = AttemptStatus.SUCCEEDED if status == RefundStatus.SUCCESS else AttemptStatus.DECLINED
+    calls = refund.attempts.filter(operation=PspOperation.REFUND, status__in=UNRESOLVED)
+    calls.update(status=ended, psp_reference=psp_reference, error_code=code, finished_at=Now())
+    notifications.publish([news.refund_news(refund)])
 
 
 def lock_refund(refund_id: int) -> tuple[PaymentOrder, Refund]:
@@ -268,76 +329,9 @@ def sale(order: ExecutingOrder, capture: Capture) -> Draft:
     )
 
 
-def give_back(refund: Refund, from_pending: Money, from_available: Money, *, refunded_at: datetime) -> Draft:
-    """The entry of one refund: the PSP owes us less; the seller bears the net, and we give our part of the fee back."""
-    order = refund.order
-    return Draft(
-        kind=JournalEntry.Kind.REFUND,
-        reference=refund.public_id,
-        effective_at=refunded_at,
-        debits=[
-            (chart.seller_pending(order.seller_id), from_pending),
-            (chart.seller_available(order.seller_id), from_available),
-            (chart.fee_revenue(), refund.fee),
-        ],
-        credits=[(chart.psp_receivable(order.psp), refund.amount)],
-    )
-
-
-def taken_back(refund: Refund, journal_entry_id: int, from_pending: Money, from_available: Money) -> Change:
-    """What the refund takes from its seller."""
-    return Change(
-        refund.order.seller_id,
-        journal_entry_id,
-        WalletEntry.Kind.REFUND,
-        refund.public_id,
-        gross=-refund.amount,
-        fee=-refund.fee,
-        pending=-from_pending,
-        available=-from_available,
-        reserved=zero(refund.amount.currency.code),
-    )
-
-
 def proceeds(order: ExecutingOrder, journal_entry_id: int) -> Movement:
     """What the sale brings its seller."""
     return Movement(order.seller_id, journal_entry_id, order.public_id, gross=order.amount, fee=order.fee, net=order.net)
-
-
-def news(order: ExecutingOrder, *, status: str, failure_code: str = "") -> Message:
-    """What everyone who follows this order is told."""
-    payload = {
-        "id": order.public_id,
-        "object": "payment_order",
-        "reference": order.reference,
-        "status": status,
-        "failure_code": failure_code or None,
-        "amount": queries.wire(order.amount),
-        "fee": queries.wire(order.fee),
-        "net": queries.wire(order.net),
-    }
-    topic = "payment_order.succeeded" if status == "SUCCESS" else "payment_order.failed"
-    return Message(order.shop_id, topic, order.public_id, payload)
-
-
-def refund_news(refund: Refund) -> Message:
-    """What everyone who follows this refund is told."""
-    payload = {
-        "id": refund.public_id,
-        "object": "refund",
-        "payment_order": refund.order.public_id,
-        "status": refund.status,
-        "failure_code": refund.failure_code or None,
-        "amount": queries.wire(refund.amount),
-    }
-    topic = "refund.succeeded" if refund.status == RefundStatus.SUCCESS else "refund.failed"
-    return Message(refund.order.shop_id, topic, refund.public_id, payload)
-
-
-def payment_news(shop_id: int, public_id: str, status: str, amount: Any, currency: str) -> Message:
-    """What everyone who follows this payment is told when it is done."""
-    payload = {"id": public_id, "object": "payment", "status": status, "amount": queries.wire(Money(amount, currency))}
-    return Message(shop_id, f"payment.{status}", public_id, payload)
 
 
 def failure_row(failure: Failure) -> dict[str, Any]:

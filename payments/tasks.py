@@ -10,11 +10,10 @@ from collections.abc import Callable
 
 from celery import Task, shared_task
 from django.db import transaction
-from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from ledger import snapshots
-from payments import executor, expiry, inbox, refunds
+from ledger import clock, snapshots
+from payments import cancellations, dead_letters, dispute_watch, executor, expiry, inbox, refund_executor
 
 logger = logging.getLogger(__name__)
 
@@ -24,25 +23,43 @@ LONGEST_S = 45  # then no new round begins, so that other work gets its turn; be
 @shared_task
 def execute_due_orders() -> None:
     """Work through the executor's queue."""
-    until_nothing_is_left(lambda: executor.execute_due_orders(now=timezone.now()))
+    until_nothing_is_left(lambda: executor.execute_due_orders(now=clock.now()))
 
 
 @shared_task
 def apply_psp_events() -> None:
     """Work through the inbox."""
-    until_nothing_is_left(lambda: inbox.apply_received(now=timezone.now()))
+    until_nothing_is_left(lambda: inbox.apply_received(now=clock.now()))
 
 
 @shared_task
 def execute_due_refunds() -> None:
     """Work through the refunds."""
-    until_nothing_is_left(lambda: refunds.execute_due_refunds(now=timezone.now()))
+    until_nothing_is_left(lambda: refund_executor.execute_due_refunds(now=clock.now()))
+
+
+@shared_task
+def follow_cancellations() -> None:
+    """Take the cancellations a step further whose charge or refund was decided."""
+    until_nothing_is_left(lambda: cancellations.follow(now=clock.now()))
+
+
+@shared_task
+def close_dead_letters() -> None:
+    """Close the dead letters of what came to its end without a person."""
+    dead_letters.close_settled(now=clock.now())
+
+
+@shared_task
+def watch_disputes() -> None:
+    """Ask the PSPs for disputes that no webhook told of."""
+    dispute_watch.watch(now=clock.now())
 
 
 @shared_task
 def expire_checkouts() -> None:
     """Finish the checkouts whose time is up."""
-    until_nothing_is_left(lambda: expiry.expire_checkouts(now=timezone.now()))
+    until_nothing_is_left(lambda: expiry.expire_checkouts(now=clock.now()))
 
 
 @shared_task

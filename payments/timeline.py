@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
+from typing import Any, TypeVar
 
 from django.db import models
 from django.utils.translation import gettext as _
@@ -15,9 +16,22 @@ from django.utils.translation import gettext as _
 from ledger import seek
 from ledger.models import JournalEntry
 from ledger.templatetags.written import amount
-from payments.models import PaymentEvent, PaymentOrder, PspAttempt, PspEvent, Refund
-from payments.states import AttemptStatus, RefundStatus
+from payments.models import (
+    Cancellation,
+    DeadLetter,
+    Dispute,
+    LateCharge,
+    PaymentEvent,
+    PaymentOrder,
+    PspAttempt,
+    PspEvent,
+    Refund,
+    Transition,
+)
+from payments.states import AttemptStatus, CancellationStatus, DisputeStatus, EventStatus, OrderStatus, PspOperation, RefundStatus
 from wallet.models import OutboxMessage, WalletEntry
+
+Row = TypeVar("Row", bound=models.Model)
 
 LATE_WEBHOOKS = timedelta(days=7)  # how long after the last of our own rows a PSP may still tell of it
 TONES = {
@@ -26,6 +40,13 @@ TONES = {
     AttemptStatus.UNKNOWN: "warn",
     AttemptStatus.PENDING: "warn",
     AttemptStatus.NOT_EXECUTED: "bad",
+}
+STATUSES: dict[str, type[models.TextChoices]] = {
+    Transition.Kind.EVENT: EventStatus,
+    Transition.Kind.ORDER: OrderStatus,
+    Transition.Kind.REFUND: RefundStatus,
+    Transition.Kind.CANCELLATION: CancellationStatus,
+    Transition.Kind.DISPUTE: DisputeStatus,
 }
 
 
@@ -40,61 +61,165 @@ class Moment:
     tone: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """All that hangs on the orders of a payment, or on one of them."""
+
+    event: PaymentEvent
+    orders: Sequence[PaymentOrder]
+    attempts: Sequence[PspAttempt]
+    refunds: Sequence[Refund]
+    late_charges: Sequence[LateCharge]
+    cancellations: Sequence[Cancellation]
+    disputes: Sequence[Dispute]
+    letters: Sequence[DeadLetter]
+
+    def with_status(self) -> Iterator[tuple[Transition.Kind, Any]]:
+        """Yield the rows whose changes of status are kept, each with its kind."""
+        yield Transition.Kind.EVENT, self.event
+        yield from ((Transition.Kind.ORDER, order) for order in self.orders)
+        yield from ((Transition.Kind.REFUND, refund) for refund in self.refunds)
+        yield from ((Transition.Kind.CANCELLATION, cancellation) for cancellation in self.cancellations)
+        yield from ((Transition.Kind.DISPUTE, dispute) for dispute in self.disputes)
+
+
 def timeline_of(event: PaymentEvent) -> list[Moment]:
-    """Return everything that happened to the payment, oldest first.  Nine queries, whatever its size."""
-    orders = list(PaymentOrder.objects.filter(event=event).select_related("seller", "journal_entry", "wallet_entry").order_by("id"))
-    attempts = list(PspAttempt.objects.filter(order__in=orders).order_by("id"))
-    refunds = list(Refund.objects.filter(order__in=orders).select_related("journal_entry", "wallet_entry").order_by("id"))
+    """Return everything that happened to the payment, oldest first.  A fixed number of queries, whatever its size."""
+    return moments_of(rows_of(event, PaymentOrder.objects.filter(event=event)))
+
+
+def timeline_of_order(order: PaymentOrder) -> list[Moment]:
+    """Return everything that happened to one order of a payment, and to the payment as a whole, oldest first."""
+    return moments_of(rows_of(order.event, PaymentOrder.objects.filter(pk=order.pk)))
+
+
+def rows_of(event: PaymentEvent, chosen: models.QuerySet[PaymentOrder]) -> Rows:
+    orders = list(chosen.select_related("journal_entry", "wallet_entry").order_by("id"))
+    both = ("journal_entry", "wallet_entry")
+    return Rows(
+        event=event,
+        orders=orders,
+        attempts=hanging_on(orders, PspAttempt),
+        refunds=hanging_on(orders, Refund, *both, "reversal_entry", "reversal_wallet_entry"),
+        late_charges=hanging_on(orders, LateCharge, "journal_entry"),
+        cancellations=hanging_on(orders, Cancellation),
+        disputes=hanging_on(orders, Dispute, *both, "closing_entry", "closing_wallet_entry"),
+        letters=hanging_on(orders, DeadLetter),
+    )
+
+
+def hanging_on(orders: Sequence[PaymentOrder], model: type[Row], *related: str) -> list[Row]:
+    """Return the rows of that table which belong to the orders, oldest first, with what they point at."""
+    rows = model._default_manager.filter(order__in=orders).order_by("pk")
+    return list(rows.select_related(*related) if related else rows)
+
+
+def moments_of(rows: Rows) -> list[Moment]:
     moments = list(
         chain(
-            beginning(event, attempts),
-            chain.from_iterable(tries(attempt) for attempt in attempts),
-            chain.from_iterable(given_back(refund) for refund in refunds),
-            booked([*orders, *refunds]),
+            beginning(rows),
+            chain.from_iterable(call(attempt) for attempt in rows.attempts),
+            asked_for(rows),
+            set_aside(rows),
+            booked(rows),
+            transitions(rows),
         )
     )
-    since, until = event.created_at, max(moment.at for moment in moments) + LATE_WEBHOOKS
-    keys = [attempt.psp_key for attempt in attempts] + [refund.public_id for refund in refunds]
-    told = [event.public_id, *(order.public_id for order in orders), *(refund.public_id for refund in refunds)]
+    since, until = rows.event.created_at, max(moment.at for moment in moments) + LATE_WEBHOOKS
+    keys = {attempt.psp_key for attempt in rows.attempts} | {refund.public_id for refund in rows.refunds}
+    about = [row.public_id for _kind, row in rows.with_status()] + [late.public_id for late in rows.late_charges]
     moments += webhooks(keys, since=since, until=until)
-    moments += messages(event, told, since=since, until=until)
+    moments += messages(rows.event, about, since=since, until=until)
     return sorted(moments, key=lambda moment: moment.at)
 
 
-def beginning(event: PaymentEvent, attempts: Sequence[PspAttempt]) -> Iterator[Moment]:
-    """The opening, and the confirmation; its time is not kept, and it is at most moments before the first attempt."""
+def beginning(rows: Rows) -> Iterator[Moment]:
+    """The opening, and the confirmation; its time is not kept, and it is at most moments before the first charge."""
+    event = rows.event
     yield Moment(event.created_at, _("Opened"), f"{event.checkout_id}, {amount(event.amount)}", event)
-    if attempts:
+    first = next((attempt for attempt in rows.attempts if attempt.operation == PspOperation.CHARGE), None)
+    if first:
         card = " ".join(word for word in (event.card_brand, event.card_last4 and f"•••• {event.card_last4}") if word)
-        yield Moment(attempts[0].created_at, _("Confirmed by the buyer"), card, event)
+        yield Moment(first.created_at, _("Confirmed by the buyer"), card, event)
 
 
-def tries(attempt: PspAttempt) -> Iterator[Moment]:
-    yield Moment(attempt.created_at, _("Sent to the PSP"), f"{attempt.psp} {attempt.psp_key}", attempt)
+def call(attempt: PspAttempt) -> Iterator[Moment]:
+    """A call to the PSP: when it was sent and how it ended.  A look-up is written with its answer, so it is one moment."""
+    answer = " ".join(word for word in (attempt.psp_reference, attempt.error_code, attempt.error_message) if word)
+    at, tone = attempt.finished_at or attempt.created_at, TONES.get(AttemptStatus(attempt.status), "")
+    if attempt.operation == PspOperation.FIND:
+        yield Moment(at, _("The PSP was asked"), f"{attempt.psp_key}: {attempt.get_status_display()} {answer}", attempt, tone)
+        return
+    yield Moment(attempt.created_at, what_was_sent(attempt), f"{attempt.psp} {attempt.psp_key}", attempt)
     if attempt.status != AttemptStatus.SENDING:
-        at = attempt.finished_at or attempt.created_at
-        detail = " ".join(word for word in (attempt.psp_reference, attempt.error_code, attempt.error_message) if word)
-        yield Moment(at, attempt.get_status_display(), detail, attempt, TONES.get(AttemptStatus(attempt.status), ""))
+        yield Moment(at, attempt.get_status_display(), answer, attempt, tone)
 
 
-def given_back(refund: Refund) -> Iterator[Moment]:
-    yield Moment(refund.created_at, _("Refund asked for"), f"{amount(refund.amount)} {refund.reason}", refund)
-    if refund.status == RefundStatus.FAILED:
-        yield Moment(refund.created_at, _("Refund failed"), refund.failure_code, refund, "bad")
+def what_was_sent(attempt: PspAttempt) -> str:
+    match attempt.operation:
+        case PspOperation.REFUND:
+            return _("Refund sent to the PSP")
+        case PspOperation.VOID:
+            return _("Void sent to the PSP")
+        case _:
+            return _("Sent to the PSP")
 
 
-def booked(rows: Iterable[PaymentOrder | Refund]) -> Iterator[Moment]:
-    """What stands in the books and the wallets because of an order or a refund."""
-    for row in rows:
-        entry: JournalEntry | None = row.journal_entry
-        movement: WalletEntry | None = row.wallet_entry
-        if entry:
-            yield Moment(entry.booked_at, _("Booked"), f"{entry.kind} {amount(row.amount)} {row.public_id}", entry, "good")
-        if movement:
-            yield Moment(movement.created_at, _("Wallet moved"), amount(movement.net), movement, "good")
+def asked_for(rows: Rows) -> Iterator[Moment]:
+    """What somebody wanted: refunds, cancellations, disputes."""
+    for refund in rows.refunds:
+        said = " ".join(word for word in (amount(refund.amount), refund.reason, refund.requested_by) if word)
+        yield Moment(refund.created_at, _("Refund asked for"), said, refund)
+    for cancellation in rows.cancellations:
+        said = " ".join(word for word in (cancellation.reason, cancellation.requested_by) if word)
+        yield Moment(cancellation.created_at, _("Cancellation asked for"), said, cancellation)
+    for dispute in rows.disputes:
+        yield Moment(dispute.opened_at, _("Disputed"), f"{amount(dispute.amount)} {dispute.reason}", dispute, "bad")
 
 
-def webhooks(keys: Sequence[str], *, since: datetime, until: datetime) -> list[Moment]:
+def set_aside(rows: Rows) -> Iterator[Moment]:
+    """What the machine could not bring to an end by itself, and what a person decided."""
+    for late in rows.late_charges:
+        yield Moment(late.created_at, _("Charged too late"), f"{amount(late.amount)} {late.psp_reference}", late, "warn")
+    for letter in rows.letters:
+        yield Moment(letter.created_at, _("Dead letter"), f"{letter.reason} {letter.detail}", letter, "bad")
+        if letter.decided_at:
+            yield Moment(letter.decided_at, _("Decided"), f"{letter.get_decision_display()}, {letter.decided_by}: {letter.note}", letter)
+
+
+def booked(rows: Rows) -> Iterator[Moment]:
+    """What stands in the books and the wallets."""
+    booked_rows: list[Any] = [*rows.orders, *rows.refunds, *rows.disputes, *rows.late_charges]
+    for row in booked_rows:
+        for column in ("journal_entry", "reversal_entry", "closing_entry"):
+            entry: JournalEntry | None = getattr(row, column, None)
+            if entry:
+                yield Moment(entry.booked_at, _("Booked"), f"{entry.kind} {amount(row.amount)} {row.public_id}", entry, "good")
+        for column in ("wallet_entry", "reversal_wallet_entry", "closing_wallet_entry"):
+            movement: WalletEntry | None = getattr(row, column, None)
+            if movement:
+                yield Moment(movement.created_at, _("Wallet moved"), amount(movement.net), movement, "good")
+
+
+def transitions(rows: Rows) -> Iterator[Moment]:
+    """Each change of a status, by whom and why."""
+    known = {(kind, row.pk): row for kind, row in rows.with_status()}
+    asked = models.Q(pk=None)
+    for kind in {kind for kind, _pk in known}:
+        asked |= models.Q(kind=kind, object_id__in=[pk for of_kind, pk in known if of_kind == kind])
+    for change in Transition.objects.filter(asked).order_by("id"):
+        row = known[Transition.Kind(change.kind), change.object_id]
+        what = f"{change.get_kind_display()}: {label(change.kind, change.before)} → {label(change.kind, change.after)}"
+        why = [row.public_id, change.actor, change.reason, getattr(row, "failure_code", "") if change.after == "FAILED" else ""]
+        yield Moment(change.at, what, " ".join(word for word in why if word), row)
+
+
+def label(kind: str, status: str) -> str:
+    """Return a status of that kind of thing as people read it."""
+    return str(STATUSES[kind](status).label)
+
+
+def webhooks(keys: Iterable[str], *, since: datetime, until: datetime) -> list[Moment]:
     """What the PSP told about these keys of ours."""
     told = PspEvent.objects.filter(
         pk__gte=seek.first_id_since(PspEvent, "received_at", since),

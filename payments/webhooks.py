@@ -5,10 +5,10 @@ import logging
 from django.conf import settings
 from django.db import DataError
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from ledger import clock
 from payments import inbox, tasks
 from payments.psp import registry
 from payments.psp.protocol import PspOutcomeUnknown, WebhookRefused
@@ -29,7 +29,7 @@ def receive(request: HttpRequest, psp: str) -> HttpResponse:
     if int(request.headers.get("Content-Length") or 0) > min(LARGEST_BODY, settings.DATA_UPLOAD_MAX_MEMORY_SIZE):
         return HttpResponse(status=413)
     try:
-        notice = adapter.verify_webhook(request.body, request.headers, now=timezone.now())
+        notice = adapter.verify_webhook(request.body, request.headers, now=clock.now())
         text = request.body.decode()
         if "\\u0000" in text:
             raise WebhookRefused("the body holds a NUL, which cannot be stored")

@@ -98,7 +98,7 @@ def live_house(site: str, sandbox: SandboxCompany, worker: None) -> Iterator[Liv
 def forget_adapters() -> None:
     """Hang up, and let the next one who asks make an adapter for the addresses of that time."""
     if registry.psp_named.cache_info().currsize:
-        registry.psp_named("sandbox")._client.close()  # type: ignore[attr-defined]
+        registry.psp_named("sandbox").close()  # type: ignore[attr-defined]
     registry.psp_named.cache_clear()
 
 
@@ -111,7 +111,20 @@ def worker(sandbox_company: SandboxCompany, django_db_setup: None, tmp_path_fact
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }
     schedule = f"--schedule={directory / 'beat'}"
-    command = [sys.executable, "-m", "celery", "-A", "config", "worker", "-B", schedule, "--concurrency=2", "--loglevel=INFO"]
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "config",
+        "worker",
+        "-B",
+        schedule,
+        "-Q",
+        "money,webhooks,bulk",
+        "--concurrency=2",
+        "--loglevel=INFO",
+    ]
     child = Child("worker", command=command, log=directory / "worker.log", env=environment, cwd=ROOT)
     child.stop_signal = signal.SIGQUIT  # at once: nobody waits for its work any more
     child.when(log_line("ready.")).start()

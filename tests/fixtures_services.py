@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -157,10 +158,17 @@ class SandboxCompany:
 @pytest.fixture(scope="session")
 def sandbox_company(worker_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxCompany]:
     """Run the sandbox with a database of its own, and point our settings and environment at it."""
+    with running_sandbox(worker_name, logs=tmp_path_factory.mktemp("sandbox")) as company:
+        yield company
+
+
+@contextmanager
+def running_sandbox(name: str, *, logs: Path) -> Iterator[SandboxCompany]:
+    """Run a sandbox, known to our settings and environment as long as it runs; `name` tells its database from others'."""
     port, keys = devservices.free_port(), [secrets.token_urlsafe(24) for _ in range(3)]
-    url, database = f"http://127.0.0.1:{port}", f"onebook_sandbox_{worker_name}"
+    url, database = f"http://127.0.0.1:{port}", f"onebook_sandbox_{name}"
     with (
-        _letterbox() as (letterbox, webhook_url),
+        a_letterbox() as (letterbox, webhook_url),
         pytest.MonkeyPatch.context() as patch,
         httpx.Client(base_url=url, headers={"Authorization": f"Bearer {keys[0]}"}, timeout=20) as client,
     ):
@@ -174,7 +182,7 @@ def sandbox_company(worker_name: str, tmp_path_factory: pytest.TempPathFactory) 
             "SANDBOX_PUBLIC_URL": url,
         }
         environment.pop("DJANGO_SETTINGS_MODULE", None)
-        log = tmp_path_factory.mktemp("sandbox") / "sandbox.log"
+        log = logs / "sandbox.log"
         _migrate(environment, log=log)
         child = Child("sandbox", command=_command("serve", "--port", str(port)), log=log, env=environment, cwd=ROOT)
         child.stop_signal = signal.SIGQUIT  # at once: nobody waits for an answer any more
@@ -189,11 +197,13 @@ def sandbox_company(worker_name: str, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture
 def sandbox(sandbox_company: SandboxCompany) -> Iterator[SandboxCompany]:
-    """Give the sandbox PSP without faults and with an empty letterbox."""
+    """Give the sandbox PSP without faults, in real time and with an empty letterbox."""
     sandbox_company.letterbox.deliveries.clear()
     yield sandbox_company
     sandbox_company.letterbox.forward_to = None
     sandbox_company.clear_faults()
+    for moved in ("/v1/outage", "/v1/clock"):
+        sandbox_company.client.delete(moved).raise_for_status()
 
 
 def _point_settings_at(patch: pytest.MonkeyPatch, *, url: str, api_key: str, webhook_secret: str) -> None:
@@ -224,7 +234,7 @@ def _create_database(name: str) -> str:
     return devservices.endpoints_in(Path(roles)).database_url(devservices.SANDBOX, name) if roles else admin_url(name)
 
 
-class _letterbox:
+class a_letterbox:
     """A web server on a free port that answers each POST with what the letterbox says."""
 
     def __enter__(self) -> tuple[Letterbox, str]:

@@ -37,13 +37,15 @@ from ledger.admin import (
 )
 from ledger.models import JournalEntry
 from ledger.templatetags.written import moment
-from wallet import api_keys
+from wallet import api_keys, webhook_admin
 from wallet.logins import StaffLogin
 from wallet.models import ApiKey, Buyer, IdempotencyRecord, OutboxMessage, Seller, Shop, Wallet, WalletEntry
 
 MOST_SELLERS_SOUGHT = 200
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
+__all__ = ["webhook_admin"]  # Django looks for an app's pages here
 
 admin.site.login_form = StaffLogin
 
@@ -96,7 +98,7 @@ class ShopForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Shop
-        fields = ("name", "return_origins", "fee_basis_points")
+        fields = ("name", "return_origins", "fee_basis_points", "refund_fee_policy")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -118,11 +120,11 @@ class ShopAdmin(Kept):
     form = ShopForm
     list_display = ("name", "public_id", "fee_basis_points", "since")
     search_fields = ("name", "public_id__exact")
-    fields = ("public_id", "name", "return_origins", "fee_basis_points", "since")
+    fields = ("public_id", "name", "return_origins", "fee_basis_points", "refund_fee_policy", "since")
     readonly_fields = ("public_id", "since")
 
     def get_fields(self, request: HttpRequest, obj: Shop | None = None) -> Any:
-        return self.fields if obj else ("name", "return_origins", "fee_basis_points")
+        return self.fields if obj else ("name", "return_origins", "fee_basis_points", "refund_fee_policy")
 
 
 class WalletRows(Rows):

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from ledger.endpoint import Endpoint, operation
 from ledger.errors import DomainError
 from wallet import feed, sellers
-from wallet.models import Seller, Shop, Wallet, WalletEntry
+from wallet.models import OutboxMessage, Seller, Shop, Wallet, WalletEntry
 from wallet.serializers import (
     EventSerializer,
     EventsQuery,
@@ -121,6 +121,24 @@ class WalletEntries(Endpoint):
         if "kind" in self.query:
             entries = entries.filter(kind=self.query["kind"])
         return self.answer_page(entries)
+
+
+def message_of(request: Request, public_id: str) -> OutboxMessage:
+    """Return a message of the caller's shop.  Raises Http404."""
+    message = OutboxMessage.objects.filter(shop=shop_of(request), public_id=public_id).first()
+    if message is None:
+        raise Http404
+    return message
+
+
+class OneEvent(Endpoint):
+    def locate(self, request: Request, *, event: str) -> None:  # type: ignore[override]
+        self.message = message_of(request, event)
+
+    @operation(READ_PAYMENTS, answers={200: EventSerializer})
+    def get(self, request: Request, event: str) -> Response:
+        """Read an event"""
+        return self.answer(self.message)
 
 
 class Events(Endpoint):

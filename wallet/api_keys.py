@@ -18,7 +18,14 @@ ALPHABET = string.ascii_letters + string.digits
 LENGTH = 43  # letters and digits: 256 bits
 SHOWN_LETTERS = 6
 USE_IS_NOTED_EVERY = timedelta(minutes=1)
-EVERYDAY_SCOPES = (ApiKey.Scope.PAYMENTS_READ, ApiKey.Scope.PAYMENTS_WRITE, ApiKey.Scope.WALLET_READ, ApiKey.Scope.WALLET_WRITE)
+EVERYDAY_SCOPES = (
+    ApiKey.Scope.PAYMENTS_READ,
+    ApiKey.Scope.PAYMENTS_WRITE,
+    ApiKey.Scope.WALLET_READ,
+    ApiKey.Scope.WALLET_WRITE,
+    ApiKey.Scope.WEBHOOKS_READ,
+    ApiKey.Scope.WEBHOOKS_WRITE,
+)
 
 
 class UnknownScope(DomainError):

@@ -43,21 +43,21 @@ def messages_after(shop: Shop, *, after: str, limit: int, now: datetime) -> Sequ
 
 
 def id_of(shop: Shop, public_id: str) -> int:
-    """Return where a message stands.  Read from the newest backwards: a follower is near the end."""
-    found = OutboxMessage.objects.filter(shop=shop, public_id=public_id).order_by("-pk").values_list("pk", flat=True).first()
+    """Return where a message stands."""
+    found = OutboxMessage.objects.filter(shop=shop, public_id=public_id).values_list("pk", flat=True).first()
     if found is None:
         raise UnknownMessage(f"There is no event {public_id[:60]} in this shop. Begin again without it.", field="after")
     return found
 
 
-def certain_until() -> int | None:
+def certain_until(*, patience_s: float = PATIENCE_S) -> int | None:
     """Return an id up to which every message is committed or will never come; None if writers do not end in time."""
     with connection.cursor() as cursor:
         cursor.execute(LAST_DRAWN)
         [last] = cursor.fetchone()
         cursor.execute(WRITERS)
         waited_for = set(cursor.fetchall())
-        deadline = monotonic() + PATIENCE_S
+        deadline = monotonic() + patience_s
         while waited_for and monotonic() < deadline:
             sleep(PAUSE_S)
             cursor.execute(WRITERS)

@@ -250,6 +250,11 @@ class RelayPosition(models.Model):
 class WebhookEndpoint(models.Model):
     """An address of a shop that is told what happens.  Disabled, it gets nothing, and what was under way waits."""
 
+    class DisabledReason(models.TextChoices):
+        SWITCHED_OFF = "switched_off", "Switched off by hand"
+        GONE = "gone", "It answered 410 Gone"
+        FAILING = "failing", "Nothing arrived for three days"
+
     public_id = models.TextField(default=new_endpoint_id, editable=False)
     shop = models.ForeignKey(Shop, models.PROTECT, related_name="webhook_endpoints", db_index=False)
     url = models.TextField()
@@ -257,7 +262,7 @@ class WebhookEndpoint(models.Model):
     topics = models.JSONField(default=list, blank=True, help_text="Such as payment.paid or payment_order.*; none of them means all")
     is_enabled = models.BooleanField(default=True, editable=False)
     disabled_at = models.DateTimeField(null=True, editable=False)
-    disabled_reason = models.TextField(blank=True, editable=False)
+    disabled_reason = models.TextField(blank=True, choices=DisabledReason, editable=False)
     failing_since = models.DateTimeField(null=True, editable=False)
     sequence = models.PositiveIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(db_default=Now(), editable=False)

@@ -1,5 +1,7 @@
 """What sellers, wallets, their entries and the feed of events look like on the wire."""
 
+from typing import Any
+
 from rest_framework import serializers
 
 from ledger.wire import (
@@ -14,7 +16,8 @@ from ledger.wire import (
     StrictSerializer,
     TextOrNull,
 )
-from wallet.models import WalletEntry
+from wallet import notifications
+from wallet.models import OutboxMessage, WalletEntry
 
 SELLER = "sel_0199f3c2b1e07a44b6f2c9d81e3a5b70"
 ENTRY_OF_A_SALE = {
@@ -122,6 +125,7 @@ class EventSerializer(StrictSerializer):
         "object": "event",
         "type": "payment.paid",
         "about": "pay_0199f3c4a7d17b3c8a1e5d6f7a8b9c0d",
+        "sequence": 3,
         "data": {
             "id": "pay_0199f3c4a7d17b3c8a1e5d6f7a8b9c0d",
             "object": "payment",
@@ -135,8 +139,12 @@ class EventSerializer(StrictSerializer):
     object = ObjectName("event")
     type = serializers.CharField(source="topic")
     about = serializers.CharField()
+    sequence = serializers.IntegerField(help_text="Counts the events about the same object; 0 where they are not counted")
     data = serializers.DictField(source="payload")  # type: ignore[assignment]
     created_at = serializers.DateTimeField()
+
+    def to_representation(self, instance: OutboxMessage) -> dict[str, Any]:
+        return notifications.event_of(instance)  # as a webhook's body: the fields above are the description of it
 
 
 class SellersQuery(PageQuery):

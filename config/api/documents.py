@@ -10,12 +10,14 @@ from config.api import reference, schema
 from wallet.models import ApiKey
 
 SCOPES = {
-    ApiKey.Scope.PAYMENTS_READ: "Read payments, payment orders and events",
-    ApiKey.Scope.PAYMENTS_WRITE: "Open payments, execute payment orders",
+    ApiKey.Scope.PAYMENTS_READ: "Read payments, orders, refunds, cancellations, disputes and events",
+    ApiKey.Scope.PAYMENTS_WRITE: "Open payments; execute, refund and cancel orders",
     ApiKey.Scope.WALLET_READ: "Read sellers, wallets and their entries",
     ApiKey.Scope.WALLET_WRITE: "Add sellers, open wallets",
     ApiKey.Scope.LEDGER_READ: "Read the books of the whole installation",
     ApiKey.Scope.LEDGER_WRITE: "Post manual entries into them",
+    ApiKey.Scope.WEBHOOKS_READ: "Read webhook endpoints and their deliveries",
+    ApiKey.Scope.WEBHOOKS_WRITE: "Add and change webhook endpoints, send events again",
 }
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
+from ledger import clock
 from ledger.wire import refusal
 from wallet import idempotency
 from wallet.api import shop_of
@@ -37,7 +37,7 @@ def once(post: Post, *, key_is_required: bool = True) -> Post:
         if not key:
             return post(view, request, *args, **kwargs)
         asked = idempotency.Request(shop_of(request), f"POST {request.path}", key, fingerprint)
-        claim = idempotency.claim(asked, now=timezone.now())
+        claim = idempotency.claim(asked, now=clock.now())
         if isinstance(claim, idempotency.Answer):
             return answer(claim, replayed=True)
         try:

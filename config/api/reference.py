@@ -26,7 +26,13 @@ NAMED = {"Money": "money", "Currency": "currency"}  # explained once, and not ta
 EXAMPLE_IDS = {
     "payment": "pay_0199f3c4a7d17b3c8a1e5d6f7a8b9c0d",
     "order": "ord_0199f3c4a7d27b3c8a1e5d6f7a8b9c0d",
+    "refund": "re_0199f3d17c457e0c9a4b3f2e1d0c9b8a",
+    "cancellation": "can_0199f3d4e1b27f6a8c9d0e1f2a3b4c5d",
+    "dispute": "dsp_0199f4a01c2d7e3f8a4b5c6d7e8f9a0b",
+    "late_charge": "late_0199f3d2a9c17d41b6e5c4d3b2a19f80",
     "seller": "sel_0199f3c2b1e07a44b6f2c9d81e3a5b70",
+    "event": "evt_0199f3c4b2c17d0f9c33e1a2b4d5f607",
+    "endpoint": "we_0199f3c1a0b27c5e8d14f6a7b8c9d0e1",
     "entry": "je_4711",
     "account": "fee_revenue",
 }

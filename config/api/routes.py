@@ -20,6 +20,7 @@ from ledger.endpoint import Endpoint
 from ledger.ids import new_id
 from payments import api as payments
 from wallet import api as wallet
+from wallet import webhook_api as webhooks
 
 View = Callable[..., HttpResponseBase]
 
@@ -42,6 +43,22 @@ class OrderId(AsWritten):
     regex = "ord_[0-9a-f]{32}"
 
 
+class RefundId(AsWritten):
+    regex = "re_[0-9a-f]{32}"
+
+
+class CancellationId(AsWritten):
+    regex = "can_[0-9a-f]{32}"
+
+
+class DisputeId(AsWritten):
+    regex = "dsp_[0-9a-f]{32}"
+
+
+class LateChargeId(AsWritten):
+    regex = "late_[0-9a-f]{32}"
+
+
 class SellerId(AsWritten):
     regex = "sel_[0-9a-f]{32}"
 
@@ -50,6 +67,14 @@ class AccountCode(AsWritten):
     """A code of the chart, such as psp_receivable:sandbox."""
 
     regex = "[a-z_]{1,40}(?::[A-Za-z0-9_-]{1,60})?"
+
+
+class EventId(AsWritten):
+    regex = "evt_[0-9a-f]{32}"
+
+
+class EndpointId(AsWritten):
+    regex = "we_[0-9a-f]{32}"
 
 
 class EntryId:
@@ -66,7 +91,13 @@ class EntryId:
 
 register_converter(PaymentId, "payment_id")
 register_converter(OrderId, "order_id")
+register_converter(RefundId, "refund_id")
+register_converter(CancellationId, "cancellation_id")
+register_converter(DisputeId, "dispute_id")
+register_converter(LateChargeId, "late_charge_id")
 register_converter(SellerId, "seller_id")
+register_converter(EventId, "event_id")
+register_converter(EndpointId, "endpoint_id")
 register_converter(EntryId, "entry_id")
 register_converter(AccountCode, "account_code")
 
@@ -133,12 +164,30 @@ V1: list[URLPattern] = [
     path("payments", money(payments.Payments)),
     path("payments/event", money(payments.Payments)),
     path("payments/<payment_id:payment>", serve(payments.OnePayment)),
+    path("payments/<payment_id:payment>/cancel", money(payments.PaymentCancellation)),
     path("orders/<order_id:order>", money(payments.OneOrder)),
+    path("orders/<order_id:order>/refunds", money(payments.OrderRefunds)),
+    path("orders/<order_id:order>/cancel", money(payments.OrderCancellation)),
+    path("orders/<order_id:order>/stop_retries", money(payments.StoppedRetries)),
+    path("refunds", serve(payments.Refunds)),
+    path("refunds/<refund_id:refund>", serve(payments.OneRefund)),
+    path("cancellations/<cancellation_id:cancellation>", serve(payments.OneCancellation)),
+    path("disputes", serve(payments.Disputes)),
+    path("disputes/<dispute_id:dispute>", serve(payments.OneDispute)),
+    path("late_charges", serve(payments.LateCharges)),
+    path("late_charges/<late_charge_id:late_charge>", serve(payments.OneLateCharge)),
     path("sellers", keyed(wallet.Sellers)),
     path("sellers/<seller_id:seller>", serve(wallet.OneSeller)),
     path("wallet", money(wallet.Wallets)),
     path("wallet/<seller_id:seller>/entries", serve(wallet.WalletEntries)),
     path("events", serve(wallet.Events)),
+    path("events/<event_id:event>", serve(wallet.OneEvent)),
+    path("events/<event_id:event>/resend", keyed(webhooks.Resend)),
+    path("webhook_endpoints", serve(webhooks.Endpoints)),
+    path("webhook_endpoints/<endpoint_id:endpoint>", serve(webhooks.OneEndpoint)),
+    path("webhook_endpoints/<endpoint_id:endpoint>/rotate_secret", serve(webhooks.RotateSecret)),
+    path("webhook_endpoints/<endpoint_id:endpoint>/deliveries", serve(webhooks.Deliveries)),
+    path("webhook_endpoints/<endpoint_id:endpoint>/test", keyed(webhooks.Ping)),
     path("ledger", money(ledger.Ledger)),
     path("ledger/accounts", serve(ledger.Accounts)),
     path("ledger/accounts/<account_code:account>/balance", serve(ledger.Balance)),

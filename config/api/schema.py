@@ -26,9 +26,14 @@ VERSION = "2026-11-01"
 TAGS = {
     "payments": "What a buyer pays once, for one or more sellers.",
     "orders": "One seller's part of a payment.",
+    "refunds": "Money that goes back to the buyer.",
+    "cancellations": "Orders that shall not be paid after all.",
+    "disputes": "Money that a buyer's bank took back.",
+    "late_charges": "Charges that came too late to be booked on their order, and go back.",
     "sellers": "Who gets the money.",
     "wallet": "What each seller is owed, and each movement of it.",
     "events": "Everything that happened, for those who follow.",
+    "webhook_endpoints": "Addresses of yours that are told what happens: docs/webhooks.md says how to receive and verify.",
     "ledger": "The books of the whole installation: for keys of the operator's own finance back end alone.",
 }
 DESCRIPTION = """The REST API of Onebook, the payment system of a marketplace.
@@ -87,7 +92,13 @@ SETTINGS = {
 PATH_PARAMETERS = {
     "payment": ("^pay_[0-9a-f]{32}$", "The payment's id"),
     "order": ("^ord_[0-9a-f]{32}$", "The payment order's id"),
+    "refund": ("^re_[0-9a-f]{32}$", "The refund's id"),
+    "cancellation": ("^can_[0-9a-f]{32}$", "The cancellation's id"),
+    "dispute": ("^dsp_[0-9a-f]{32}$", "The dispute's id"),
+    "late_charge": ("^late_[0-9a-f]{32}$", "The late charge's id"),
     "seller": ("^sel_[0-9a-f]{32}$", "The seller's id"),
+    "event": ("^evt_[0-9a-f]{32}$", "The event's id"),
+    "endpoint": ("^we_[0-9a-f]{32}$", "The webhook endpoint's id"),
     "entry": ("^je_[0-9]{1,18}$", "The journal entry's id"),
     "account": ("^[a-z_]{1,40}(:[A-Za-z0-9_-]{1,60})?$", "The account's code, such as fee_revenue or psp_receivable:sandbox"),
 }
@@ -159,6 +170,7 @@ class ApiSchema(AutoSchema):
         operation: Any = super().get_operation(*args)
         operation["x-scope"] = self.declared.scope
         if "requestBody" in operation and self.declared.body:
+            operation["requestBody"]["required"] = True
             operation["requestBody"]["content"]["application/json"]["example"] = self.declared.body.example
         operation["responses"] |= self.problems()
         return operation
@@ -264,7 +276,7 @@ class ApiSchema(AutoSchema):
             403: "The key lacks the scope",
             429: "Too many requests",
         }
-        if "{" in self.path or "seller" in self.declared.query().fields:
+        if "{" in self.path or {"seller", "order", "payment"} & set(self.declared.query().fields):
             statuses[404] = "There is no such thing in your shop"
         if self.declared.body:
             statuses |= {

@@ -14,27 +14,43 @@ from djmoney.money import Money
 
 
 class PspError(Exception):
-    """An accident on the way to or at the PSP.  `code` is stable and is kept on the attempt."""
+    """An accident on the way to or at the PSP.  `code` is stable and is kept on the attempt; `answered` says that the PSP is there."""
 
     code = "psp_error"
+    answered = False
 
 
 class PspUnavailable(PspError):
-    """Nothing was sent, or the PSP says that it executed nothing: retry later, with the same key."""
+    """Nothing was sent, or the PSP says that it executed nothing: retry later, with the same key.
+
+    `retry_after_s` is how long the PSP asks us to wait, if it does.
+    """
 
     code = "psp_unavailable"
 
+    def __init__(self, message: str, *, retry_after_s: int = 0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
 
 class PspOutcomeUnknown(PspError):
-    """It may have happened: ask the PSP for our key before doing anything else."""
+    """It may have happened: ask the PSP for our key before doing anything else.
+
+    It may have `answered`, but so that it is open what happened.
+    """
 
     code = "outcome_unknown"
+
+    def __init__(self, message: str, *, answered: bool = False) -> None:
+        super().__init__(message)
+        self.answered = answered
 
 
 class PspRejectedRequest(PspError):
     """The PSP understood and refused the request itself: nothing happened, and trying again changes nothing."""
 
     code = "rejected_request"
+    answered = True
 
 
 class WebhookRefused(Exception):
@@ -113,7 +129,33 @@ class Declined:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Voided:
+    """Nothing was taken under the key, or it was given back, and nothing will ever be taken under it."""
+
+
 Result = Charged | Pending | Declined
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeNotice:
+    """How a dispute of one of our charges stands at the PSP: `key` and `reference` are the charge's, ours; `charge` is the PSP's id of it.
+
+    `status` is open, won, lost or partial; `lost` is what the buyer's bank keeps of `amount`; `fee` is what the PSP charges for it.
+    """
+
+    psp_reference: str
+    key: str
+    reference: str
+    charge: str
+    status: str
+    amount: Money
+    fee: Money
+    lost: Money
+    reason: str
+    opened_at: datetime
+    updated_at: datetime
+    evidence_due_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,11 +189,17 @@ class Psp(Protocol):
     def find_charge(self, request: ChargeRequest) -> Result | None:
         """Ask what became of the charge under this key; None if the PSP never saw it."""
 
+    def void(self, request: ChargeRequest) -> Voided | Charged | Declined:
+        """Let the charge under this key not have been, now and for ever; if it is too late for that, say what it came to."""
+
     def refund(self, request: RefundRequest) -> Result:
         """Give the money back, at most once per key."""
 
     def find_refund(self, request: RefundRequest) -> Result | None:
         """Ask what became of the refund under this key; None if the PSP never saw it."""
+
+    def disputes_since(self, moment: datetime) -> list[DisputeNotice]:
+        """Ask for the disputes that changed at that moment or later, oldest change first."""
 
     def verify_webhook(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Notice:
         """Read a webhook.  Raises WebhookRefused."""

@@ -11,32 +11,30 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import httpx
-from django.db import connection
 from djmoney.money import Money
 
 from ledger.money import UnknownCurrency, from_minor, to_minor
+from payments.psp import line
+from payments.psp.line import Line, plain
 from payments.psp.protocol import (
     Charged,
     ChargeRequest,
     Declined,
+    DisputeNotice,
     Notice,
     Pending,
     PspOutcomeUnknown,
-    PspRejectedRequest,
-    PspUnavailable,
     RefundRequest,
     Result,
     Session,
     SessionRequest,
+    Voided,
     WebhookRefused,
 )
 
-EXECUTED_NOTHING = frozenset({400, 401, 403, 404})  # the PSP read the request and refused it; any other answer may hide a charge
 LONGEST_ID, LONGEST_TEXT = 255, 500
-NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+LONGEST_PAGE = 1000
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, UnknownCurrency)
-TOO_MANY_REQUESTS, DECLINED = 429, 402
 TOLERANCE_S = 300
 SHORTEST_SECRET = 16
 
@@ -46,17 +44,24 @@ class SandboxPsp:
 
     name = "sandbox"
 
-    def __init__(self, *, url: str, api_key: str, account: str, webhook_secrets: list[str], read_timeout_s: float = 10) -> None:
+    def __init__(
+        self,
+        *,
+        url: str,
+        api_key: str,
+        account: str,
+        webhook_secrets: list[str],
+        read_timeout_s: float = 10,
+        answer_s: float = line.ANSWER_S,
+    ) -> None:
         self.origin = url
         self._account = account
         self._webhook_secrets = [secret for secret in webhook_secrets if len(secret) >= SHORTEST_SECRET]
-        self._client = httpx.Client(
-            base_url=url,
-            headers={"Authorization": f"Bearer {api_key}"},
-            timeout=httpx.Timeout(read_timeout_s, connect=1, write=5, pool=5),
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=30),
-            trust_env=False,
-        )
+        self._line = Line(url, headers={"Authorization": f"Bearer {api_key}"}, read_timeout_s=read_timeout_s, answer_s=answer_s)
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._line.close()
 
     def open_session(self, request: SessionRequest) -> Session:
         body = {
@@ -67,24 +72,55 @@ class SandboxPsp:
             "locale": request.locale,
             "description": request.description,
         }
-        return session_of(self._call("POST", "/v1/sessions", json=body))
+        return session_of(self._line.send("/v1/sessions", body), expected={"nonce": request.nonce})
 
     def session(self, session_id: str) -> Session:
-        return session_of(self._call("GET", f"/v1/sessions/{session_id}"))
+        return session_of(self._line.ask(f"/v1/sessions/{session_id}"), expected={"id": session_id})
 
     def charge(self, request: ChargeRequest) -> Result:
         body = {"token": request.payment_token, **wire(request.amount), "reference": request.reference}
-        return result_of(self._call("POST", "/v1/charges", key=request.key, json=body), request)
+        return result_of(self._line.send("/v1/charges", body, key=request.key), request)
 
     def find_charge(self, request: ChargeRequest) -> Result | None:
         return self._find("/v1/charges", request)
 
+    def void(self, request: ChargeRequest) -> Voided | Charged | Declined:
+        answer = self._line.send("/v1/charges/void", {"key": request.key}, key=f"void:{request.key}")
+        try:
+            key, status, charge = answer["key"], answer["status"], answer["charge"]
+        except UNREADABLE as error:
+            raise PspOutcomeUnknown("the PSP's answer is not a void") from error
+        if key != request.key:
+            raise PspOutcomeUnknown("the PSP's answer is about another key", answered=True)
+        if status == "voided":
+            return Voided()
+        result = result_of(charge, request)
+        if status != "not_voidable" or isinstance(result, Pending):
+            raise PspOutcomeUnknown(f"the PSP says that the void is {plain(status)[:40]}", answered=True)
+        return result
+
     def refund(self, request: RefundRequest) -> Result:
         body = {"charge": request.charge, **wire(request.amount), "reference": request.reference}
-        return result_of(self._call("POST", "/v1/refunds", key=request.key, json=body), request)
+        return result_of(self._line.send("/v1/refunds", body, key=request.key), request)
 
     def find_refund(self, request: RefundRequest) -> Result | None:
         return self._find("/v1/refunds", request)
+
+    def disputes_since(self, moment: datetime) -> list[DisputeNotice]:
+        notices: dict[tuple[str, str], DisputeNotice] = {}
+        is_more = True
+        while is_more:
+            page = self._line.ask("/v1/disputes", {"updated_since": moment.isoformat(), "limit": str(LONGEST_PAGE)})
+            try:
+                read, is_more = [dispute_of(one) for one in page["data"]], page["has_more"] is True
+            except (KeyError, TypeError) as error:
+                raise PspOutcomeUnknown("the PSP's answer is not a list") from error
+            known = len(notices)
+            notices |= {(one.psp_reference, one.status): one for one in read}
+            moment = max((one.updated_at for one in read), default=moment)
+            if is_more and len(notices) == known:
+                raise PspOutcomeUnknown("the PSP says that there are more disputes, and gives none", answered=True)
+        return sorted(notices.values(), key=lambda one: one.updated_at)
 
     def verify_webhook(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Notice:
         self._require_signature(body, headers.get("Sandbox-Signature", ""), now=now)
@@ -101,13 +137,13 @@ class SandboxPsp:
         return Notice(event_id, kind, key, outcome_of(obj) if kind.startswith("charge.") else None)
 
     def _find(self, path: str, request: ChargeRequest | RefundRequest) -> Result | None:
-        found = self._call("GET", path, params={"key": request.key})
+        found = self._line.ask(path, {"key": request.key})
         try:
             [*objects] = found["data"]
         except (KeyError, TypeError) as error:
             raise PspOutcomeUnknown("the PSP's answer is not a list") from error
         if len(objects) > 1:
-            raise PspOutcomeUnknown("the PSP answered with more than one object for one key")
+            raise PspOutcomeUnknown("the PSP answered with more than one object for one key", answered=True)
         return result_of(objects[0], request) if objects else None
 
     def _require_signature(self, body: bytes, header: str, *, now: datetime) -> None:
@@ -120,46 +156,16 @@ class SandboxPsp:
         if not sum(hmac.compare_digest(one.encode(), given.encode()) for one in expected):  # a sum: each secret is compared
             raise WebhookRefused("the signature does not match")
 
-    def _call(self, method: str, path: str, *, key: str = "", **options: Any) -> Any:
-        """Send one request; return the JSON that says what happened.  Raises the PspErrors."""
-        if connection.in_atomic_block:
-            raise RuntimeError("a PSP is never called inside a database transaction")
-        try:
-            response = self._client.request(method, path, headers={"Idempotency-Key": key} if key else {}, **options)
-        except NOTHING_SENT as error:
-            raise PspUnavailable(f"the PSP cannot be reached: {type(error).__name__}") from error
-        except httpx.HTTPError as error:
-            raise PspOutcomeUnknown(f"no answer from the PSP: {type(error).__name__}") from error
-        if response.status_code == TOO_MANY_REQUESTS:
-            raise PspUnavailable("the PSP asks us to slow down")
-        if response.is_success or response.status_code == DECLINED:
-            return json_of(response)
-        if response.status_code in EXECUTED_NOTHING:
-            raise PspRejectedRequest(f"the PSP refused the request with {response.status_code}: {reason_of(response)}")
-        raise PspOutcomeUnknown(f"the PSP answered {response.status_code}")
-
 
 def wire(amount: Money) -> dict[str, Any]:
     return {"amount": to_minor(amount), "currency": amount.currency.code}
 
 
-def json_of(response: httpx.Response) -> Any:
+def session_of(data: Any, *, expected: Mapping[str, str]) -> Session:
+    """Read a session, and refuse to believe one that is not the one we asked for."""
     try:
-        return response.json()
-    except ValueError as error:
-        raise PspOutcomeUnknown("the PSP's answer is not JSON") from error
-
-
-def reason_of(response: httpx.Response) -> str:
-    try:
-        error = response.json()["error"]
-        return plain(f"{error['code']}: {error['message']}")[:200]
-    except (ValueError, KeyError, TypeError):
-        return "no reason given"
-
-
-def session_of(data: Any) -> Session:
-    try:
+        if any(data[name] != value for name, value in expected.items()):
+            raise PspOutcomeUnknown("the PSP's answer is about another session", answered=True)
         card = data.get("card") or {}
         return Session(
             id=data["id"],
@@ -181,7 +187,7 @@ def result_of(data: Any, request: ChargeRequest | RefundRequest) -> Result:
     result = outcome_of(data)
     expected = {"key": request.key, "reference": request.reference, **wire(request.amount)}
     if result is None or any(data.get(name) != value for name, value in expected.items()):
-        raise PspOutcomeUnknown("the PSP's answer is about another amount, key or payment")
+        raise PspOutcomeUnknown("the PSP's answer is about another amount, key or payment", answered=True)
     return result
 
 
@@ -200,10 +206,34 @@ def outcome_of(data: Any) -> Result | None:
                 failure = data.get("failure") or {}
                 code, message = plain(failure.get("code") or "declined"), plain(failure.get("message") or "")
                 return Declined(id_of(data), code[:LONGEST_ID], message[:LONGEST_TEXT])
+            case "voided":
+                return Declined(id_of(data), "voided", "")
             case _:
                 return None
     except UNREADABLE as error:
         raise PspOutcomeUnknown("the PSP's answer is not a charge") from error
+
+
+def dispute_of(data: Any) -> DisputeNotice:
+    """Read a dispute.  Raises PspOutcomeUnknown for what cannot be kept as it is."""
+    try:
+        currency, due = data["currency"], data.get("evidence_due_by")
+        return DisputeNotice(
+            psp_reference=id_of(data),
+            key=plain(data["key"])[:LONGEST_ID],
+            reference=plain(data["reference"])[:LONGEST_ID],
+            charge=plain(data["charge"])[:LONGEST_ID],
+            status=data["status"],
+            amount=from_minor(count_of(data["amount"]), currency),
+            fee=from_minor(none_or_count_of(data["fee"]), currency),
+            lost=from_minor(none_or_count_of(data["lost_amount"]), currency),
+            reason=plain(data.get("reason") or "")[:LONGEST_ID],
+            opened_at=moment_of(data["created_at"]),
+            updated_at=moment_of(data["updated_at"]),
+            evidence_due_at=moment_of(due) if due else None,
+        )
+    except UNREADABLE as error:
+        raise PspOutcomeUnknown("the PSP's answer is not a dispute") from error
 
 
 def id_of(data: Any) -> str:
@@ -219,13 +249,12 @@ def count_of(given: Any) -> int:
     return given
 
 
+def none_or_count_of(given: Any) -> int:
+    return 0 if given is None or (type(given) is int and given == 0) else count_of(given)
+
+
 def moment_of(given: Any) -> datetime:
     moment = datetime.fromisoformat(given)
     if moment.tzinfo is None or not 2000 <= moment.year < 2100:
         raise ValueError("not a moment")
     return moment
-
-
-def plain(given: Any) -> str:
-    """Return the text without what cannot be stored or shown: control characters, NUL, lone surrogates."""
-    return "".join(character for character in str(given) if character.isprintable())

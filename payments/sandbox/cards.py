@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
+from payments.sandbox import courses
 from payments.sandbox.faults import Fault
 
 Authentication = Literal["none", "challenge", "broken"]
-Course = Literal["succeeds", "pending_then_succeeds", "pending_then_fails", "succeeds_then_fails"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,14 @@ REFUND_FAILED = Failure("refund_failed", "The bank returned the refund.")
 
 
 @dataclass(frozen=True)
+class Disputed:
+    """That the card's bank disputes the charge later, why, and how it decides; "" when somebody else has to decide."""
+
+    reason: Literal["fraudulent", "product_not_received"] = "fraudulent"
+    then: Literal["", "won", "lost"] = ""
+
+
+@dataclass(frozen=True)
 class TestCard:
     """One published number. `says` is what the list of test cards tells about it."""
 
@@ -57,8 +65,9 @@ class TestCard:
     group: str = "It works"
     failure: Failure | None = None
     authentication: Authentication = "none"
-    charge: Course = "succeeds"
-    refund: Course = "succeeds"
+    charge: courses.Name = "succeeds"
+    refund: courses.Name = "succeeds"
+    disputed: Disputed | None = None
     fault: Fault | None = None
 
     @property
@@ -78,6 +87,10 @@ def _declining(number: str, failure: Failure) -> TestCard:
 def _challenged(number: str, says: str, *, country: str = "US", failure: Failure | None = None, broken: bool = False) -> TestCard:
     authentication: Authentication = "broken" if broken else "challenge"
     return TestCard(number, says, country=country, group="3-D Secure", failure=failure, authentication=authentication)
+
+
+def _disputed(number: str, says: str, disputed: Disputed) -> TestCard:
+    return TestCard(number, says, group="Later events", disputed=disputed)
 
 
 def _faulty(number: str, says: str, fault: Fault) -> TestCard:
@@ -122,8 +135,13 @@ TEST_CARDS = (
     TestCard("4000000032200000", "3-D Secure without a question", group="3-D Secure"),
     TestCard("4000000000007726", "Refund pending, then succeeds", group="Later events", refund="pending_then_succeeds"),
     TestCard("4000000000005126", "Refund succeeds, then fails", group="Later events", refund="succeeds_then_fails"),
+    TestCard("4000000000009151", "Refund pending, then fails", group="Later events", refund="pending_then_fails"),
     TestCard("4000000000009110", "Charge pending, then succeeds", group="Later events", charge="pending_then_succeeds"),
     TestCard("4000000000009128", "Charge pending, then fails", group="Later events", charge="pending_then_fails"),
+    _disputed("4000000000000259", "Disputed as fraudulent", Disputed()),
+    _disputed("4000000000002685", "Disputed: product not received", Disputed("product_not_received")),
+    _disputed("4000000000009136", "Disputed, then won", Disputed(then="won")),
+    _disputed("4000000000009144", "Disputed, then lost", Disputed(then="lost")),
     _faulty("4000000000009011", "Answers after 3 seconds", Fault("slow", delay_s=3)),
     _faulty("4000000000009029", "Charges, then says nothing for 60 seconds", Fault("execute_then_silence", delay_s=60)),
     _faulty("4000000000009037", "Charges, then answers HTTP 500", Fault("execute_then_500")),

@@ -1,7 +1,7 @@
 """Charges: money taken with a session's token, each under its own idempotency key, never more than the session's total.
 
 One transaction holds the key, the session's running total, the charge, its journal row, its webhook and the stored
-answer. The card decides how it ends; a card may leave a charge pending, which ripens later.
+answer. The card decides how it ends, or a fault; either may leave a charge pending, which ripens later.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,45 +14,45 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F
 
-from payments.sandbox import cards, deliveries, idempotency, journal, wire
+from payments.sandbox import cards, courses, deliveries, idempotency, journal, wire
 from payments.sandbox.cards import TestCard
 from payments.sandbox.errors import Refusal
-from payments.sandbox.faults import switchboard
-from payments.sandbox.idempotency import Answer
-from payments.sandbox.models import Charge, Session
+from payments.sandbox.faults import Fault, switchboard
+from payments.sandbox.idempotency import BROKEN, Answer
+from payments.sandbox.models import Charge, Session, visible
 from payments.sandbox.sessions import Payer
 
 TAKE = "UPDATE sandbox_session SET charged = charged + %s WHERE id = %s AND charged + %s <= amount"
 INSERT = """
-    INSERT INTO sandbox_charge (id, key, session_id, reference, amount, currency, status, failure, metadata,
-                                created_at, matures_at, matures_to, refunded)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0)
+    INSERT INTO sandbox_charge (id, key, session_id, reference, amount, currency, status, failure, metadata, created_at,
+                                matures_at, matures_to, succeeded_at, disputed_at, hidden_until, refunded, lost)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0, 0)
 """
-RIPENS_TO = {"pending_then_succeeds": "succeeded", "pending_then_fails": "failed"}
 
 
 @transaction.atomic(durable=True)
-def charge(payer: Payer, *, key: str, terms: Mapping[str, Any], now: datetime) -> Answer:
+def charge(payer: Payer, *, key: str, terms: Mapping[str, Any], fault: Fault | None, now: datetime) -> Answer:
     """Charge the payer's card under `key`, or return the answer that this key got before.
 
     `terms` are token, amount (minor units), currency, reference and metadata. A decline is an answer, with status 402.
-    Raises Refusal: key_in_flight, key_reused, currency_mismatch, amount_exceeds_session.
+    Raises Refusal: key_in_flight, key_reused, key_voided, currency_mismatch, amount_exceeds_session.
     """
     earlier = idempotency.claim(key, operation="charge", request_hash=idempotency.hash_of(dict(terms)), now=now)
     if earlier:
         return earlier
+    if fault and fault.kind == "refuse_stored_500":
+        return idempotency.remember(key, BROKEN)
     if terms["currency"] != payer.currency:
         raise Refusal(400, "currency_mismatch", f"The session is in {payer.currency}.", field="currency")
     made = _drafted(payer, key=key, terms=terms, now=now)
+    _run(made, payer.card, fault=fault, now=now)
     _take(payer, amount=made.amount if made.status != "failed" else 0, within=made.amount)
     _insert(made)
-    body = _tell(made, payer.card, now=now)
-    return idempotency.remember(key, Answer(402 if made.status == "failed" else 201, orjson.dumps(body)))
+    body = tell(made, payer.card, now=now)
+    return idempotency.remember(key, Answer(402 if made.status == "failed" else 201, orjson.dumps(body)), fault=fault)
 
 
 def _drafted(payer: Payer, *, key: str, terms: Mapping[str, Any], now: datetime) -> Charge:
-    card = payer.card
-    ripens_to = RIPENS_TO.get(card.charge, "")
     return Charge(
         id=f"ch_{uuid_utils.uuid7().hex}",
         key=key,
@@ -61,12 +61,24 @@ def _drafted(payer: Payer, *, key: str, terms: Mapping[str, Any], now: datetime)
         metadata=terms["metadata"],
         amount=terms["amount"],
         currency=terms["currency"],
-        status="failed" if card.failure else "pending" if ripens_to else "succeeded",
-        failure=card.failure.as_wire() if card.failure else None,
         created_at=now,
-        matures_at=now + timedelta(seconds=settings.SANDBOX_PENDING_S) if ripens_to else None,
-        matures_to=ripens_to,
     )
+
+
+def _run(made: Charge, card: TestCard, *, fault: Fault | None, now: datetime) -> None:
+    """Set the charge on its course."""
+    course = courses.FAILS if card.failure else courses.course_of(card.charge, fault=fault)
+    made.status, made.matures_to, made.matures_at = course.status, course.then, course.matures_at(now)
+    made.failure = card.failure.as_wire() if card.failure else None
+    made.hidden_until = courses.hidden_until(fault, now=now)
+    if made.status == "succeeded":
+        _succeed(made, card, now=now)
+
+
+def _succeed(made: Charge, card: TestCard, *, now: datetime) -> None:
+    """Note when the money was taken, and when the bank will dispute it if the card says so."""
+    made.succeeded_at = now
+    made.disputed_at = now + timedelta(seconds=settings.SANDBOX_PENDING_S) if card.disputed else None
 
 
 def _take(payer: Payer, *, amount: int, within: int) -> None:
@@ -83,8 +95,9 @@ def _insert(made: Charge) -> None:
     metadata = orjson.dumps(made.metadata).decode()
     terms: list[Any] = [made.id, made.key, made.session_id, made.reference, made.amount, made.currency]
     course: list[Any] = [made.status, failure, metadata, made.created_at, made.matures_at, made.matures_to]
+    later: list[Any] = [made.succeeded_at, made.disputed_at, made.hidden_until]
     with connection.cursor() as cursor:
-        cursor.execute(INSERT, terms + course)
+        cursor.execute(INSERT, terms + course + later)
 
 
 def ripen(*, now: datetime, limit: int) -> int:
@@ -96,17 +109,28 @@ def ripen(*, now: datetime, limit: int) -> int:
             made.status, made.matures_at = made.matures_to, None
             if made.status == "failed":
                 made.failure = cards.DECLINED.as_wire()
-                Session.objects.filter(id=made.session_id).update(charged=F("charged") - made.amount)
-            made.save(update_fields=["status", "matures_at", "failure"])
+                give_back(made)
+            else:
+                _succeed(made, cards.named(made.session.card), now=now)
+            made.save(update_fields=["status", "matures_at", "failure", "succeeded_at", "disputed_at"])
         for made in ripe:
-            _tell(made, cards.named(made.session.card), now=now)
+            tell(made, cards.named(made.session.card), now=now)
     return len(ripe)
 
 
-def _tell(made: Charge, card: TestCard, *, now: datetime) -> dict[str, Any]:
-    """Write the journal and queue the webhook; return the charge as it goes over the wire."""
+def give_back(made: Charge) -> None:
+    """Let the session be charged again for what this charge took."""
+    Session.objects.filter(id=made.session_id).update(charged=F("charged") - made.amount)
+
+
+def tell(made: Charge, card: TestCard, *, now: datetime) -> dict[str, Any]:
+    """Write the journal and queue the webhook; return the charge as it goes over the wire.
+
+    The journal's amount is the charge's; of a voided charge it is what had been taken, which is nothing if it was pending.
+    """
     event_type = f"charge.{made.status}"
-    fact = journal.Fact(event_type, made.id, made.reference, key=made.key, amount=made.amount, currency=made.currency)
+    amount = 0 if made.status == "voided" and made.succeeded_at is None else made.amount
+    fact = journal.Fact(event_type, made.id, made.reference, key=made.key, amount=amount, currency=made.currency)
     journal.write([fact], now=now)
     fault = switchboard.fire("webhook", card=card.last4, references=[made.reference, made.key])
     if fault is None and card.fault and card.fault.concerns_webhooks:
@@ -116,14 +140,22 @@ def _tell(made: Charge, card: TestCard, *, now: datetime) -> dict[str, Any]:
     return body
 
 
-def by_key(key: str) -> Sequence[Charge]:
-    """Return the charge made under this key: none or one."""
-    return list(Charge.objects.filter(key=key))
+def by_key(key: str, *, now: datetime, lag_s: float) -> Sequence[Charge]:
+    """Return the charges made under this key, but for those that may not be seen yet: none or one, unless it was pruned."""
+    return list(Charge.objects.filter(visible(key, now=now, lag_s=lag_s)).order_by("created_at", "id"))
 
 
 def by_id(charge_id: str) -> Charge:
     """Return the charge, or raise Refusal unknown_charge (404)."""
-    found = Charge.objects.filter(id=charge_id).first()
+    return _found(Charge.objects.filter(id=charge_id).first())
+
+
+def locked(charge_id: str) -> Charge:
+    """Return the charge, locked until the caller's transaction ends, or raise Refusal unknown_charge (404)."""
+    return _found(Charge.objects.select_for_update(of=("self",)).select_related("session").filter(id=charge_id).first())
+
+
+def _found(found: Charge | None) -> Charge:
     if found is None:
         raise Refusal(404, "unknown_charge", "There is no such charge.", field="charge")
     return found

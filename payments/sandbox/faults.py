@@ -2,7 +2,9 @@
 
 A switch belongs to an operation and may be narrowed to a card, to a reference, to a number of times or to a rate. The
 switches live in the memory of the one process that serves, so a restart switches them all off. Test cards carry a fault
-of their own; a switch goes before the card's. What a fault does to an answer is carried out in api.py and late.py.
+of their own; a switch goes before the card's. Which kinds there are says fault_kinds.py; what a fault does to an answer
+is carried out in misbehaviour.py and transport.py, what it does to the course of a charge in courses.py, and what it
+does to a webhook in deliveries.py.
 """
 
 import itertools
@@ -11,27 +13,23 @@ import random
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+
+from payments.sandbox.fault_kinds import KINDS, TOLD, Kind
 
 logger = logging.getLogger(__name__)
-
-Operation = Literal["charge", "refund", "find", "session", "webhook"]
-Kind = Literal["slow", "execute_then_silence", "execute_then_500", "refuse_500", "webhook_lost", "webhook_doubled", "webhook_late"]
-OPERATIONS: Sequence[str] = get_args(Operation)
-KINDS: Sequence[str] = get_args(Kind)
-DEFAULT_DELAY_S = {"slow": 3.0, "execute_then_silence": 60.0, "webhook_late": 30.0}
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong. `delay_s` counts for slow, execute_then_silence and webhook_late."""
+    """What goes wrong. Which kinds look at `delay_s` says fault_kinds.py; `retry_after_s` counts for throttle."""
 
     kind: Kind
     delay_s: float = 0.0
+    retry_after_s: int | None = None
 
     @property
     def concerns_webhooks(self) -> bool:
-        return self.kind.startswith("webhook_")
+        return KINDS[self.kind].operations == TOLD
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,7 @@ class Switch:
             "operation": self.operation,
             "kind": self.fault.kind,
             "delay_s": self.fault.delay_s,
+            "retry_after_s": self.fault.retry_after_s,
             "card": self.card,
             "reference": self.reference,
             "times": self.times,

@@ -1,8 +1,11 @@
-"""The sandbox's tables: sessions, charges, refunds, stored answers, the journal and webhook deliveries.
+"""The sandbox's tables: sessions, charges, refunds, disputes, stored answers, the journal, webhook deliveries, the clock.
 
 Amounts are whole minor units. No column holds a card number or a security code. The journal is append-only (a trigger
-says so); `charged <= amount` and `refunded <= amount` are checked by the database as well as by the code.
+says so); `charged <= amount` and `refunded <= amount` are checked by the database as well as by the code. The key of a
+charge or refund is not unique: a key that was pruned executes again, and whoever does that shall see it.
 """
+
+from datetime import datetime, timedelta
 
 from django.db import models
 from django.db.models import F, Q
@@ -51,7 +54,7 @@ class Movement(models.Model):
     """What a charge and a refund have in common: money that moves under an idempotency key."""
 
     id = models.CharField(primary_key=True, max_length=48)
-    key = models.CharField(max_length=255, unique=True)
+    key = models.CharField(max_length=255, db_index=True)
     reference = models.CharField(max_length=255)
     amount = models.BigIntegerField()
     currency = models.CharField(max_length=3)
@@ -60,26 +63,39 @@ class Movement(models.Model):
     created_at = models.DateTimeField()
     matures_at = models.DateTimeField(null=True)
     matures_to = models.CharField(max_length=16, default="")
+    hidden_until = models.DateTimeField(null=True)
 
     class Meta:
         abstract = True
 
 
+def visible(key: str, *, now: datetime, lag_s: float) -> Q:
+    """Match the movements under this key that looking it up may find: not hidden, and older than the lag."""
+    found = Q(key=key) & (Q(hidden_until=None) | Q(hidden_until__lte=now))
+    return found & Q(created_at__lte=now - timedelta(seconds=lag_s)) if lag_s else found
+
+
 class Charge(Movement):
-    """Money taken from a session's card."""
+    """Money taken from a session's card. `lost` is what lost disputes took back; `disputed_at`, when the card's bank will."""
 
     session = models.ForeignKey(Session, models.PROTECT, related_name="charges")
     refunded = models.BigIntegerField(default=0)
+    lost = models.BigIntegerField(default=0)
+    succeeded_at = models.DateTimeField(null=True)
+    disputed_at = models.DateTimeField(null=True)
     metadata = models.JSONField(default=dict)
 
     class Meta:
         app_label = "sandbox"
         constraints = [
             models.CheckConstraint(name="charge_refunded_within_amount", condition=Q(refunded__range=(0, F("amount")))),
+            models.CheckConstraint(name="charge_lost_within_amount", condition=Q(lost__range=(0, F("amount")))),
             models.CheckConstraint(name="charge_amount_positive", condition=Q(amount__gt=0)),
         ]
         indexes = [
             models.Index(name="charge_to_mature", fields=["matures_at"], condition=Q(matures_at__isnull=False)),
+            models.Index(name="charge_to_dispute", fields=["disputed_at"], condition=Q(disputed_at__isnull=False)),
+            models.Index(name="charge_of_reference", fields=["reference"]),
         ]
 
     def __str__(self) -> str:
@@ -102,8 +118,42 @@ class Refund(Movement):
         return self.id
 
 
+class Dispute(models.Model):
+    """A buyer's bank takes a charge back, all or part of it, until it is decided who is right."""
+
+    id = models.CharField(primary_key=True, max_length=48)
+    charge = models.ForeignKey(Charge, models.PROTECT, related_name="disputes")
+    status = models.CharField(max_length=16, default="open")
+    amount = models.BigIntegerField()
+    currency = models.CharField(max_length=3)
+    fee = models.BigIntegerField()
+    lost_amount = models.BigIntegerField(default=0)
+    reason = models.CharField(max_length=64)
+    evidence_due_by = models.DateTimeField()
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    closes_at = models.DateTimeField(null=True)
+    closes_to = models.CharField(max_length=16, default="")
+
+    class Meta:
+        app_label = "sandbox"
+        constraints = [
+            models.CheckConstraint(name="dispute_amount_positive", condition=Q(amount__gt=0)),
+            models.CheckConstraint(name="dispute_fee_not_negative", condition=Q(fee__gte=0)),
+            models.CheckConstraint(name="dispute_lost_within_amount", condition=Q(lost_amount__range=(0, F("amount")))),
+            models.UniqueConstraint(name="dispute_open_once", fields=["charge"], condition=Q(status="open")),
+        ]
+        indexes = [
+            models.Index(name="dispute_to_close", fields=["closes_at"], condition=Q(closes_at__isnull=False)),
+            models.Index(name="dispute_updated", fields=["updated_at", "id"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
 class StoredAnswer(models.Model):
-    """The answer to the first call under an idempotency key; every later call gets the same."""
+    """The answer to the first call under an idempotency key, for 24 hours; or, for ever, that the key is buried."""
 
     key = models.CharField(primary_key=True, max_length=255)
     operation = models.CharField(max_length=16)
@@ -141,7 +191,10 @@ class JournalRow(models.Model):
 
 
 class Delivery(models.Model):
-    """One webhook on its way. `next_attempt_at` is null once it arrived, or when it was lost on purpose."""
+    """One webhook on its way. `next_attempt_at` is null once it arrived, or when it was lost on purpose.
+
+    `fault` is the kind of fault that changes how it is sent; `skew_s` is how wrong the clock of its signature is.
+    """
 
     id = models.BigAutoField(primary_key=True)
     event_id = models.CharField(max_length=48)
@@ -153,6 +206,8 @@ class Delivery(models.Model):
     next_attempt_at = models.DateTimeField(null=True)
     delivered_at = models.DateTimeField(null=True)
     last_result = models.CharField(max_length=200, default="")
+    fault = models.CharField(max_length=32, default="")
+    skew_s = models.FloatField(default=0)
 
     class Meta:
         app_label = "sandbox"
@@ -163,3 +218,16 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_id} {self.type}"
+
+
+class ClockOffset(models.Model):
+    """How far the sandbox's time is ahead of real time: one row, or none."""
+
+    offset_s = models.FloatField()
+
+    class Meta:
+        app_label = "sandbox"
+        db_table = "sandbox_clock"
+
+    def __str__(self) -> str:
+        return f"{self.offset_s:+} s"

@@ -1,4 +1,4 @@
-"""What browsers see: the card fields for an iframe, the hosted page, 3-D Secure, and the sandbox's own front page.
+"""What a buyer's browser sees: the card fields for an iframe, the hosted page and 3-D Secure.
 
 Nothing comes from elsewhere and nothing is inline. The fields and the challenge may be framed by the session's parent
 origin only. What a buyer types is read here, judged in sessions.py and forgotten; a rejected form shows the number and
@@ -6,27 +6,24 @@ the date again, never the security code.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 
-from payments.sandbox import amounts, cards, journal, sessions, wire, words
-from payments.sandbox.cards import TEST_CARDS, EnteredCard
+from payments.sandbox import amounts, clock, sessions, wire, words
+from payments.sandbox.cards import EnteredCard
 from payments.sandbox.errors import Refusal
-from payments.sandbox.faults import DEFAULT_DELAY_S, KINDS, Fault, switchboard
 from payments.sandbox.models import Session
 from payments.sandbox.sessions import CardRefused
 
 FIELDS = ("number", "expiry", "cvc")
-JOURNAL_ROWS = 40
 
 
-def _page(
+def page(
     request: HttpRequest,
     template: str,
     context: Mapping[str, Any],
@@ -52,7 +49,8 @@ def _careful(response: HttpResponse) -> HttpResponse:
     return response
 
 
-def _away(address: str) -> HttpResponse:
+def away(address: str) -> HttpResponse:
+    """Lead the browser on to another page after a form."""
     response = HttpResponseRedirect(address)
     response.status_code = 303
     return _careful(response)
@@ -84,15 +82,11 @@ def _notice(request: HttpRequest, session: Session | None, name: str, *, status:
     """A page of its own for what cannot go on: expired, nothing to confirm, unknown."""
     says = words.for_locale(session.locale if session else "en")
     context = {"words": says, "title": says[f"{name}_title"], "text": says[name], "session": session}
-    return _page(request, "notice.html", context, status=status)
+    return page(request, "notice.html", context, status=status)
 
 
 def _entered(request: HttpRequest) -> EnteredCard:
     return EnteredCard(*(request.POST.get(name, "")[:64] for name in FIELDS))
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @require_http_methods(["GET", "POST"])
@@ -102,16 +96,16 @@ def fields(request: HttpRequest, session_id: str) -> HttpResponse:
     if session is None:
         return _notice(request, None, "unknown", status=404)
     if request.method == "GET":
-        status = sessions.status_at(session, _now())
-        return _page(request, "fields.html", _context(session, status=status), session=session)
+        status = sessions.status_at(session, clock.now())
+        return page(request, "fields.html", _context(session, status=status), session=session)
     says = words.for_locale(session.locale)
     try:
-        session = sessions.confirm(session_id, entered=_entered(request), now=_now())
+        session = sessions.confirm(session_id, entered=_entered(request), now=clock.now())
     except CardRefused as refused:
         code = "test_cards_only" if "test_cards_only" in refused.fields.values() else "card_refused"
         complaints = {name: says[complaint] for name, complaint in refused.fields.items()}
         return wire.answer({"status": "invalid", "code": code, "fields": complaints}, status=422)
-    status = sessions.status_at(session, _now())
+    status = sessions.status_at(session, clock.now())
     message = {"failed": says["authentication_failed"], "expired": says["expired"]}.get(status)
     return wire.answer({"status": status, "message": message, "challenge_url": _challenge_url(session)})
 
@@ -130,25 +124,25 @@ def hosted(request: HttpRequest, session_id: str) -> HttpResponse:
         return _hosted_step(request, session)
     entered = _entered(request)
     try:
-        session = sessions.confirm(session_id, entered=entered, now=_now())
+        session = sessions.confirm(session_id, entered=entered, now=clock.now())
     except CardRefused as refused:
         says = words.for_locale(session.locale)
         complaints = {name: says[complaint] for name, complaint in refused.fields.items()}
         context = _context(session, fields_in_error=complaints, entered=entered)
-        return _page(request, "hosted.html", context, status=422, session=session)
+        return page(request, "hosted.html", context, status=422, session=session)
     if session.status == "requires_action":
-        return _away(_challenge_url(session))
+        return away(_challenge_url(session))
     return _hosted_step(request, session)
 
 
 def _hosted_step(request: HttpRequest, session: Session) -> HttpResponse:
     """Show what comes next: the form (again), the way back, or that it is too late."""
-    status = sessions.status_at(session, _now())
+    status = sessions.status_at(session, clock.now())
     if status == "complete":
-        return _away(session.return_url)
+        return away(session.return_url)
     if status == "expired":
         return _notice(request, session, "expired", status=410)
-    return _page(request, "hosted.html", _context(session, status=status), session=session)
+    return page(request, "hosted.html", _context(session, status=status), session=session)
 
 
 @require_http_methods(["GET", "POST"])
@@ -158,83 +152,22 @@ def challenge(request: HttpRequest, session_id: str) -> HttpResponse:
     if session is None:
         return _notice(request, None, "unknown", status=404)
     if request.method == "GET":
-        context = _context(session, status=sessions.status_at(session, _now()))
-        return _page(request, "challenge.html", context, session=session)
+        context = _context(session, status=sessions.status_at(session, clock.now()))
+        return page(request, "challenge.html", context, session=session)
     succeeded = request.POST.get("outcome") == "succeed"
-    session = sessions.answer_challenge(session_id, succeeded=succeeded, now=_now())
+    session = sessions.answer_challenge(session_id, succeeded=succeeded, now=clock.now())
     if request.headers.get("Accept") != "application/json":
-        return _away(session.return_url)
-    status = sessions.status_at(session, _now())
+        return away(session.return_url)
+    status = sessions.status_at(session, clock.now())
     message = None if status == "complete" else words.for_locale(session.locale)["authentication_failed"]
     return wire.answer({"status": status, "message": message})
-
-
-@require_GET
-def home(request: HttpRequest) -> HttpResponse:
-    """What this is, how it misbehaves at present, and what happened last."""
-    request.get_host()
-    rows = [{"row": row, "amount": _amount_of(row.amount, row.currency)} for row in journal.latest(JOURNAL_ROWS)]
-    faults = [{"kind": kind, "operations": _operations(kind)} for kind in KINDS]
-    context = {"rows": rows, "switches": switchboard.all(), "faults": faults, "account": settings.SANDBOX_ACCOUNT}
-    return _page(request, "home.html", context)
-
-
-def _amount_of(amount: int | None, currency: str | None) -> str:
-    return amounts.shown(amount, currency, language="en") if amount is not None and currency else ""
-
-
-def _operations(kind: str) -> tuple[str, ...]:
-    return ("webhook",) if kind.startswith("webhook_") else ("charge", "refund", "find", "session")
-
-
-@require_POST
-def change_faults(request: HttpRequest) -> HttpResponse:
-    """Switch one fault on or off from the front page; a page of another origin may not."""
-    own = f"{request.scheme}://{request.get_host()}"
-    if request.headers.get("Origin", own) != own:
-        return wire.answer({"error": {"code": "foreign_origin"}}, status=403)
-    wanted = request.POST.get("off", "")
-    if wanted.isascii() and wanted.isdigit():
-        switchboard.switch_off(int(wanted))
-    kind = request.POST.get("kind", "")
-    if kind in KINDS:
-        operation = request.POST.get("operation", "")
-        if operation not in _operations(kind):
-            operation = _operations(kind)[0]
-        times = request.POST.get("times", "")
-        switchboard.switch_on(
-            operation,
-            Fault(kind, DEFAULT_DELAY_S.get(kind, 0.0)),  # type: ignore[arg-type]
-            card=None,
-            reference=None,
-            times=int(times) if times in ("1", "10", "100") else None,
-            rate=None,
-        )
-    return _away("/#faults")
-
-
-@require_GET
-def test_cards(request: HttpRequest) -> HttpResponse:
-    """All published test cards, by what they do."""
-    groups: dict[str, list[dict[str, str]]] = {}
-    for card in TEST_CARDS:
-        groups.setdefault(card.group, []).append({"number": _spaced(card.number, card.brand), "says": card.says})
-    mistyped = {"number": _spaced(cards.MISTYPED_NUMBER, "visa"), "says": "A typing mistake: the form says so"}
-    groups["It is declined"].append(mistyped)
-    return _page(request, "test_cards.html", {"groups": groups})
-
-
-def _spaced(number: str, brand: str) -> str:
-    if brand == "amex":
-        return f"{number[:4]} {number[4:10]} {number[10:]}"
-    return " ".join(number[start : start + 4] for start in range(0, len(number), 4))
 
 
 @require_GET
 def thanks(request: HttpRequest) -> HttpResponse:
     """The page of a made-up shop to which a demo checkout returns; it shows what it was told."""
     told = [(name, value) for name, value in sorted(request.GET.items()) if _may_show(name)]
-    return _page(request, "thanks.html", {"told": told})
+    return page(request, "thanks.html", {"told": told})
 
 
 def _may_show(name: str) -> bool:

@@ -1,56 +1,61 @@
-"""Refunds: money given back out of a charge, each under its own key, never more than charged minus refunded."""
+"""Refunds: money given back out of a charge, each under its own key, never more than is left: charged minus refunded minus lost in disputes."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import orjson
 import uuid_utils
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
-from payments.sandbox import cards, charges, deliveries, idempotency, journal, wire
+from payments.sandbox import cards, charges, courses, deliveries, idempotency, journal, wire
 from payments.sandbox.cards import TestCard
 from payments.sandbox.errors import Refusal
-from payments.sandbox.faults import switchboard
-from payments.sandbox.idempotency import Answer
-from payments.sandbox.models import Charge, Refund
-
-RIPENS_TO = {"pending_then_succeeds": "succeeded", "succeeds_then_fails": "failed"}
+from payments.sandbox.faults import Fault, switchboard
+from payments.sandbox.idempotency import BROKEN, Answer
+from payments.sandbox.models import Charge, Refund, visible
 
 
 @transaction.atomic(durable=True)
-def refund(key: str, *, terms: Mapping[str, Any], now: datetime) -> Answer:
+def refund(key: str, *, terms: Mapping[str, Any], fault: Fault | None, now: datetime) -> Answer:
     """Refund part or all of a charge under `key`, or return the answer that this key got before.
 
     `terms` are charge, amount (minor units), currency and reference. Raises Refusal: key_in_flight, key_reused,
-    unknown_charge, charge_not_succeeded, currency_mismatch, refund_exceeds_charge.
+    key_voided, unknown_charge, charge_not_succeeded, charge_disputed, currency_mismatch, refund_exceeds_charge.
     """
     earlier = idempotency.claim(key, operation="refund", request_hash=idempotency.hash_of(dict(terms)), now=now)
     if earlier:
         return earlier
-    charged = charges.by_id(terms["charge"])
-    if charged.status != "succeeded":
-        raise Refusal(400, "charge_not_succeeded", f"The charge is {charged.status}, there is nothing to give back.")
-    if terms["currency"] != charged.currency:
-        raise Refusal(400, "currency_mismatch", f"The charge is in {charged.currency}.", field="currency")
+    if fault and fault.kind == "refuse_stored_500":
+        return idempotency.remember(key, BROKEN)
+    charged = charges.locked(terms["charge"])
+    _require_refundable(charged, currency=terms["currency"])
     _take(charged, amount=terms["amount"])
     card = cards.named(charged.session.card)
-    made = _drafted(charged, card, key=key, terms=terms, now=now)
+    made = _drafted(charged, key=key, terms=terms, now=now)
+    _run(made, card, fault=fault, now=now)
     made.save(force_insert=True)
-    return idempotency.remember(key, Answer(201, orjson.dumps(_tell(made, card, now=now))))
+    return idempotency.remember(key, Answer(201, orjson.dumps(_tell(made, card, now=now))), fault=fault)
+
+
+def _require_refundable(charged: Charge, *, currency: str) -> None:
+    if charged.status != "succeeded":
+        raise Refusal(400, "charge_not_succeeded", f"The charge is {charged.status}, there is nothing to give back.")
+    if charged.disputes.filter(status="open").exists():
+        raise Refusal(400, "charge_disputed", "The charge is disputed. Wait until the dispute is closed.")
+    if currency != charged.currency:
+        raise Refusal(400, "currency_mismatch", f"The charge is in {charged.currency}.", field="currency")
 
 
 def _take(charged: Charge, *, amount: int) -> None:
-    left = Charge.objects.filter(id=charged.id, refunded__lte=F("amount") - amount)
+    left = Charge.objects.filter(id=charged.id, refunded__lte=F("amount") - F("lost") - amount)
     if not left.update(refunded=F("refunded") + amount):
-        message = "More cannot be refunded than was charged and not yet refunded."
+        message = "More cannot be refunded than was charged, not yet refunded and not lost in a dispute."
         raise Refusal(400, "refund_exceeds_charge", message, field="amount")
 
 
-def _drafted(charged: Charge, card: TestCard, *, key: str, terms: Mapping[str, Any], now: datetime) -> Refund:
-    ripens_to = RIPENS_TO.get(card.refund, "")
+def _drafted(charged: Charge, *, key: str, terms: Mapping[str, Any], now: datetime) -> Refund:
     return Refund(
         id=f"re_{uuid_utils.uuid7().hex}",
         key=key,
@@ -58,11 +63,15 @@ def _drafted(charged: Charge, card: TestCard, *, key: str, terms: Mapping[str, A
         reference=terms["reference"],
         amount=terms["amount"],
         currency=terms["currency"],
-        status="pending" if card.refund == "pending_then_succeeds" else "succeeded",
         created_at=now,
-        matures_at=now + timedelta(seconds=settings.SANDBOX_PENDING_S) if ripens_to else None,
-        matures_to=ripens_to,
     )
+
+
+def _run(made: Refund, card: TestCard, *, fault: Fault | None, now: datetime) -> None:
+    """Set the refund on its course."""
+    course = courses.course_of(card.refund, fault=fault)
+    made.status, made.matures_to, made.matures_at = course.status, course.then, course.matures_at(now)
+    made.hidden_until = courses.hidden_until(fault, now=now)
 
 
 def ripen(*, now: datetime, limit: int) -> int:
@@ -92,9 +101,9 @@ def _tell(made: Refund, card: TestCard, *, now: datetime) -> dict[str, Any]:
     return body
 
 
-def by_key(key: str) -> Sequence[Refund]:
-    """Return the refund made under this key: none or one."""
-    return list(Refund.objects.filter(key=key))
+def by_key(key: str, *, now: datetime, lag_s: float) -> Sequence[Refund]:
+    """Return the refunds made under this key, but for those that may not be seen yet: none or one, unless it was pruned."""
+    return list(Refund.objects.filter(visible(key, now=now, lag_s=lag_s)).order_by("created_at", "id"))
 
 
 def by_id(refund_id: str) -> Refund:

@@ -1,24 +1,25 @@
 """The thread that sends webhooks and ripens what is pending, inside the serving process.
 
-It sleeps until a commit rings or half a second has passed. Each delivery is signed at the moment of sending:
-`Sandbox-Signature: t=<unix seconds>,v1=<hex hmac-sha256 of "<t>.<body>">`. What is not answered with 2xx comes again.
+It sleeps until a commit rings or half a second has passed. Each delivery is signed at the moment of sending, by the test
+clock: `Sandbox-Signature: t=<unix seconds>,v1=<hex hmac-sha256 of "<t>.<body>">`. What is not answered with 2xx comes
+again. Faults of signatures are carried out here.
 """
 
 import hashlib
 import hmac
 import http.client
 import logging
+import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import NoReturn
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from payments.sandbox import charges, deliveries, doorbell, refunds
+from payments.sandbox import charges, clock, deliveries, disputes, doorbell, refunds
 from payments.sandbox.deliveries import Due, Tried
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ AFTER_AN_ACCIDENT_S = 2.0
 TIMEOUT_S = 10
 PARALLEL = 8
 BATCH = 64
+ANOTHER_SECRET = "whsec_of_another_account_0123456789"  # noqa: S105 - the point is that it opens nothing
 
 
 def start() -> None:
@@ -49,14 +51,14 @@ def _run() -> NoReturn:
 
 def _work(pool: ThreadPoolExecutor) -> bool:
     """Ripen and send what is due now; tell whether there may be more."""
-    now = datetime.now(UTC)
-    ripened = charges.ripen(now=now, limit=BATCH) + refunds.ripen(now=now, limit=BATCH)
+    now = clock.now()
+    ripened = max(ripen(now=now, limit=BATCH) for ripen in (charges.ripen, refunds.ripen, disputes.ripen))
     if not settings.SANDBOX_WEBHOOK_URL:
         return ripened == BATCH
     due = deliveries.claim_due(now=now, limit=BATCH)
     if due:
         tries = list(pool.map(_try, due))
-        deliveries.record(tries, now=datetime.now(UTC))
+        deliveries.record(tries, now=clock.now())
     return len(due) == BATCH
 
 
@@ -64,6 +66,14 @@ def signature(body: bytes, *, secret: str, at: int) -> str:
     """Return the value of the Sandbox-Signature header for a body sent at `at` (unix seconds)."""
     digest = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={at},v1={digest}"
+
+
+def signature_of(due: Due, body: bytes) -> str:
+    """Return the signature that this try is sent with: the true one, unless a fault says otherwise."""
+    secret = {"webhook_forged": secrets.token_hex(16), "webhook_wrong_key": ANOTHER_SECRET}.get(due.fault)
+    is_skewed = due.fault != "clock_skew" or due.attempts == 1  # then somebody sets the clock right
+    at = clock.now().timestamp() + (due.skew_s if is_skewed else 0.0)
+    return signature(body, secret=secret or settings.SANDBOX_WEBHOOK_SECRET, at=int(at))
 
 
 class _Line(threading.local):
@@ -79,7 +89,7 @@ def _try(due: Due) -> Tried:
     """Send one delivery; whatever goes wrong becomes its result, but for a kept line that the other side closed meanwhile."""
     was_kept = _line.open is not None
     try:
-        status = _post(due.body.encode())
+        status = _post(due)
     except (OSError, http.client.HTTPException) as accident:
         _hang_up()
         if was_kept:
@@ -88,12 +98,12 @@ def _try(due: Due) -> Tried:
     return Tried(due, f"HTTP {status}", arrived=200 <= status < 300)
 
 
-def _post(body: bytes) -> int:
-    target = urlsplit(settings.SANDBOX_WEBHOOK_URL)
+def _post(due: Due) -> int:
+    target, body = urlsplit(settings.SANDBOX_WEBHOOK_URL), due.body.encode()
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "Sandbox-Payments-Webhooks/1.0",
-        "Sandbox-Signature": signature(body, secret=settings.SANDBOX_WEBHOOK_SECRET, at=int(time.time())),
+        "Sandbox-Signature": signature_of(due, body),
     }
     if _line.open is None:
         kind = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection

@@ -1,6 +1,6 @@
 """`serve`: gunicorn with one process of many threads, and the sender beside them.
 
-One process, because fault switches live in its memory. It ends when its parent ends, however the parent ended, so that
+One process, because fault switches, an outage and the known offset of the clock live in its memory. It ends when its parent ends, however the parent ended, so that
 no sandbox is left behind by a demo or a test that was killed.
 """
 
@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 from gunicorn.app.base import BaseApplication
 
 PR_SET_PDEATHSIG = 1
-THREADS = 8  # answers that are to be late hold no thread (late.py), and more than eight only fight over the interpreter
+THREADS = 8  # answers that are to be late hold no thread (transport.py), and more than eight only fight over the interpreter
 
 
 def serve(arguments: Sequence[str]) -> None:

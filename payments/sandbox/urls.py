@@ -1,27 +1,39 @@
-"""Where everything is: /v1 for servers; the rest for browsers."""
+"""Where everything is: /v1 for servers; the rest for browsers. `hits` marks what an outage strikes."""
 
 from django.urls import path
 
-from payments.sandbox import api, pages
+from payments.sandbox import api, control, front, pages
+from payments.sandbox.endpoint import endpoint
+from payments.sandbox.outage import hits
 
 urlpatterns = [
     path("healthz", pages.healthz),
-    path("v1/sessions", api.endpoint(post=api.open_session)),
-    path("v1/sessions/<str:session_id>", api.endpoint(get=api.show_session)),
-    path("v1/charges", api.endpoint(post=api.make_charge, get=api.find_charge)),
-    path("v1/charges/<str:charge_id>", api.endpoint(get=api.show_charge)),
-    path("v1/refunds", api.endpoint(post=api.make_refund, get=api.find_refund)),
-    path("v1/refunds/<str:refund_id>", api.endpoint(get=api.show_refund)),
-    path("v1/journal", api.endpoint(get=api.show_journal)),
-    path("v1/faults", api.endpoint(put=api.switch_fault_on, get=api.show_faults, delete=api.switch_faults_off)),
-    path("v1/deliveries", api.endpoint(get=api.show_deliveries)),
-    path("v1/test_cards", api.show_test_cards),
-    path("", pages.home),
-    path("faults", pages.change_faults),
-    path("test-cards", pages.test_cards),
-    path("fields/<str:session_id>", pages.fields),
-    path("hosted/<str:session_id>", pages.hosted),
-    path("challenge/<str:session_id>", pages.challenge),
+    path("v1/sessions", hits(endpoint(post=api.open_session))),
+    path("v1/sessions/<str:session_id>", hits(endpoint(get=api.show_session))),
+    path("v1/charges", hits(endpoint(post=api.make_charge, get=api.find_charge))),
+    path("v1/charges/void", hits(endpoint(post=api.void_charge))),
+    path("v1/charges/<str:charge_id>", hits(endpoint(get=api.show_charge))),
+    path("v1/refunds", hits(endpoint(post=api.make_refund, get=api.find_refund))),
+    path("v1/refunds/<str:refund_id>", hits(endpoint(get=api.show_refund))),
+    path("v1/disputes", endpoint(get=hits(api.list_disputes), post=control.open_dispute)),
+    path("v1/disputes/<str:dispute_id>", hits(endpoint(get=api.show_dispute))),
+    path("v1/disputes/<str:dispute_id>/close", endpoint(post=control.close_dispute)),
+    path("v1/journal", endpoint(get=control.show_journal)),
+    path("v1/deliveries", endpoint(get=control.show_deliveries)),
+    path("v1/faults", endpoint(put=control.switch_fault_on, get=control.show_faults, delete=control.switch_faults_off)),
+    path("v1/faults/kinds", endpoint(get=control.show_fault_kinds)),
+    path("v1/broken_addresses", endpoint(get=control.show_broken_addresses)),
+    path("v1/outage", endpoint(put=control.begin_outage, get=control.show_outage, delete=control.end_outage)),
+    path("v1/clock", endpoint(put=control.move_clock, get=control.show_clock, delete=control.reset_clock)),
+    path("v1/test_cards", control.show_test_cards),
+    path("", front.home),
+    path("faults", front.change_faults),
+    path("clock", front.move_clock),
+    path("disputes", front.change_disputes),
+    path("test-cards", front.test_cards),
+    path("fields/<str:session_id>", hits(pages.fields)),
+    path("hosted/<str:session_id>", hits(pages.hosted)),
+    path("challenge/<str:session_id>", hits(pages.challenge)),
     path("shop/thanks", pages.thanks),
 ]
 

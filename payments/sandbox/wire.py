@@ -37,7 +37,7 @@ def answer(body: object, *, status: int = 200) -> HttpResponse:
 
 
 def raw_answer(body: bytes, *, status: int) -> HttpResponse:
-    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Length": str(len(body))}
     return HttpResponse(body, status=status, content_type="application/json", headers=headers)
 
 
@@ -100,6 +100,24 @@ def seconds(value: Any) -> float:
     if type(value) not in (int, float) or not 0 <= value <= 7 * 24 * 3600:
         raise ValueError("a number of seconds, at most a week")
     return float(value)
+
+
+def offset(value: Any) -> float:
+    if type(value) not in (int, float) or not abs(value) <= 10**9:
+        raise ValueError("a number of seconds; below zero is back")
+    return float(value)
+
+
+def retry_after(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= 7 * 24 * 3600:
+        raise ValueError("a whole number of seconds, at most a week")
+    return value
+
+
+def money_or_nothing(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_AMOUNT:
+        raise ValueError("a whole number of minor units, zero or more")
+    return value
 
 
 def one_of(*choices: str) -> Callable[[Any], str]:

@@ -1,4 +1,4 @@
-"""The sandbox as a WSGI application: Django, and the answers that are to be late or never."""
+"""The sandbox as a WSGI application: Django, and the answers that do not travel as they should."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
-from payments.sandbox import late
+from payments.sandbox import transport
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "payments.sandbox.settings"
 django_application = get_wsgi_application()
@@ -15,11 +15,11 @@ django_application = get_wsgi_application()
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     response = django_application(environ, start_response)
-    lateness = late.marked(response)
-    if lateness:
+    manner = transport.marked(response)
+    if manner:
         connection = environ.get("gunicorn.socket")
         if connection:
-            late.clock.hold_back(connection, lateness)
+            transport.keeper.take_over(connection, manner)
         else:  # any other server: its thread waits
-            time.sleep(lateness.delay_s)
+            time.sleep(manner.delay_s)
     return response

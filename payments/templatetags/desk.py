@@ -15,11 +15,22 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from djmoney.money import Money
 
-from ledger import queries, seek
+from ledger import clock, queries, seek
 from ledger.admin import MOST_SHOWN
 from ledger.models import Account
-from payments.models import DueOrder, OpenCheckout, PaymentOrder, PspAttempt, PspEvent, Refund
-from payments.states import UNRESOLVED, RefundStatus
+from payments.models import (
+    CircuitBreaker,
+    DeadLetter,
+    Dispute,
+    DueOrder,
+    LateCharge,
+    OpenCheckout,
+    PaymentOrder,
+    PspAttempt,
+    PspEvent,
+    Refund,
+)
+from payments.states import UNRESOLVED, DisputeStatus, PspOperation, RefundStatus
 
 register = template.Library()
 
@@ -53,14 +64,23 @@ class Balance:
 @register.simple_tag
 def troubles() -> list[Figure]:
     """Return what there should be none of, and somebody should look at if there is."""
-    now = timezone.now()
+    now = clock.now()
     late = DueOrder.objects.filter(next_attempt_at__lt=now - OVERDUE)
-    unknown = PspAttempt.objects.filter(order__due__psp_key=F("psp_key"), status__in=UNRESOLVED, created_at__lt=now - OVERDUE)
+    charges = PspAttempt.objects.filter(operation=PspOperation.CHARGE, order__due__psp_key=F("psp_key"))
+    unknown = charges.filter(status__in=UNRESOLVED, created_at__lt=now - OVERDUE)
     parked = since(PspEvent, "received_at", now - LATELY).filter(status=PspEvent.Status.PARKED)
+    undecided = DeadLetter.objects.filter(decided_at=None)
+    disputes = Dispute.objects.filter(status=DisputeStatus.OPEN)
+    too_late = LateCharge.objects.filter(seen_at=None)
+    left_alone = CircuitBreaker.objects.exclude(opened_at=None)
     return [
+        figure(undecided, _("dead letters to decide"), "deadletter", "decided_at_is=open"),
+        figure(disputes, _("disputes open"), "dispute", "status__exact=open"),
+        figure(too_late, _("late charges not noted"), "latecharge", "seen_at_is=open"),
         figure(late, _("orders overdue by more than five minutes"), "dueorder"),
         figure(unknown, _("outcomes unknown for more than five minutes"), "dueorder"),
         figure(parked, _("webhooks parked in the past seven days"), "pspevent", "status__exact=parked&past_hours=168"),
+        figure(left_alone, _("PSP lines left alone for now"), "circuitbreaker", "opened_at_is=done"),
     ]
 
 

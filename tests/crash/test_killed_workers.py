@@ -19,11 +19,22 @@ from django.utils import timezone
 
 from config.supervisor import Child, log_line, stop_together, wait_until_ready
 from ledger.models import JournalEntry
-from payments import executor, inbox, refunds, tasks
-from payments.models import DueOrder, PaymentEvent, PspAttempt, PspEvent, Refund
+from payments import claims, executor, expiry, inbox, refund_executor, refunds, settlement, tasks
+from payments.models import DueOrder, LateCharge, PaymentEvent, PspAttempt, PspEvent, Refund
+from payments.settlement import Failure
 from reconciliation import invariants
+from tests import webhooks
 from tests.factories import eur
-from tests.fixtures_money import Oracle, confirm_card, environment_of_a_child, execute_until_settled, statuses
+from tests.fixtures_money import (
+    Oracle,
+    captures_of,
+    charge_and_keep_the_answer,
+    confirm_card,
+    environment_of_a_child,
+    execute_refunds,
+    execute_until_settled,
+    statuses,
+)
 from tests.fixtures_services import ROOT, SandboxCompany
 
 Open = Callable[..., PaymentEvent]
@@ -88,13 +99,13 @@ def assert_nobody_is_left() -> None:
 
 
 def after_the_lease(*, seconds: int = 5) -> int:
-    return executor.execute_due_orders(now=timezone.now() + timedelta(seconds=executor.LEASE_S + seconds))
+    return executor.execute_due_orders(now=timezone.now() + timedelta(seconds=claims.LEASE_S + seconds))
 
 
 @pytest.mark.parametrize(
     ("point", "attempts", "charged_at_least"),
     [
-        ("payments.executor.claim_due", [], 0),
+        ("payments.claims.claim_due", [], 0),
         ("payments.executor.call_all", ["SENDING"] * 3, 0),
         ("payments.executor.call", ["SENDING"] * 3, 0),
         ("payments.executor.hand_over", ["SENDING"] * 3, 1),
@@ -148,10 +159,13 @@ def test_workers_killed_one_after_the_other_leave_one_charge_each(
 @pytest.mark.parametrize(
     ("point", "given_back_by_then"),
     [
-        ("payments.refunds.execute", 0),
+        ("payments.refund_executor.execute", 0),
+        ("payments.refund_executor.open_attempt", 0),
+        ("after:payments.refund_executor.open_attempt", 0),
+        ("payments.refund_executor.answered", 1),
         ("payments.settlement.settle_refund", 1),
         ("after:ledger.journal.post", 1),
-        ("after:wallet.balances.debit", 1),
+        ("after:wallet.balances.change", 1),
     ],
 )
 def test_a_worker_killed_at_any_hop_of_a_refund_gives_the_money_back_once(
@@ -162,8 +176,8 @@ def test_a_worker_killed_at_any_hop_of_a_refund_gives_the_money_back_once(
     killed_at(point)
     assert Refund.objects.get().status == "EXECUTING"
     assert len(oracle.rows("refund.succeeded")) == given_back_by_then
-    assert refunds.execute_due_refunds(now=timezone.now()) == 0
-    refunds.execute_due_refunds(now=timezone.now() + timedelta(seconds=refunds.LEASE_S + 5))
+    assert refund_executor.execute_due_refunds(now=timezone.now()) == 0
+    refund_executor.execute_due_refunds(now=timezone.now() + timedelta(seconds=refund_executor.LEASE_S + 5))
     assert Refund.objects.get().status == "SUCCESS"
     assert len(oracle.rows("refund.succeeded")) == 1
 
@@ -181,6 +195,23 @@ def test_bug_44_a_worker_killed_over_an_event_leaves_it_to_the_next(
     assert inbox.apply_received(now=timezone.now()) == 1
     assert PspEvent.objects.get().status == "applied"
     assert JournalEntry.objects.count() == 1
+
+
+@pytest.mark.parametrize("point", ["payments.late.receive", "after:ledger.journal.post", "after:wallet.notifications.publish"])
+def test_bug_59_a_worker_killed_over_a_late_charge_books_and_gives_it_back_once(
+    open_payment: Open, killed_at: Callable[[str], None], sandbox: SandboxCompany, oracle: Oracle, point: str
+) -> None:
+    event = open_payment("10.00")
+    [capture] = captures_of(charge_and_keep_the_answer(event))
+    settlement.fail([Failure(capture.order_id, capture.attempt_id, capture.psp_key, "", "gave_up", "")])
+    expiry.expire_checkouts(now=event.expires_at)
+    [delivery] = webhooks.deliveries(sandbox, oracle, "charge.succeeded", count=1)
+    webhooks.post(delivery)
+    killed_at(point)
+    assert (LateCharge.objects.count(), Refund.objects.count(), JournalEntry.objects.count()) == (0, 0, 0)
+    assert webhooks.apply() == [("charge.succeeded", "applied", "")]
+    execute_refunds(now=timezone.now())
+    assert (Refund.objects.get().status, len(oracle.rows("refund.succeeded"))) == ("SUCCESS", 1)
 
 
 # --- The real worker, and Redis ---------------------------------------------------------------------------------------
@@ -211,7 +242,7 @@ def test_cel_06_a_broker_that_forgets_everything_loses_no_payment(open_payment: 
     confirm_card(forgotten)
     tasks.nudge_executor()
     broker = redis.Redis.from_url(settings.REDIS_URL)
-    assert broker.llen("celery") >= 1
+    assert broker.llen("money") >= 1
     broker.flushall()
     assert statuses(forgotten) == ["EXECUTING", "EXECUTING"]
     tasks.execute_due_orders()
@@ -227,7 +258,7 @@ def test_cel_14_a_message_that_comes_many_times_or_much_later_does_nothing_twice
     for _copy in range(20):
         tasks.nudge_executor()
     wait_until(lambda: statuses(event) == ["SUCCESS"], what="the payment is paid")
-    wait_until(lambda: redis.Redis.from_url(settings.REDIS_URL).llen("celery") == 0, what="all messages are read")
+    wait_until(lambda: redis.Redis.from_url(settings.REDIS_URL).llen("money") == 0, what="all messages are read")
     assert (len(oracle.charged()), JournalEntry.objects.count()) == (1, 1)
 
 

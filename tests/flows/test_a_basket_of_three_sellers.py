@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from ledger import chart, queries
 from ledger.models import JournalEntry
-from payments import card_session, confirmation, executor, settlement
+from payments import card_session, claims, confirmation, executor, settlement
 from payments.models import DueOrder, OpenCheckout, PaymentEvent, PaymentOrder, PspAttempt
 from payments.psp import registry
 from tests.factories import FEES, RECEIVABLE, eur
@@ -74,7 +74,7 @@ def test_two_orders_of_one_seller_move_one_wallet_twice(open_payment: Open, pay:
 def test_a_key_is_stored_before_anything_is_sent(open_payment: Open, oracle: Oracle) -> None:
     event = open_payment("10.00")
     confirm_card(event)
-    works = executor.claim_due(now=timezone.now(), limit=10)
+    works = claims.claim_due(now=timezone.now(), limit=10)
     [attempt], [order] = PspAttempt.objects.all(), event.orders.all()
     assert (attempt.status, attempt.psp_key) == ("SENDING", order.public_id)
     assert not oracle.rows("charge.succeeded")

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from ledger.ids import new_id
 from ledger.statements import execute
-from payments import confirmation, executor, expiry
+from payments import confirmation, executor, expiry, news
 from payments.confirmation import CheckoutExpired, Confirmed
 from payments.models import OpenCheckout, PaymentEvent
 from tests.factories import eur
@@ -24,6 +24,7 @@ from tests.fixtures_money import (
     statuses,
 )
 from tests.fixtures_services import SandboxCompany
+from wallet import notifications
 from wallet.models import OutboxMessage
 
 Open = Callable[..., PaymentEvent]
@@ -105,6 +106,7 @@ def test_the_sweep_looks_again_once_it_holds_the_checkout(open_payment: Open) ->
     confirm_card(confirmed)
     with transaction.atomic():
         ended = execute(expiry.EXPIRE, [{"event_id": event.pk} for event in (confirmed, idle)])
+        notifications.publish([news.payment_news(*row) for row in ended])
     assert [public_id for _shop, public_id, *_rest in ended] == [idle.public_id]
     execute_until_settled()
     confirmed.refresh_from_db()

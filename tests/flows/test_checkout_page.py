@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ledger.ids import new_id
-from payments import confirmation, executor, expiry, results
+from payments import cancellations, confirmation, executor, expiry, results
 from payments.confirmation import MOST_CONFIRMATIONS
 from payments.management import buyer
 from payments.models import DueOrder, OpenCheckout, PaymentEvent, PaymentOrder
@@ -340,7 +340,8 @@ def test_too_many_tries_lead_back_to_the_shop(client: Client, open_payment: Open
 def test_a_cancelled_part_is_not_asked_for(client: Client, open_payment: Open) -> None:
     event = open_payment("24.90", "89.00", "14.50")
     press(client, event, "session")
-    event.orders.filter(pk=event.orders.order_by("id")[1].pk).update(status="CANCELLED")
+    second = event.orders.order_by("id")[1]
+    cancellations.cancel_order(second.pk, reason="", once="", requested_by="staff:ada", now=timezone.now())
     page = client.get(address(event))
     assert title_of(page) == "Pay 39.40 EUR – Northwind"
     assert "Cancelled, not charged" in text_of(page)
@@ -353,9 +354,7 @@ def test_a_cancelled_part_is_not_asked_for(client: Client, open_payment: Open) -
 
 def test_a_cancelled_payment_says_so(client: Client, open_payment: Open) -> None:
     event = open_payment()
-    event.orders.update(status="CANCELLED")
-    PaymentEvent.objects.filter(pk=event.pk).update(status="cancelled", is_payment_done=True)
-    OpenCheckout.objects.filter(pk=event.pk).delete()
+    cancellations.cancel_event(event.pk, reason="", once="", requested_by="staff:ada", now=timezone.now())
     assert title_of(client.get(address(event))) == "Cancelled – Northwind"
     assert press(client, event, "session").json() == {"code": "nothing_to_pay"}
 

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 from djmoney.money import Money
 
-from payments import confirmation, executor, inbox, late, refunds, settlement
+from payments import claims, confirmation, executor, inbox, late, refund_executor, refunds, settlement
 from payments.models import DueOrder, PaymentEvent, PaymentOrder, PspEvent, Refund
 from payments.psp.protocol import (
     Charged,
@@ -89,7 +89,7 @@ def test_a_worker_that_wakes_after_the_others_gave_up_books_what_it_charged(
     event = open_payment("10.00")
     confirm_card(event)
     now = timezone.now()
-    [paused] = executor.claim_due(now=now, limit=10)
+    [paused] = claims.claim_due(now=now, limit=10)
     DueOrder.objects.update(maybe_sent=False)
     PaymentOrder.objects.get().attempts.update(status="NOT_EXECUTED")
     use_psp(Misbehaving(sandbox_psp(sandbox), charge=raising(PspUnavailable("429"))))
@@ -106,7 +106,7 @@ def test_a_worker_that_wakes_after_the_others_gave_up_books_what_it_charged(
 def test_whoever_dies_after_reviving_an_order_leaves_it_to_be_asked_for_and_never_charged_again(open_payment: Open, oracle: Oracle) -> None:
     event = open_payment("10.00")
     confirm_card(event)
-    [(work, answer)] = [(work, executor.call(work)) for work in executor.claim_due(now=timezone.now(), limit=1)]
+    [(work, answer)] = [(work, executor.call(work)) for work in claims.claim_due(now=timezone.now(), limit=1)]
     executor.hand_over([(work, PspRejectedRequest("400"))], now=timezone.now())
     assert statuses(event) == ["FAILED"]
     assert isinstance(answer, Charged)
@@ -120,8 +120,8 @@ def test_a_verdict_of_a_worker_that_lost_its_claim_counts_no_more(open_payment: 
     event = open_payment("10.00")
     confirm_card(event)
     now = timezone.now()
-    [paused] = executor.claim_due(now=now, limit=10)
-    [_second] = executor.claim_due(now=now + timedelta(seconds=executor.LEASE_S + 1), limit=10)
+    [paused] = claims.claim_due(now=now, limit=10)
+    [_second] = claims.claim_due(now=now + timedelta(seconds=claims.LEASE_S + 1), limit=10)
     executor.hand_over([(paused, PspRejectedRequest("400"))], now=now)
     executor.hand_over([(paused, PspUnavailable("refused"))], now=now)
     assert statuses(event) == ["EXECUTING"]
@@ -130,20 +130,6 @@ def test_a_verdict_of_a_worker_that_lost_its_claim_counts_no_more(open_payment: 
     executor.execute_due_orders(now=now + timedelta(hours=1))
     executor.execute_due_orders(now=now + timedelta(hours=1))
     assert statuses(event) == ["SUCCESS"]
-
-
-def test_bug_59_money_that_comes_after_the_checkout_is_done_is_kept_where_finance_sees_it(open_payment: Open, oracle: Oracle) -> None:
-    event = open_payment("10.00")
-    pay_with_card(event, DECLINED)
-    PaymentEvent.objects.update(is_payment_done=True, status="failed")
-    attempt = event.orders.get().attempts.get()
-    capture = settlement.Capture(attempt.order_id, attempt.pk, attempt.psp_key, "ch_late", eur("10.00"), timezone.now())
-    late.keep(late.settle([capture]))
-    late.keep(late.settle([capture]))
-    kept = PspEvent.objects.get(event_id=f"answer:{attempt.psp_key}")
-    assert (kept.status, "FAILED" in kept.reason) == ("parked", True)
-    assert statuses(event) == ["FAILED"]
-    PaymentEvent.objects.update(is_payment_done=False, status="open")
 
 
 def test_an_answer_about_another_key_of_the_same_order_decides_nothing(
@@ -211,7 +197,7 @@ def test_a_decline_with_a_strange_message_fails_its_order_and_holds_up_no_other(
 def test_one_outcome_that_cannot_be_booked_keeps_nobody_else_waiting(open_payment: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     event = open_payment("10.00", "20.00", "30.00")
     confirm_card(event)
-    answered = [(work, executor.call(work)) for work in executor.claim_due(now=timezone.now(), limit=100)]
+    answered = [(work, executor.call(work)) for work in claims.claim_due(now=timezone.now(), limit=100)]
     spoilt = answered[1][0].order_id
     whole = settlement.sale
 
@@ -247,16 +233,16 @@ def test_a_refund_refused_while_another_worker_pays_it_back_is_not_given_up(
     order = pay(open_payment("10.00")).orders.get()
     refund, now = ask_back(order, "4.00"), timezone.now()
     real = sandbox_psp(sandbox)
-    claimed = refunds.claim_due(now=now)
+    claimed = refund_executor.claim_due(now=now)
     assert claimed is not None
 
     def pay_back_late(request: RefundRequest) -> Result:
         use_psp(Misbehaving(real, refund=raising(PspRejectedRequest("403"))))
-        refunds.execute_due_refunds(now=now + timedelta(seconds=refunds.LEASE_S + 1))
+        refund_executor.execute_due_refunds(now=now + timedelta(seconds=refund_executor.LEASE_S + 1))
         return real.refund(request)
 
     use_psp(Misbehaving(real, refund=pay_back_late))
-    refunds.execute(claimed, now=now)
+    refund_executor.execute(claimed, now=now)
     refund.refresh_from_db()
     assert refund.status == "SUCCESS"
     assert len(oracle.rows("refund.succeeded")) == 1
@@ -279,7 +265,7 @@ def test_a_refund_that_was_given_up_and_succeeded_after_all_is_booked(
 def test_a_poisoned_webhook_is_parked_and_the_inbox_goes_on(open_payment: Open) -> None:
     event = open_payment("10.00")
     confirm_card(event)
-    executor.claim_due(now=timezone.now(), limit=10)
+    claims.claim_due(now=timezone.now(), limit=10)
     key = event.orders.get().public_id
     PspEvent.objects.create(psp="sandbox", event_id="evt_bad", type="refund.succeeded", body={"data": {"object": {"key": 5, "status": {}}}})
     told = {"id": "ch_x", "key": key, "reference": key, "status": "failed", "failure": {"code": "card_declined", "message": 5}}
@@ -304,7 +290,7 @@ def test_the_same_wish_never_starts_an_order_twice(open_payment: Open) -> None:
     order = event.orders.get()
     token = pay_token(event)
     confirm_one(order, token=token, once="wish")
-    executor.hand_over([(work, PspRejectedRequest("400")) for work in executor.claim_due(now=timezone.now(), limit=1)], now=timezone.now())
+    executor.hand_over([(work, PspRejectedRequest("400")) for work in claims.claim_due(now=timezone.now(), limit=1)], now=timezone.now())
     assert statuses(event) == ["FAILED"]
     confirm_one(order, token=token, once="wish")
     assert statuses(event) == ["FAILED"]

@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from ledger import journal
+from ledger import chart, journal
 from ledger.models import JournalEntry
 from ledger.money import exact
 from payments import refunds, settlement
@@ -16,7 +16,7 @@ from payments.settlement import Capture
 from tests.factories import draft, eur
 from tests.fixtures_money import confirm_card, execute_until_settled
 from wallet import balances
-from wallet.balances import Movement, UnknownWallet
+from wallet.balances import Change, Movement, UnknownWallet
 from wallet.models import OutboxMessage, Seller, Wallet
 
 Open = Callable[..., PaymentEvent]
@@ -59,7 +59,8 @@ def test_an_order_that_is_not_paid_keeps_its_terms_as_well(open_payment: Open, s
 def test_bug_27_success_without_an_entry_is_refused(open_payment: Open) -> None:
     [order] = open_payment("10.00").orders.all()
     with transaction.atomic():
-        [entry] = journal.post([draft("not its own")])
+        journal.open_accounts([chart.suspense()], currency="EUR")
+        [entry] = journal.post([draft("not its own", debits=[(chart.suspense(), eur("5.00"))])])
     for values in (
         {"status": "SUCCESS"},
         {"status": "SUCCESS", "journal_entry_id": entry},
@@ -139,20 +140,31 @@ def test_a_seller_without_a_wallet_in_the_currency_is_credited_nothing(open_paym
     assert not JournalEntry.objects.exists()
 
 
-def test_inv_04_a_wallet_is_never_overdrawn(open_payment: Open, pay: Open, sellers: list[Seller]) -> None:
+@pytest.mark.parametrize("figure", ["pending", "reserved"])
+def test_inv_04_no_more_than_is_pending_or_reserved_is_taken(open_payment: Open, pay: Open, sellers: list[Seller], figure: str) -> None:
     pay(open_payment("10.00"))
+    nothing = dict.fromkeys(("pending", "available", "reserved"), eur("0.00"))
     with pytest.raises(IntegrityError, match="wallet_is_not_overdrawn"), transaction.atomic():
         [entry] = journal.post([draft("a")])
-        balances.debit([Movement(sellers[0].id, entry, "a", eur("9.01"), eur("0.00"), eur("9.01"))])
+        taken = nothing | {figure: eur("-9.01")}
+        balances.change([Change(sellers[0].id, entry, "refund", "a", gross=eur("-9.01"), fee=eur("0.00"), **taken)])
     assert Wallet.objects.get(seller=sellers[0]).pending == eur("9.00")
 
 
 def test_a_movement_says_its_arithmetic_or_is_refused(open_payment: Open, pay: Open, sellers: list[Seller]) -> None:
     pay(open_payment("10.00"))
     for gross, fee, net in (("5.00", "1.00", "5.00"), ("5.00", "0.00", "4.99")):
-        with pytest.raises(IntegrityError, match="net_is_gross_less_fee"), transaction.atomic():
+        with pytest.raises(IntegrityError, match="net_is_what_the_wallet_changed_by"), transaction.atomic():
             [entry] = journal.post([draft("a")])
             balances.credit([Movement(sellers[0].id, entry, "a", eur(gross), eur(fee), eur(net))])
+
+
+def test_a_movement_whose_net_is_not_its_gross_less_its_fee_is_refused(open_payment: Open, pay: Open) -> None:
+    movement = pay(open_payment("10.00")).orders.get().wallet_entry
+    assert movement is not None
+    movement.pk, movement.gross = None, eur("10.01")
+    with pytest.raises(IntegrityError, match="net_is_gross_less_fee"):
+        movement.save(force_insert=True)
 
 
 def test_opening_a_wallet_twice_opens_it_once_and_keeps_what_is_in_it(open_payment: Open, pay: Open, sellers: list[Seller]) -> None:

@@ -1,24 +1,26 @@
 """Money that goes back: within what was taken, once, with our part of the fee, and never twice over one silence."""
 
+import json
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import permutations
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 from djmoney.money import Money
 
 from ledger import queries
 from ledger.money import exact
-from payments import inbox, refunds
-from payments.models import PaymentEvent, PaymentOrder, PspEvent, Refund
+from payments import refunds, settlement
+from payments.models import CircuitBreaker, DeadLetter, PaymentEvent, PaymentOrder, Refund
 from payments.psp import registry
 from payments.psp.protocol import Psp, RefundRequest
 from payments.refunds import NotRefundable
+from tests import webhooks
 from tests.factories import FEES, RECEIVABLE, eur
 from tests.fixtures_money import DECLINED, Oracle, execute_refunds, sandbox_psp
-from tests.fixtures_services import SandboxCompany
+from tests.fixtures_services import Delivery, SandboxCompany
 from wallet.models import OutboxMessage, Seller, Wallet, WalletEntry
 
 Open = Callable[..., PaymentEvent]
@@ -124,7 +126,7 @@ def test_bug_34_a_refund_whose_answer_was_lost_is_asked_for_and_paid_back_once(
     refund = give_back(order, "4.00")
     assert refund.status == "EXECUTING"
     assert len(refunded_at_psp(oracle)) == (0 if kind == "refuse_500" else 1)
-    execute_refunds(now=later())
+    execute_refunds(now=timezone.now() + timedelta(minutes=1))
     refund.refresh_from_db()
     assert refund.status == "SUCCESS"
     assert refunded_at_psp(oracle) == [refund.public_id]
@@ -132,13 +134,30 @@ def test_bug_34_a_refund_whose_answer_was_lost_is_asked_for_and_paid_back_once(
 
 def test_a_refund_waits_for_a_psp_that_is_down(order: PaymentOrder, oracle: Oracle, sandbox: SandboxCompany, use_psp: UsePsp) -> None:
     use_psp(sandbox_psp(sandbox, url="http://127.0.0.1:1"))
-    refund = give_back(order, "4.00")
-    for day in range(1, 12):
-        execute_refunds(now=later(day))
-    assert (refund.status, refunded_at_psp(oracle)) == ("EXECUTING", [])
+    refunds_waiting = [give_back(order, "1.00") for _refund in range(5)]
+    assert CircuitBreaker.objects.get(operation="refund").opened_at is not None
+    assert (DeadLetter.objects.count(), refunded_at_psp(oracle)) == (0, [])
     use_psp(sandbox_psp(sandbox))
-    execute_refunds(now=later(30))
-    assert refunded_at_psp(oracle) == [refund.public_id]
+    for minutes in (1, 2):
+        execute_refunds(now=timezone.now() + timedelta(minutes=minutes))
+    assert sorted(refunded_at_psp(oracle)) == sorted(refund.public_id for refund in refunds_waiting)
+    assert CircuitBreaker.objects.get(operation="refund").opened_at is None
+
+
+def test_what_is_held_back_while_the_psp_is_away_does_not_count_as_a_failure(
+    order: PaymentOrder, sandbox: SandboxCompany, use_psp: UsePsp
+) -> None:
+    use_psp(sandbox_psp(sandbox, url="http://127.0.0.1:1"))
+    for _refund in range(5):
+        give_back(order, "1.00")
+    held = give_back(order, "1.00")
+    execute_refunds(now=timezone.now())
+    held.refresh_from_db()
+    until = CircuitBreaker.objects.get(operation="refund").open_until
+    assert (held.failures, held.attempts.count(), held.next_attempt_at) == (0, 0, until)
+    use_psp(sandbox_psp(sandbox))
+    for minutes in (1, 2):
+        execute_refunds(now=timezone.now() + timedelta(minutes=minutes))
 
 
 def test_a_refund_that_fails_at_the_psp_may_be_asked_for_again(order: PaymentOrder, oracle: Oracle) -> None:
@@ -161,7 +180,7 @@ def test_a_refund_is_not_given_up_because_the_psp_would_not_let_us_ask(
     sandbox.fault(operation="refund", kind="execute_then_500", times=1)
     refund = give_back(order, "4.00")
     use_psp(sandbox_psp(sandbox, api_key="revoked"))
-    execute_refunds(now=later())
+    execute_refunds(now=timezone.now() + timedelta(minutes=1))
     refund.refresh_from_db()
     assert refund.status == "EXECUTING"
     use_psp(sandbox_psp(sandbox))
@@ -180,32 +199,64 @@ def test_bug_21_a_pending_refund_is_asked_for_until_it_is_known(open_payment: Op
     assert refund.status == "SUCCESS"
 
 
-def delivery_of(refund: Refund, kind: bytes, *, sandbox: SandboxCompany, oracle: Oracle) -> tuple[dict[str, str], bytes]:
-    """Ask the PSP how it goes until its webhook of that kind about the refund has come; for a quarter of a minute at most."""
+def taken_at(oracle: Oracle, sandbox: SandboxCompany, refund: Refund) -> list[Delivery]:
+    """Wait for the PSP's two webhooks about a refund that succeeded and then failed; return them in that order."""
+    oracle.wait_for("refund.failed", count=1)
+    by_type: dict[str, Delivery] = {}
     until = time.monotonic() + 15
-    while True:
-        for headers, body in list(sandbox.letterbox.deliveries):
-            if kind in body and refund.public_id.encode() in body:
-                return headers, body
-        assert time.monotonic() < until, f"no {kind!r} about {refund} came"
+    while len(by_type) < 2:
+        assert time.monotonic() < until, f"of two webhooks about {refund}, {list(by_type)} came"
         oracle.rows()
+        for headers, body in list(sandbox.letterbox.deliveries):
+            event = json.loads(body)
+            if event["data"]["object"].get("reference") == refund.public_id:
+                by_type[event["type"]] = (headers, body)
+    return [by_type["refund.succeeded"], by_type["refund.failed"]]
 
 
-def test_bug_39_a_refund_that_fails_after_all_is_parked_and_shown_never_dropped(
-    open_payment: Open,
-    pay: Open,
-    oracle: Oracle,
-    sandbox: SandboxCompany,
-    client: Client,
+def test_bug_39_a_refund_that_comes_back_restores_all_it_took_and_may_be_given_again(
+    open_payment: Open, pay: Open, sellers: list[Seller], oracle: Oracle, sandbox: SandboxCompany
 ) -> None:
     order = pay(open_payment("10.00"), "4000000000005126").orders.get()
     refund = give_back(order, "10.00")
-    [failed] = oracle.wait_for("refund.failed", count=1)
-    assert (failed["reference"], refund.status) == (refund.public_id, "SUCCESS")
-    headers, body = delivery_of(refund, b'"refund.failed"', sandbox=sandbox, oracle=oracle)
-    signature = {"Sandbox-Signature": headers["Sandbox-Signature"]}
-    client.post("/webhooks/psp/sandbox", body, content_type="application/json", headers=signature)
-    inbox.apply_received(now=timezone.now())
-    event = PspEvent.objects.get()
-    assert (event.status, event.type) == ("parked", "refund.failed")
-    assert event.reason == "the refund is SUCCESS, and the PSP says otherwise"
+    assert (refund.status, Wallet.objects.get(seller=sellers[0]).pending) == ("SUCCESS", eur("0.00"))
+    for delivery in taken_at(oracle, sandbox, refund):
+        webhooks.post(delivery)
+    assert {status for _kind, status, _reason in webhooks.apply()} == {"applied"}
+    refund.refresh_from_db()
+    order.refresh_from_db()
+    assert (refund.status, order.status, order.refunded) == ("FAILED", "SUCCESS", eur("0.00"))
+    assert Wallet.objects.get(seller=sellers[0]).pending == eur("9.00")
+    assert queries.balance_of(RECEIVABLE, currency="EUR") == eur("10.00")
+    assert queries.balance_of(FEES, currency="EUR") == eur("1.00")
+    assert list(WalletEntry.objects.order_by("id").values_list("kind", flat=True)) == ["sale", "refund", "refund_reversal"]
+    again = give_back(order, "10.00")
+    assert (again.status, Wallet.objects.get(seller=sellers[0]).pending) == ("SUCCESS", eur("0.00"))
+    oracle.wait_for("refund.failed", count=2)
+    settlement.reverse_refund(again.pk, code="refund_failed", at=timezone.now())
+
+
+@pytest.mark.parametrize("order_of_events", list(permutations(["answer", "succeeded", "failed", "failed again"])), ids="-".join)
+def test_bug_41_a_refund_that_came_back_ends_the_same_whatever_is_heard_first(
+    order: PaymentOrder, order_of_events: tuple[str, ...]
+) -> None:
+    """The PSP said: succeeded, then failed.  We hear of it in any order, and as often as it likes."""
+    refund, at = ask(order, "4.00"), timezone.now()
+
+    def hear_success() -> None:
+        settlement.settle_refund(refund.pk, psp_reference="re_psp", refunded_at=at)
+
+    def hear_failure() -> None:
+        refund.refresh_from_db()
+        if refund.status == "SUCCESS":
+            settlement.reverse_refund(refund.pk, code="refund_failed", at=at)
+        else:
+            settlement.fail_refund(refund.pk, psp_reference="re_psp", code="refund_failed")
+
+    for heard in order_of_events:
+        hear_success() if heard in ("answer", "succeeded") else hear_failure()
+    refund.refresh_from_db()
+    order.refresh_from_db()
+    assert (refund.status, order.refunded, order.status) == ("FAILED", eur("0.00"), "SUCCESS")
+    assert Wallet.objects.get(seller=order.seller_id).pending == eur("9.00")
+    assert queries.balance_of(RECEIVABLE, currency="EUR") == eur("10.00")

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from ledger.models import JournalEntry, Posting
-from payments import executor, settlement
+from payments import claims, settlement
 from payments.models import DueOrder, PaymentEvent, PspAttempt
 from payments.settlement import Capture, Failure
 from tests.factories import eur
@@ -118,7 +118,7 @@ def test_bug_41_word_of_an_earlier_key_says_nothing_about_the_present_one(open_p
 def test_a_failure_of_one_order_leaves_the_others_executing(open_payment: Open) -> None:
     event = open_payment("10.00", "20.00")
     confirm_card(event, DECLINED)
-    works = executor.claim_due(now=timezone.now(), limit=10)
+    works = claims.claim_due(now=timezone.now(), limit=10)
     [first, *_others] = works
     settlement.fail([Failure(first.order_id, first.attempt_id, first.request.key, "", "card_declined", "x" * 5000)])
     assert statuses(event) == ["FAILED", "EXECUTING"]

@@ -9,7 +9,8 @@ from django.db import connection, transaction
 
 from config import devservices
 from config.devservices import APP, Endpoints
-from ledger import journal
+from ledger import journal, seals
+from reconciliation import queues
 from tests.factories import FEES, RECEIVABLE, draft
 
 APPEND_ONLY = (
@@ -17,6 +18,8 @@ APPEND_ONLY = (
     "ledger_journalentry",
     "ledger_posting",
     "ledger_balancesnapshot",
+    "ledger_ledgerseal",
+    "ledger_entrydigest",
     "wallet_walletentry",
     "wallet_outboxmessage",
 )
@@ -38,7 +41,7 @@ def app(real_db: None, endpoints: Endpoints) -> Iterator[Line]:
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("verb", ["UPDATE {} SET {column} = {column}", "DELETE FROM {}", "TRUNCATE {}"])
 def test_pg_11_the_application_cannot_change_what_only_grows(app: Line, table: str, verb: str) -> None:
-    column = "line" if table == "ledger_posting" else "id"
+    column = {"ledger_posting": "line", "ledger_ledgerseal": "hash", "ledger_entrydigest": "digest"}.get(table, "id")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         app.execute(verb.format(table, column=column))
 
@@ -88,6 +91,17 @@ def test_the_application_can_post_and_read_and_take_its_snapshots(app: Line) -> 
     ).fetchall()
     [(horizon,)] = app.execute("SELECT ledger_quiet_horizon()").fetchall()
     assert horizon == entry_id
+
+
+def test_the_application_can_seal_what_it_posted_and_keep_and_forget_what_the_watch_found(app: Line) -> None:
+    app.execute(seals.WRITERS)
+    [(number, _hash, _last_entry_id, entries)] = app.execute(seals.SEAL, {"horizon": 1000, "limit": 10}).fetchall()
+    assert (number, entries) == (1, 1)
+    app.execute("INSERT INTO reconciliation_invariantrun VALUES (DEFAULT, 'quick', now(), 1, 1, '[]', '')")
+    assert app.execute("DELETE FROM reconciliation_invariantrun").rowcount == 1
+    for _twice in range(2):
+        app.execute(queues.BEAT, ["money"])
+    assert seals.verify() == []
 
 
 def test_the_guards_hold_for_the_application_too(app: Line) -> None:

@@ -15,10 +15,11 @@ from django.utils import timezone
 from ledger import journal
 from ledger.ids import new_id
 from ledger.models import JournalEntry
-from payments import confirmation, executor, expiry, inbox, intake, refunds, settlement
+from payments import claims, confirmation, disputes, executor, expiry, inbox, intake, refund_executor, refunds, settlement, verdicts
 from payments.confirmation import CheckoutExpired
 from payments.intake import CheckoutConflict, NewOrder, OrderReferenceUsed
 from payments.models import DueOrder, PaymentEvent, PaymentOrder, PspAttempt, PspEvent, Refund
+from payments.psp import registry
 from payments.psp.protocol import PspOutcomeUnknown
 from payments.refunds import NotRefundable
 from payments.settlement import Failure
@@ -37,6 +38,7 @@ from tests.fixtures_money import (
     session_for,
     statuses,
 )
+from tests.fixtures_services import SandboxCompany
 from wallet.models import Seller, Shop, Wallet
 
 Open = Callable[..., PaymentEvent]
@@ -202,12 +204,12 @@ def test_putting_back_and_settling_the_same_orders_never_deadlock(open_payment: 
     for turn in range(6):
         event = open_payment(*["1.00"] * 40)
         answered = charge_and_keep_the_answer(event)
-        waiting = [executor.wait_for(work, PspOutcomeUnknown(""), now=timezone.now()) for work, _answer in answered]
+        waiting = [verdicts.wait_for(work, PspOutcomeUnknown(""), now=timezone.now()) for work, _answer in answered]
         captures = captures_of(answered)
 
         def give_back(waiting: list[dict[str, Any]]) -> None:
             for _time in range(15):
-                executor.put_back(waiting)
+                claims.put_back(waiting)
 
         assert (
             errors_in(
@@ -234,19 +236,40 @@ def test_bug_17_thirty_refunds_racing_over_one_order_never_give_back_more_than_w
     answers = all_at_once(*[refund] * 30)
     assert {type(error) for error in errors_in(answers)} == {NotRefundable}
     assert len(errors_in(answers)) == 24
-    all_at_once(*[lambda: refunds.execute_due_refunds(now=timezone.now())] * 4)
+    all_at_once(*[lambda: refund_executor.execute_due_refunds(now=timezone.now())] * 4)
     execute_refunds(now=timezone.now() + timedelta(days=1))
     assert sum(row["amount"] for row in oracle.rows("refund.succeeded")) == 9000
     assert set(Refund.objects.values_list("status", flat=True)) == {"SUCCESS"}
+
+
+def test_bug_38_refunds_racing_a_dispute_never_take_more_than_was_taken(
+    open_payment: Open, pay: Open, oracle: Oracle, sandbox: SandboxCompany
+) -> None:
+    """Whatever was asked for before the dispute was heard of stays reserved, and the dispute holds the rest; the PSP refuses the refunds."""
+    order = pay(open_payment("100.00")).orders.get()
+    sandbox.client.post("/v1/disputes", json={"reference": order.public_id}).raise_for_status()
+    disputed = registry.psp_named("sandbox").disputes_since(timezone.now() - timedelta(hours=1))
+    [notice] = [each for each in disputed if each.reference == order.public_id]
+
+    def refund() -> Refund:
+        return refunds.request_refund(order.pk, amount=eur("15.00"), reason="", now=timezone.now())
+
+    answers = all_at_once(*[refund] * 4, *[partial(disputes.open_dispute, notice, psp="sandbox")] * 2, *[refund] * 4)
+    assert {type(error) for error in errors_in(answers)} <= {NotRefundable}
+    order.refresh_from_db()
+    assert order.refunded + order.disputed == eur("100.00")
+    execute_refunds(now=timezone.now())
+    assert set(Refund.objects.values_list("status", flat=True)) <= {"FAILED"}
+    assert oracle.rows("refund.succeeded") == []
 
 
 def test_one_refund_executed_by_several_workers_is_paid_back_once(open_payment: Open, pay: Open, oracle: Oracle) -> None:
     order = pay(open_payment("10.00")).orders.get()
     for cents in ("1.00", "2.00", "3.00"):
         refund = refunds.request_refund(order.pk, amount=eur(cents), reason="", now=timezone.now())
-        claimed = refunds.claim_due(now=timezone.now())
+        claimed = refund_executor.claim_due(now=timezone.now())
         assert claimed is not None
-        assert errors_in(all_at_once(*[partial(refunds.execute, claimed, now=timezone.now())] * 5)) == []
+        assert errors_in(all_at_once(*[partial(refund_executor.execute, claimed, now=timezone.now())] * 5)) == []
         refund.refresh_from_db()
         assert refund.status == "SUCCESS"
     assert len(oracle.rows("refund.succeeded")) == 3
@@ -257,7 +280,7 @@ def test_a_sale_and_refunds_of_one_seller_at_once_leave_the_wallet_right(open_pa
     for order in paid:
         refunds.request_refund(order.pk, amount=order.amount, reason="", now=timezone.now())
     coming = [captures_of(charge_and_keep_the_answer(open_payment("5.00", sellers=sellers[:1]))) for _order in range(4)]
-    calls = [lambda: refunds.execute_due_refunds(now=timezone.now())] * 2
+    calls = [lambda: refund_executor.execute_due_refunds(now=timezone.now())] * 2
     assert errors_in(all_at_once(*calls, *[partial(settlement.settle, captures) for captures in coming])) == []
     execute_refunds(now=timezone.now() + timedelta(days=1))
     assert Wallet.objects.get(seller=sellers[0]).pending == eur("18.00")

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from ledger.money import exact
-from payments import confirmation, executor, expiry, intake, refunds
+from payments import confirmation, executor, expiry, intake, refund_executor, refunds
 from payments.confirmation import Confirmed
 from payments.intake import NewOrder, NewPayment
 from payments.management import buyer, demo
@@ -139,7 +139,7 @@ def live_through(shop: Shop, basket: Basket) -> None:
     if basket.refund:
         order = event.orders.get()
         refunds.request_refund(order.pk, amount=exact(basket.refund, basket.currency), reason="Returned by the buyer", now=timezone.now())
-        refunds.execute_due_refunds(now=timezone.now())
+        refund_executor.execute_due_refunds(now=timezone.now())
     if basket.expired:
         event.open_checkout.expires_at = timezone.now()
         event.open_checkout.save()

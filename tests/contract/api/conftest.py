@@ -9,14 +9,18 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 
+from ledger.ids import new_id
 from ledger.models import Account, JournalEntry, Posting
-from payments.models import PaymentEvent, PaymentOrder
+from payments import confirmation, settlement
+from payments.models import Cancellation, PaymentEvent, PaymentOrder, PspAttempt, Refund
+from payments.settlement import Capture
 from wallet import api_keys
 from wallet.models import ApiKey, Buyer, IdempotencyRecord, Seller, Shop, Wallet
 
 KEYS = itertools.count(1)
-STORED = (PaymentEvent, PaymentOrder, JournalEntry, Posting, Account, Buyer, IdempotencyRecord, Seller, Wallet)
+STORED = (PaymentEvent, PaymentOrder, Refund, Cancellation, JournalEntry, Posting, Account, Buyer, IdempotencyRecord, Seller, Wallet)
 
 
 @dataclass
@@ -103,3 +107,27 @@ def basket(ada: Seller, bolt: Seller) -> dict[str, Any]:
         "locale": "de-AT",
         "metadata": {"campaign": "autumn"},
     }
+
+
+def pay(order_id: str) -> None:
+    """Let the PSP take the money of one order."""
+    order = PaymentOrder.objects.get(public_id=order_id)
+    confirmation.confirm_order(order.pk, payment_token="tok_1", once=new_id("wish"), now=timezone.now())
+    attempt = PspAttempt.objects.create(order=order, number=1, psp=order.psp, psp_key=order.due.psp_key)
+    capture = Capture(
+        order_id=order.pk,
+        attempt_id=attempt.pk,
+        psp_key=attempt.psp_key,
+        psp_reference=f"ch_{attempt.pk}",
+        amount=order.amount,
+        charged_at=timezone.now(),
+    )
+    settlement.settle([capture])
+
+
+@pytest.fixture
+def paid(api: Caller, basket: dict[str, Any]) -> dict[str, Any]:
+    """Give an order of 24.90 EUR that is paid; the other order of its payment is not."""
+    order: dict[str, Any] = api.post("/v1/payments", basket).json()["payment_orders"][0]
+    pay(order["id"])
+    return order

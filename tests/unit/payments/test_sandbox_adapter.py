@@ -7,10 +7,22 @@ import random
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from ledger.money import exact
-from payments.psp.protocol import Charged, ChargeRequest, Declined, Pending, PspOutcomeUnknown, WebhookRefused
+from payments.psp import line
+from payments.psp.protocol import (
+    Charged,
+    ChargeRequest,
+    Declined,
+    Pending,
+    PspOutcomeUnknown,
+    PspRejectedRequest,
+    PspUnavailable,
+    Voided,
+    WebhookRefused,
+)
 from payments.psp.sandbox import SandboxPsp, outcome_of, result_of
 from tests.factories import NOON
 
@@ -175,6 +187,91 @@ def test_the_three_ends_of_a_charge() -> None:
     failure = {"code": "expired_card", "message": "The card has expired."}
     assert outcome_of(CHARGE | {"status": "failed", "failure": failure}) == Declined("ch_1", "expired_card", "The card has expired.")
     assert outcome_of(CHARGE | {"status": "failed"}) == Declined("ch_1", "declined", "")
+
+
+def test_a_voided_charge_took_nothing() -> None:
+    assert outcome_of(CHARGE | {"status": "voided"}) == Declined("ch_1", "voided", "")
+
+
+VOIDED = {"object": "void", "key": "ord_1", "status": "voided", "charge": None}
+
+
+class Answering:
+    """A line that gives one answer to everything."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def send(self, path: str, body: dict[str, Any], *, key: str = "") -> Any:
+        return self.answer
+
+    def ask(self, path: str, parameters: dict[str, str] | None = None) -> Any:
+        return self.answer
+
+
+def answering(answer: Any) -> SandboxPsp:
+    adapter = psp()
+    adapter._line = Answering(answer)  # type: ignore[assignment]
+    return adapter
+
+
+def test_a_void_says_that_nothing_is_taken_or_what_it_came_to() -> None:
+    assert answering(VOIDED).void(ASKED) == Voided()
+    assert isinstance(answering(VOIDED | {"status": "not_voidable", "charge": CHARGE}).void(ASKED), Charged)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        [],
+        {},
+        VOIDED | {"key": "ord_2"},
+        VOIDED | {"status": "teleported"},
+        VOIDED | {"status": "not_voidable"},
+        VOIDED | {"status": "not_voidable", "charge": CHARGE | {"amount": 5}},
+        VOIDED | {"status": "not_voidable", "charge": CHARGE | {"status": "pending"}},
+        VOIDED | {"status": None, "charge": CHARGE},
+    ],
+)
+def test_sec_20_a_void_that_says_anything_else_is_an_unknown_outcome(answer: Any) -> None:
+    with pytest.raises(PspOutcomeUnknown):
+        answering(answer).void(ASKED)
+
+
+def test_a_list_of_disputes_that_never_ends_is_given_up() -> None:
+    with pytest.raises(PspOutcomeUnknown, match="more disputes"):
+        answering({"data": [], "has_more": True}).disputes_since(NOON)
+
+
+def test_sec_20_a_session_that_is_not_the_one_we_asked_for_is_an_unknown_outcome() -> None:
+    session = {"id": "cs_1", "nonce": "pay_1", "status": "open", "amount": 5, "currency": "EUR", "fields_url": "", "hosted_url": ""}
+    assert answering(session | {"payment_token": ""}).session("cs_1").id == "cs_1"
+    with pytest.raises(PspOutcomeUnknown, match="another session"):
+        answering(session | {"payment_token": ""}).session("cs_2")
+
+
+@pytest.mark.parametrize(
+    ("said", "waited_s"), [("", 0), ("7", 7), ("0", 0), ("999999999999", 3600), ("-5", 0), ("soon", 0), ("７", 0), ("1.5", 0)]
+)
+def test_f_09_a_wait_that_is_a_number_of_seconds_is_believed_up_to_an_hour(said: str, waited_s: int) -> None:
+    response = httpx.Response(429, headers=[(b"Retry-After", said.encode())])
+    with pytest.raises(PspUnavailable) as refusal:
+        line.meaning_of(response, b"")
+    assert refusal.value.retry_after_s == waited_s
+
+
+@pytest.mark.parametrize("status", [100, 301, 408, 409, 410, 418, 422, 500, 502, 503, 504])
+def test_a_status_that_may_hide_a_charge_is_an_unknown_outcome(status: int) -> None:
+    with pytest.raises(PspOutcomeUnknown) as unknown:
+        line.meaning_of(httpx.Response(status), b"{}")
+    assert unknown.value.answered == (status == 409)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_a_request_that_was_read_and_refused_executed_nothing(status: int) -> None:
+    with pytest.raises(PspRejectedRequest, match="card_wrong: No"):
+        line.meaning_of(httpx.Response(status), b'{"error": {"code": "card_wrong", "message": "No\\u0000"}}')
 
 
 def test_a_secret_is_not_told_by_how_the_adapter_looks() -> None:

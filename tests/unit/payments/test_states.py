@@ -12,6 +12,7 @@ LEGAL = {
     ("NOT_STARTED", "CANCELLED"),
     ("EXECUTING", "SUCCESS"),
     ("EXECUTING", "FAILED"),
+    ("EXECUTING", "CANCELLED"),
     ("FAILED", "EXECUTING"),
     ("FAILED", "CANCELLED"),
 }

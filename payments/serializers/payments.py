@@ -25,8 +25,11 @@ from ledger.wire import (
     WholeNumber,
 )
 from payments.intake import MOST_ORDERS
-from payments.models import PaymentEvent, PaymentOrder
-from payments.states import AttemptStatus, EventStatus, OrderStatus
+from payments.models import PaymentEvent, PaymentOrder, PspAttempt
+from payments.serializers.cancellations import CancellationSerializer
+from payments.serializers.disputes import DisputeSerializer
+from payments.serializers.refunds import REFUND, RefundSerializer
+from payments.states import AttemptStatus, CancellationStatus, EventStatus, OrderStatus, PspOperation
 from wallet.serializers import SellerNameSerializer
 
 MOST_ITEMS = 100
@@ -59,6 +62,7 @@ ORDER: dict[str, Any] = {
     "fee": {"amount": "2.49", "currency": "EUR"},
     "net": {"amount": "22.41", "currency": "EUR"},
     "refunded": {"amount": "0.00", "currency": "EUR"},
+    "disputed": {"amount": "0.00", "currency": "EUR"},
     "status": "NOT_STARTED",
     "failure_code": None,
     "wallet_updated": False,
@@ -88,6 +92,8 @@ PAYMENT: dict[str, Any] = {
 }
 ATTEMPT: dict[str, Any] = {
     "number": 1,
+    "operation": "charge",
+    "refund": None,
     "status": "SUCCEEDED",
     "psp": "sandbox",
     "psp_reference": "ch_7Qd2",
@@ -96,13 +102,24 @@ ATTEMPT: dict[str, Any] = {
     "created_at": "2026-11-21T09:31:09.871Z",
     "finished_at": "2026-11-21T09:31:10.412Z",
 }
-EXECUTED = ORDER | {"status": "SUCCESS", "wallet_updated": True, "ledger_updated": True, "attempts": [ATTEMPT]}
+EXECUTED = ORDER | {
+    "status": "SUCCESS",
+    "wallet_updated": True,
+    "ledger_updated": True,
+    "refunded": {"amount": "10.00", "currency": "EUR"},
+    "attempts": [ATTEMPT],
+    "refunds": [REFUND],
+    "disputes": [],
+    "cancellation": None,
+}
 
 
 class AttemptSerializer(StrictSerializer):
-    """One charge that was sent to a PSP."""
+    """One call to a PSP: what it asked for, under which of our keys, and what came of it."""
 
     number = serializers.IntegerField()
+    operation = serializers.ChoiceField(PspOperation.choices)
+    refund = serializers.SerializerMethodField(help_text="The refund it was about, if it was")
     status = serializers.ChoiceField(AttemptStatus.choices)
     psp = serializers.CharField()
     psp_reference = TextOrNull()
@@ -110,6 +127,9 @@ class AttemptSerializer(StrictSerializer):
     error_message = TextOrNull()
     created_at = serializers.DateTimeField()
     finished_at = serializers.DateTimeField(allow_null=True)
+
+    def get_refund(self, attempt: PspAttempt) -> str | None:
+        return attempt.refund.public_id if attempt.refund else None
 
 
 class PaymentOrderSerializer(StrictSerializer):
@@ -127,7 +147,8 @@ class PaymentOrderSerializer(StrictSerializer):
     amount = MoneyField()
     fee = MoneyField(help_text="The platform's part")
     net = MoneyField(help_text="The seller's part")
-    refunded = MoneyField()
+    refunded = MoneyField(help_text="What goes or went back to the buyer by refunds")
+    disputed = MoneyField(help_text="What a dispute holds, or took for good")
     status = serializers.ChoiceField(OrderStatus.choices)
     failure_code = TextOrNull(help_text="Why the PSP did not take the money")
     wallet_updated = serializers.BooleanField(help_text="The seller's wallet holds the net")
@@ -136,15 +157,36 @@ class PaymentOrderSerializer(StrictSerializer):
 
 
 class PaymentOrderDetailSerializer(PaymentOrderSerializer):
-    """A payment order with every charge that was sent for it."""
+    """A payment order with every call to the PSP that was made for it, its refunds, disputes and cancellation."""
 
     example = EXECUTED
 
     attempts = serializers.SerializerMethodField()
+    refunds = serializers.SerializerMethodField()
+    disputes = serializers.SerializerMethodField()
+    cancellation = serializers.SerializerMethodField(help_text="The one under way or done; null where there is none")
 
     @extend_schema_field(AttemptSerializer(many=True))
     def get_attempts(self, order: PaymentOrder) -> list[dict[str, Any]]:
-        return [dict(AttemptSerializer(attempt).data) for attempt in sorted(order.attempts.all(), key=lambda attempt: attempt.number)]
+        return list(AttemptSerializer(in_order(order.attempts), many=True).data)
+
+    @extend_schema_field(RefundSerializer(many=True))
+    def get_refunds(self, order: PaymentOrder) -> list[dict[str, Any]]:
+        return list(RefundSerializer(in_order(order.refunds), many=True).data)
+
+    @extend_schema_field(DisputeSerializer(many=True))
+    def get_disputes(self, order: PaymentOrder) -> list[dict[str, Any]]:
+        return list(DisputeSerializer(in_order(order.disputes), many=True).data)
+
+    @extend_schema_field(CancellationSerializer(allow_null=True))
+    def get_cancellation(self, order: PaymentOrder) -> dict[str, Any] | None:
+        standing = [each for each in in_order(order.cancellations) if each.status != CancellationStatus.FAILED]
+        return dict(CancellationSerializer(standing[0]).data) if standing else None
+
+
+def in_order(rows: Any) -> list[Any]:
+    """Return what was read together with its order, oldest first, without another query."""
+    return sorted(rows.all(), key=lambda row: row.pk)
 
 
 class BuyerSerializer(StrictSerializer):
@@ -191,7 +233,7 @@ class PaymentSerializer(StrictSerializer):
 
 
 class PaymentDetailSerializer(PaymentSerializer):
-    """A payment whose orders come with every charge that was sent for them."""
+    """A payment whose orders come with every call to the PSP, their refunds, disputes and cancellations."""
 
     example = PAYMENT | {"status": "paid", "is_payment_done": True, "payment_orders": [EXECUTED]}
 

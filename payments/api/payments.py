@@ -1,17 +1,16 @@
-"""Payments and payment orders over REST.  Hop 1 of the seven (README): parse, one call into the domain, render."""
+"""Payments and their orders over REST.  Hop 1 of the seven (README): parse, one call into the domain, render."""
 
 from typing import Any
 
-from django.http import Http404
-from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from ledger import clock
 from ledger.endpoint import Endpoint, operation
 from payments import confirmation, intake, queries, tasks
+from payments.api.asking import READ, WRITE, only, wish_of
 from payments.intake import NewOrder, NewPayment
-from payments.models import PaymentOrder
-from payments.serializers import (
+from payments.serializers.payments import (
     ExecutionSerializer,
     NewPaymentSerializer,
     PaymentDetailSerializer,
@@ -22,7 +21,6 @@ from payments.serializers import (
 from payments.states import OrderStatus
 from wallet.api import shop_of
 
-READ, WRITE = "payments:read", "payments:write"
 FILTERS = {
     "checkout_id": "checkout_id",
     "status": "status",
@@ -51,7 +49,7 @@ class Payments(Endpoint):
         what differs.
         """
         payment = new_payment(self.read(request))
-        event, is_new = intake.open_event(shop_of(request), payment, now=timezone.now())
+        event, is_new = intake.open_event(shop_of(request), payment, now=clock.now())
         shown = queries.payments_of(shop_of(request)).get(pk=event.pk)
         return self.answer(shown, status=201 if is_new else 200)
 
@@ -83,31 +81,27 @@ def new_order(order: dict[str, Any]) -> NewOrder:
 
 class OnePayment(Endpoint):
     def locate(self, request: Request, *, payment: str) -> None:  # type: ignore[override]
-        self.payment = queries.payments_of(shop_of(request)).filter(public_id=payment).first()
-        if self.payment is None:
-            raise Http404
+        self.payment = only(queries.payments_in_detail(shop_of(request)).filter(public_id=payment))
 
     @operation(READ, answers={200: PaymentDetailSerializer})
     def get(self, request: Request, payment: str) -> Response:
         """Read a payment
 
-        With every charge that was sent to the PSP.
+        With every call to the PSP that was made for it, its refunds, disputes and cancellations.
         """
         return self.answer(self.payment)
 
 
 class OneOrder(Endpoint):
     def locate(self, request: Request, *, order: str) -> None:  # type: ignore[override]
-        self.order = self.orders(request).filter(public_id=order).first()
-        if self.order is None:
-            raise Http404
-
-    def orders(self, request: Request) -> Any:
-        return PaymentOrder.objects.filter(shop=shop_of(request)).select_related("event", "seller").prefetch_related("attempts")
+        self.order = only(queries.orders_in_detail(shop_of(request)).filter(public_id=order))
 
     @operation(READ, answers={200: PaymentOrderDetailSerializer})
     def get(self, request: Request, order: str) -> Response:
-        """Read a payment order"""
+        """Read a payment order
+
+        With every call to the PSP that was made for it, its refunds, disputes and cancellation.
+        """
         return self.answer(self.order)
 
     @operation(WRITE, body=ExecutionSerializer, answers={202: PaymentOrderDetailSerializer, 200: PaymentOrderDetailSerializer})
@@ -118,8 +112,7 @@ class OneOrder(Endpoint):
         202: the charge is on its way, read the order to see its end.  200: the order had been paid already, nothing was sent.
         """
         details = self.read(request)
-        wish = request.headers["Idempotency-Key"]
-        confirmation.confirm_order(self.order.pk, payment_token=details["payment_token"], once=wish, now=timezone.now())
+        confirmation.confirm_order(self.order.pk, payment_token=details["payment_token"], once=wish_of(request), now=clock.now())
         tasks.nudge_executor()
-        shown = self.orders(request).get(pk=self.order.pk)
+        shown = queries.orders_in_detail(shop_of(request)).get(pk=self.order.pk)
         return self.answer(shown, status=200 if shown.status == OrderStatus.SUCCESS else 202)

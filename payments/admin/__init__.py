@@ -1,0 +1,9 @@
+"""Pay-in in the admin: payments with their time line, orders, attempts, webhooks, refunds, cancellations, disputes, and the queues.
+
+What was agreed, paid or booked is changed by no form.  What a person may decide (a refund, a dead letter) is a deed with a page of its own;
+only terms for what is to come are kept here: fee schedules and retry policies.
+"""
+
+from payments.admin import dead_letters, inbox, orders, payments, refunds, terms
+
+__all__ = ["dead_letters", "inbox", "orders", "payments", "refunds", "terms"]

@@ -1,0 +1,171 @@
+"""Dead letters in the admin: what the machine gave up on, open first and oldest first, with the whole history and three ways out.
+
+Each decision is one call into `rescue`, which locks, checks that nobody was quicker, and keeps who decided and why.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import F, Q
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.translation import gettext_lazy as _
+
+from ledger import clock
+from ledger.admin import NOTHING, id_column, recent, time_column
+from ledger.templatetags.written import amount
+from payments import dead_letters, rescue, tasks
+from payments.admin.columns import of_orders_called, order_link, refund_link, still_open
+from payments.admin.deeds import Deed, WithDeeds
+from payments.admin.payments import written
+from payments.models import DeadLetter
+from payments.timeline import timeline_of_order
+
+MAY_DECIDE = "payments.change_deadletter"
+REASONS = {
+    dead_letters.TRIES_EXHAUSTED: _("The PSP could not be reached, and all tries are used up."),
+    dead_letters.UNKNOWN_TOO_LONG: _("For 30 days the PSP has not said what became of it."),
+    dead_letters.WORKER_DIED: _("Whoever worked on it died, again and again."),
+    dead_letters.CANNOT_BE_BOOKED: _("What the PSP says does not fit what we asked for, so it cannot be booked."),
+    dead_letters.NOT_GIVEN_BACK: _("A charge that came too late was not given back: the buyer still has to get the money."),
+}
+
+
+def decide(decision: Callable[..., Any]) -> Callable[[DeadLetter, dict[str, Any], str], DeadLetter]:
+    """Return the deed that decides a letter so."""
+
+    def act(letter: DeadLetter, said: dict[str, Any], actor: str) -> DeadLetter:
+        decision(letter.pk, actor=actor, note=said["note"], now=clock.now())
+        tasks.nudge_executor()
+        tasks.nudge_refunds()
+        return letter
+
+    return act
+
+
+def is_open(letter: DeadLetter) -> bool:
+    return letter.decided_at is None
+
+
+def is_open_order(letter: DeadLetter) -> bool:
+    return is_open(letter) and letter.refund_id is None
+
+
+@admin.display(description=_("what"))
+def what(letter: DeadLetter) -> Any:
+    return _("refund") if letter.refund_id else _("payment")
+
+
+@admin.display(description=_("amount"))
+def amount_shown(letter: DeadLetter) -> SafeString:
+    return format_html('<span class="amount">{}</span>', amount((letter.refund or letter.order).amount))
+
+
+@admin.display(description=_("waiting for"))
+def age(letter: DeadLetter) -> str:
+    return timesince(letter.created_at, clock.now(), depth=1) if is_open(letter) else NOTHING
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(WithDeeds):
+    list_display = (
+        id_column,
+        what,
+        order_link,
+        amount_shown,
+        "reason",
+        age,
+        "decision",
+        "decided_by",
+    )
+    list_select_related = ("order", "refund")
+    list_filter = (
+        still_open("decided_at", _("state"), open_words=_("Waits for a decision"), done_words=_("Decided")),
+        "reason",
+        "decision",
+        recent("created_at"),
+    )
+    search_help_text = _("The id of a dead letter, or the id or reference of its order")
+    fieldsets: ClassVar[Any] = (
+        (
+            None,
+            {
+                "fields": (
+                    "public_id",
+                    order_link,
+                    refund_link,
+                    amount_shown,
+                    "reason",
+                    "in_words",
+                    "detail",
+                    time_column("created_at", _("since")),
+                    "decision",
+                    "decided_by",
+                    "note",
+                    time_column("decided_at", _("decided")),
+                )
+            },
+        ),
+        (_("Time line"), {"fields": ("timeline",), "classes": ("wide", "timeline-set")}),
+    )
+    readonly_fields = tuple(name for _title, options in fieldsets for name in options["fields"])
+    deeds = (
+        Deed(
+            name="redrive",
+            title=_("Try again"),
+            meaning=_("The machine takes it up again: it asks the PSP what became of it, and tries once more where nothing was executed."),
+            done=_("It is being tried again."),
+            permission=MAY_DECIDE,
+            act=decide(rescue.redrive),
+            is_possible=is_open,
+        ),
+        Deed(
+            name="fail",
+            title=_("Fail"),
+            meaning=_(
+                "It is taken for not executed, although nobody knows. A payment that succeeds after all goes back to the buyer by itself."
+            ),
+            done=_("It has failed."),
+            permission=MAY_DECIDE,
+            act=decide(rescue.fail),
+            is_possible=is_open,
+            is_grave=True,
+        ),
+        Deed(
+            name="void",
+            title=_("Void and refund"),
+            meaning=_("The PSP is told to void the charge. If the money was taken and cannot be voided, the buyer gets all of it back."),
+            done=_("The PSP is asked to void it."),
+            permission=MAY_DECIDE,
+            act=decide(rescue.void),
+            is_possible=is_open_order,
+            is_grave=True,
+        ),
+    )
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        return (F("decided_at").desc(nulls_first=True), "pk")
+
+    def facts(self, row: DeadLetter) -> list[tuple[Any, Any]]:
+        about = row.refund or row.order
+        return [
+            (what(row), about.public_id),
+            (_("amount"), amount(about.amount)),
+            (_("order is"), row.order.get_status_display()),
+            (_("reason"), self.in_words(row)),
+            (_("waiting for"), age(row)),
+        ]
+
+    def sought(self, term: str) -> Q:
+        return Q(public_id=term) | of_orders_called(term)
+
+    @admin.display(description=_("in words"))
+    def in_words(self, letter: DeadLetter) -> Any:
+        return REASONS.get(letter.reason, letter.reason)
+
+    @admin.display(description=_("time line"))
+    def timeline(self, letter: DeadLetter) -> str:
+        return written(timeline_of_order(letter.order))

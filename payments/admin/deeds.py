@@ -1,0 +1,128 @@
+"""What staff may do about money: each deed has a page of its own, which says what will happen, asks why, and does it once.
+
+The rows themselves are changed by no form.  A deed is one call into the domain, which locks, checks again and records the actor; what it
+refuses is said under the field that it names.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import models
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext_lazy as _
+
+from ledger.admin import LookOnly
+from ledger.errors import DomainError
+
+LONGEST_NOTE = 200
+
+
+class DeedForm(forms.Form):
+    """Why.  What else a deed needs to know is added by its own form, which may look at the row."""
+
+    note = forms.CharField(
+        label=_("Why"),
+        max_length=LONGEST_NOTE,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("One sentence that whoever looks at this in a year will understand. It is kept with your name."),
+    )
+
+    def __init__(self, row: Any, data: Any = None) -> None:
+        self.row = row
+        super().__init__(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One thing that may be done to a row.  `act` gets the row, what the form says, and who says so; it returns the row to show next."""
+
+    name: str
+    title: Any
+    meaning: Any
+    done: Any
+    permission: str
+    act: Callable[[Any, dict[str, Any], str], models.Model]
+    is_possible: Callable[[Any], bool] = bool
+    form: type[DeedForm] = DeedForm
+    is_grave: bool = False
+
+    def is_allowed(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm(self.permission))
+
+
+class WithDeeds(LookOnly):
+    """Rows to look at, with the deeds that are possible now as buttons on their pages."""
+
+    deeds: ClassVar[tuple[Deed, ...]] = ()
+    fields: ClassVar[Any] = None
+    readonly_fields: ClassVar[Any] = ()
+    change_form_template = "admin/payments/with_deeds.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            path(
+                f"<int:pk>/{deed.name}/",
+                self.admin_site.admin_view(partial(self.deed_view, deed=deed)),
+                name=f"{self.opts.app_label}_{self.opts.model_name}_{deed.name}",
+            )
+            for deed in self.deeds
+        ]
+        return own + super().get_urls()
+
+    def facts(self, row: Any) -> list[tuple[Any, Any]]:
+        """Return what one must know of the row before doing anything to it: each a title and a value."""
+        return []
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
+        row: Any = context.get("original")
+        possible = [deed for deed in self.deeds if row and deed.is_allowed(request) and deed.is_possible(row)]
+        buttons = [(deed, self.address_of(deed, row)) for deed in possible]
+        return super().render_change_form(request, context | {"deeds": buttons}, *args, **kwargs)
+
+    def deed_view(self, request: HttpRequest, pk: int, *, deed: Deed) -> HttpResponseBase:
+        row = self.get_queryset(request).filter(pk=pk).first()
+        if row is None:
+            raise Http404
+        if not deed.is_allowed(request):
+            raise PermissionDenied
+        form = deed.form(row, request.POST if request.method == "POST" else None)
+        if form.is_valid() and (following := self.do(deed, row, form=form, request=request)):
+            return HttpResponseRedirect(page_of(following))
+        if request.method != "POST" and not deed.is_possible(row):
+            self.message_user(request, _("This is not possible any more."), messages.WARNING)
+            return HttpResponseRedirect(page_of(row))
+        context = self.admin_site.each_context(request) | {
+            "title": deed.title,
+            "opts": self.opts,
+            "original": row,
+            "deed": deed,
+            "form": form,
+            "facts": self.facts(row),
+            "back": page_of(row),
+        }
+        return TemplateResponse(request, "admin/payments/deed.html", context)
+
+    def do(self, deed: Deed, row: Any, *, form: DeedForm, request: HttpRequest) -> models.Model | None:
+        """Do it and return the row to show next; None if the domain refused, which the form then says."""
+        try:
+            following = deed.act(row, form.cleaned_data, f"staff:{request.user.get_username()}")
+        except DomainError as error:
+            form.add_error(error.field if error.field in form.fields else None, error.detail)
+            return None
+        self.log_change(request, row, f"{deed.title}: {form.cleaned_data['note']}")
+        self.message_user(request, deed.done, messages.SUCCESS)
+        return following
+
+    def address_of(self, deed: Deed, row: models.Model) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{deed.name}", args=[row.pk])
+
+
+def page_of(row: models.Model) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])

@@ -1,0 +1,250 @@
+"""Orders in the admin, with what staff may do about one: refund it, cancel it, end its retries.  And what was asked of the PSP for it."""
+
+import secrets
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Q
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from ledger import clock
+from ledger.admin import CurrencyFilter, LookOnly, id_column, money_column, recent, time_column
+from ledger.errors import DomainError
+from ledger.money import exact
+from ledger.templatetags.written import amount
+from payments import cancellations, refunds, rescue, tasks
+from payments.admin.columns import (
+    event_link,
+    journal_entry_link,
+    of_orders_called,
+    order_link,
+    orders_called,
+    refund_link,
+    seller_link,
+    transitions_column,
+    wallet_entry_link,
+)
+from payments.admin.deeds import Deed, DeedForm, WithDeeds
+from payments.admin.rows import AttemptRows, CancellationRows, DeadLetterRows, DisputeRows, LateChargeRows, RefundRows, that_are_there
+from payments.models import Cancellation, DueOrder, PaymentOrder, PspAttempt, Refund, Transition
+from payments.states import CancellationStatus, DisputeStatus, OrderStatus
+from wallet.admin import pretty
+from wallet.models import Shop
+
+
+class RefundForm(DeedForm):
+    """How much to give back, and what of our fee.  `once` makes two presses one refund."""
+
+    part = forms.DecimalField(label=_("Amount"), required=False)
+    fee_policy = forms.ChoiceField(label=_("Of our fee, the seller gets back"), required=False)
+    once = forms.CharField(widget=forms.HiddenInput, max_length=80)
+    field_order = ("part", "fee_policy", "note")
+
+    def __init__(self, row: PaymentOrder, data: Any = None) -> None:
+        super().__init__(row, data)
+        by_rule = _("What the shop's rule says (%(rule)s)") % {"rule": row.shop.get_refund_fee_policy_display()}
+        self.fields["fee_policy"].choices = [("", by_rule), *Shop.FeePolicy.choices]  # type: ignore[attr-defined]
+        self.fields["part"].help_text = _("In %(currency)s. Leave it empty to give back all that is left: %(left)s.") % {
+            "currency": row.amount.currency.code,
+            "left": amount(left_of(row)),
+        }
+        self.fields["once"].initial = f"admin:{secrets.token_urlsafe(16)}"
+
+    def clean_part(self) -> Any:
+        part: Decimal | None = self.cleaned_data["part"]
+        if part is None:
+            return None
+        try:
+            asked = exact(part, self.row.amount.currency.code)
+        except DomainError as error:
+            raise forms.ValidationError(error.detail) from error
+        if asked.amount <= 0:
+            raise forms.ValidationError(_("An amount must be more than zero."))
+        return asked
+
+
+def left_of(order: PaymentOrder) -> Any:
+    return order.amount - order.refunded - order.disputed
+
+
+def refund(order: PaymentOrder, said: dict[str, Any], actor: str) -> Refund:
+    made = refunds.request_refund(
+        order.pk,
+        amount=said["part"],
+        reason=said["note"],
+        now=clock.now(),
+        fee_policy=said["fee_policy"],
+        once=said["once"],
+        requested_by=actor,
+    )
+    tasks.nudge_refunds()
+    return made
+
+
+def cancel(order: PaymentOrder, said: dict[str, Any], actor: str) -> Cancellation:
+    made = cancellations.cancel_order(order.pk, reason=said["note"], once="", requested_by=actor, now=clock.now())
+    tasks.nudge_executor()
+    tasks.nudge_refunds()
+    return made
+
+
+def stop_retries(order: PaymentOrder, said: dict[str, Any], actor: str) -> PaymentOrder:
+    rescue.stop_retries(order.pk, actor=actor, note=said["note"], now=clock.now())
+    tasks.nudge_executor()
+    return order
+
+
+def can_be_refunded(order: PaymentOrder) -> bool:
+    is_disputed = order.disputes.filter(status=DisputeStatus.OPEN).exists()
+    return order.status == OrderStatus.SUCCESS and left_of(order).amount > 0 and not is_disputed
+
+
+def can_be_cancelled(order: PaymentOrder) -> bool:
+    is_cancelled = order.cancellations.exclude(status=CancellationStatus.FAILED).exists()
+    return not is_cancelled and (can_be_refunded(order) or order.status in (OrderStatus.NOT_STARTED, OrderStatus.FAILED))
+
+
+def is_executing(order: PaymentOrder) -> bool:
+    is_cancelled = order.cancellations.filter(status=CancellationStatus.EXECUTING).exists()
+    return order.status == OrderStatus.EXECUTING and not is_cancelled
+
+
+@admin.register(PaymentOrder)
+class PaymentOrderAdmin(WithDeeds):
+    list_display = (
+        id_column,
+        seller_link,
+        money_column("amount", _("amount")),
+        "status",
+        "reference",
+        event_link,
+        journal_entry_link,
+        time_column("created_at", _("opened")),
+    )
+    list_select_related = ("seller", "event")
+    list_filter = ("status", "shop", CurrencyFilter, recent("created_at"))
+    search_help_text = _("The id or reference of an order, a checkout id, a journal entry's number (je_12), or a seller's name")
+    fields = (
+        "public_id",
+        event_link,
+        "shop",
+        seller_link,
+        "reference",
+        "description",
+        money_column("amount", _("amount")),
+        money_column("fee", _("fee")),
+        money_column("net", _("net")),
+        money_column("refunded", _("refunded")),
+        money_column("disputed", _("disputed")),
+        "status",
+        "failure_code",
+        journal_entry_link,
+        wallet_entry_link,
+        "psp",
+        "lines",
+        time_column("created_at", _("opened")),
+        transitions_column(Transition.Kind.ORDER),
+    )
+    readonly_fields = fields
+    deeds = (
+        Deed(
+            name="refund",
+            title=_("Refund"),
+            meaning=_(
+                "The buyer gets the money back on the card it was paid with. The seller bears it, less what we give back of our fee."
+            ),
+            done=_("The refund is on its way."),
+            permission="payments.add_refund",
+            act=refund,
+            is_possible=can_be_refunded,
+            form=RefundForm,
+        ),
+        Deed(
+            name="cancel",
+            title=_("Cancel"),
+            meaning=_("What was not charged yet never will be. What was paid goes back in full, and our fee with it."),
+            done=_("The order is being cancelled."),
+            permission="payments.add_cancellation",
+            act=cancel,
+            is_possible=can_be_cancelled,
+            is_grave=True,
+        ),
+        Deed(
+            name="stop_retries",
+            title=_("Stop the retries"),
+            meaning=_("The order is charged no more. What the PSP may have taken already is voided, or refunded as soon as it is known."),
+            done=_("The retries are stopped; the PSP is asked to void the charge."),
+            permission="payments.add_cancellation",
+            act=stop_retries,
+            is_possible=is_executing,
+            is_grave=True,
+        ),
+    )
+
+    def get_inlines(self, request: HttpRequest, obj: PaymentOrder | None) -> Any:
+        others = that_are_there((CancellationRows, DisputeRows, LateChargeRows, DeadLetterRows), obj)
+        return [AttemptRows, RefundRows, *others]
+
+    def facts(self, row: PaymentOrder) -> list[tuple[Any, Any]]:
+        return [
+            (_("order"), row.public_id),
+            (_("seller"), row.seller.name),
+            (_("amount"), amount(row.amount)),
+            (_("refunded"), amount(row.refunded)),
+            (_("disputed"), amount(row.disputed)),
+            (_("status"), row.get_status_display()),
+        ]
+
+    def sought(self, term: str) -> Q:
+        return orders_called(term)
+
+    @admin.display(description=_("items"))
+    def lines(self, order: PaymentOrder) -> SafeString:
+        return pretty(order.items)
+
+
+@admin.register(PspAttempt)
+class PspAttemptAdmin(LookOnly):
+    list_display = (
+        "psp_key",
+        "operation",
+        "number",
+        order_link,
+        "status",
+        "psp_reference",
+        "error_code",
+        time_column("created_at", _("sent")),
+        time_column("finished_at", _("finished")),
+    )
+    list_select_related = ("order",)
+    list_filter = ("status", "operation", recent("created_at"))
+    search_help_text = _("A PSP key, or the id or reference of an order")
+    fields = (order_link, refund_link, *list_display[:3], "psp", *list_display[4:7], "error_message", *list_display[7:])
+    readonly_fields = fields
+
+    def sought(self, term: str) -> Q:
+        return Q(psp_key=term) | of_orders_called(term)
+
+
+@admin.register(DueOrder)
+class DueOrderAdmin(LookOnly):
+    ordering = ("next_attempt_at",)
+    list_display = (
+        "psp_key",
+        order_link,
+        "tries",
+        "failures",
+        time_column("next_attempt_at", _("due")),
+        time_column("claimed_until", _("claimed until")),
+    )
+    list_select_related = ("order",)
+    search_help_text = _("A PSP key, or the id or reference of an order")
+    fields = (order_link, "psp_key", "tries", "failures", "deaths", "maybe_sent", "to_be_voided", *list_display[4:])
+    readonly_fields = fields
+
+    def sought(self, term: str) -> Q:
+        return Q(psp_key=term) | of_orders_called(term)

@@ -1,0 +1,23 @@
+"""Pay-in over REST, one module for each kind of object.  config/api/routes.py gives each its address."""
+
+from payments.api.cancellations import OneCancellation, OrderCancellation, PaymentCancellation, StoppedRetries
+from payments.api.disputes import Disputes, OneDispute
+from payments.api.payments import OneOrder, OnePayment, Payments
+from payments.api.refunds import LateCharges, OneLateCharge, OneRefund, OrderRefunds, Refunds
+
+__all__ = [
+    "Disputes",
+    "LateCharges",
+    "OneCancellation",
+    "OneDispute",
+    "OneLateCharge",
+    "OneOrder",
+    "OnePayment",
+    "OneRefund",
+    "OrderCancellation",
+    "OrderRefunds",
+    "PaymentCancellation",
+    "Payments",
+    "Refunds",
+    "StoppedRetries",
+]

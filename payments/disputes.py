@@ -1,0 +1,214 @@
+"""Disputes: a buyer's bank takes the money of an order back, and decides later who keeps it.
+
+Opening holds the seller's part, pending money first; what was refunded before is not held a second time.  Closing lets the seller bear what
+is lost of it, gives our fee on that back by the shop's policy, and frees the rest; what was not held and is lost, the platform bears.  The
+PSP's own fee for a dispute is the platform's and never comes back.
+
+What the PSP says may come in any order and as often as it likes: a dispute is kept once, by the PSP's id of it, and decided once.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from djmoney.money import Money
+
+from ledger import chart, journal
+from ledger.journal import Draft
+from ledger.models import JournalEntry
+from ledger.money import to_minor, zero
+from payments import fees, news, queries
+from payments.models import Dispute, LateCharge, PaymentOrder
+from payments.psp.protocol import DisputeNotice
+from payments.settlement import NotBookable
+from payments.states import DisputeStatus, OrderStatus
+from wallet import balances, notifications
+from wallet.balances import Change
+from wallet.models import WalletEntry
+
+logger = logging.getLogger(__name__)
+
+
+class TooEarly(NotBookable):
+    """What the dispute is about is not in our books yet: it will be, so look again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """How a decided dispute is shared: what the seller bears of what is lost, what the platform bears, and our fee that goes back."""
+
+    seller: Money
+    platform: Money
+    fee: Money
+
+
+@transaction.atomic(durable=True)
+def open_dispute(notice: DisputeNotice, *, psp: str) -> Dispute:
+    """Keep the dispute and hold the seller's part; one that is kept already is returned as it is.  Locks the order, then the wallet.
+
+    Raises TooEarly (the charge is not booked yet), NotBookable (no such order, another charge, currency or amount).
+    """
+    order = lock_order(notice, psp=psp)
+    return kept(notice, psp=psp) or opened(notice, order)
+
+
+@transaction.atomic(durable=True)
+def close_dispute(notice: DisputeNotice, *, psp: str) -> Dispute:
+    """Record how the dispute was decided, and open it first if nobody told us of it; the second time nothing changes.
+
+    Locks the order, the dispute, then the wallet.  Raises as `open_dispute` does, and NotBookable for a decision that makes no sense or is
+    another than the one that stands.
+    """
+    order = lock_order(notice, psp=psp)
+    dispute = kept(notice, psp=psp) or opened(notice, order)
+    require_decision(notice, dispute)
+    if dispute.status == DisputeStatus.OPEN:
+        close(dispute, notice, order)
+    return dispute
+
+
+def lock_order(notice: DisputeNotice, *, psp: str) -> PaymentOrder:
+    """Lock and return the order whose charge is disputed.  Raises TooEarly, NotBookable."""
+    order = PaymentOrder.objects.select_for_update(no_key=True).filter(public_id=notice.reference, psp=psp).first()
+    if order is None:
+        raise NotBookable(f"{notice.psp_reference} disputes a charge of {notice.reference}, which is no order of ours.")
+    if notice.amount.currency != order.amount.currency or not 0 < to_minor(notice.amount) <= to_minor(order.amount):
+        raise NotBookable(f"{notice.psp_reference} is over {notice.amount}, and {order.public_id} is over {order.amount}.")
+    if not (is_its_charge(notice, order) or LateCharge.objects.filter(order=order, psp_reference=notice.charge).exists()):
+        raise TooEarly(f"{notice.psp_reference} disputes {notice.charge}, which is not booked on {order.public_id}.")
+    return order
+
+
+def is_its_charge(notice: DisputeNotice, order: PaymentOrder) -> bool:
+    """Was the order paid by the disputed charge?  If not, it came too late, and no seller has anything of it."""
+    return order.status == OrderStatus.SUCCESS and queries.charge_of(order) == notice.charge
+
+
+def kept(notice: DisputeNotice, *, psp: str) -> Dispute | None:
+    return Dispute.objects.select_for_update(no_key=True).filter(psp=psp, psp_reference=notice.psp_reference).first()
+
+
+def opened(notice: DisputeNotice, order: PaymentOrder) -> Dispute:
+    """Book that the PSP took the money back, and hold what the seller has of it.  The order is locked.  Raises TooEarly."""
+    if order.disputes.filter(status=DisputeStatus.OPEN).exists():
+        raise TooEarly(f"another dispute of {order.public_id} is open still; we did not hear how it was decided.")
+    currency = order.amount.currency.code
+    dispute = Dispute(order=order, psp=order.psp, psp_reference=notice.psp_reference, reason=notice.reason)
+    dispute.amount, dispute.fee = notice.amount, notice.fee
+    dispute.lost = dispute.fee_returned = zero(currency)
+    dispute.held = min(notice.amount, order.amount - order.refunded - order.disputed) if is_its_charge(notice, order) else zero(currency)
+    dispute.opened_at, dispute.evidence_due_at, dispute.told = notice.opened_at, notice.evidence_due_at, 1
+    from_pending, from_available = balances.lock(order.seller_id, currency=currency).part(dispute.held)
+    journal.open_accounts([chart.disputed(order.psp), chart.dispute_costs(), chart.dispute_losses()], currency=currency)
+    [dispute.journal_entry_id] = journal.post([taken(dispute, from_pending, from_available)])
+    if dispute.held:
+        [dispute.wallet_entry_id] = balances.change([hold(dispute, from_pending, from_available)])
+    dispute.save()
+    order.disputed += dispute.held
+    order.save(update_fields=["disputed"])
+    notifications.publish([news.dispute_news(dispute)])
+    logger.warning("%s: %s is disputed (%s)", dispute.public_id, order.public_id, notice.reason)
+    return dispute
+
+
+def require_decision(notice: DisputeNotice, dispute: Dispute) -> None:
+    """Raise NotBookable unless the decision makes sense, and is the one that stands if one stands."""
+    lost, amount = to_minor(notice.lost), to_minor(dispute.amount)
+    sound = {DisputeStatus.WON: lost == 0, DisputeStatus.LOST: lost == amount, DisputeStatus.PARTIAL: 0 < lost < amount}
+    if notice.amount != dispute.amount or not sound.get(DisputeStatus(notice.status), False):
+        raise NotBookable(f"{notice.lost} of {notice.amount} lost is no dispute over {dispute.amount} that is {notice.status}.")
+    if dispute.status not in (DisputeStatus.OPEN, notice.status) or dispute.lost not in (zero(dispute.lost.currency.code), notice.lost):
+        raise NotBookable(f"{dispute.public_id} was decided before: {dispute.status}, and {dispute.lost} lost.")
+
+
+def close(dispute: Dispute, notice: DisputeNotice, order: PaymentOrder) -> None:
+    """Book the decision: what came back, what is lost and who bears it.  Order and dispute are locked."""
+    parts = shares(dispute, order, lost=notice.lost)
+    dispute.order, dispute.lost, dispute.fee_returned = order, notice.lost, parts.fee
+    dispute.status, dispute.closed_at = notice.status, notice.updated_at
+    [entry] = journal.post([decided(dispute, parts, at=notice.updated_at)])
+    dispute.closing_entry_id = entry
+    if dispute.held:
+        [dispute.closing_wallet_entry_id] = balances.change([freed(dispute, entry, parts)])
+    order.disputed += parts.seller - dispute.held
+    order.save(update_fields=["disputed"])
+    dispute.told += 1
+    dispute.save()
+    notifications.publish([news.dispute_news(dispute)])
+
+
+def shares(dispute: Dispute, order: PaymentOrder, *, lost: Money) -> Parts:
+    """Share what is lost: the seller bears it as far as it was held, and gets our fee on that part back by the shop's policy."""
+    seller = min(lost, dispute.held)
+    others = queries.returns_of(order)
+    fee = fees.given_back(seller, policy=order.shop.refund_fee_policy, amount=order.amount, fee=order.fee, others=others)
+    return Parts(seller, lost - seller, fee)
+
+
+def taken(dispute: Dispute, from_pending: Money, from_available: Money) -> Draft:
+    """The entry of an opened dispute: the PSP owes us less; it is open whose the money is, and the seller's part is held."""
+    order = dispute.order
+    return Draft(
+        kind=JournalEntry.Kind.DISPUTE,
+        reference=dispute.public_id,
+        effective_at=dispute.opened_at,
+        debits=[
+            (chart.seller_pending(order.seller_id), from_pending),
+            (chart.seller_available(order.seller_id), from_available),
+            (chart.disputed(dispute.psp), dispute.amount),
+            (chart.dispute_costs(), dispute.fee),
+        ],
+        credits=[(chart.seller_reserved(order.seller_id), dispute.held), (chart.psp_receivable(dispute.psp), dispute.amount + dispute.fee)],
+    )
+
+
+def decided(dispute: Dispute, parts: Parts, *, at: datetime) -> Draft:
+    """The entry of a decided dispute: what was not lost comes back from the PSP, and what was held is freed, less what the seller bears."""
+    order = dispute.order
+    return Draft(
+        kind=JournalEntry.Kind.DISPUTE_CLOSED,
+        reference=f"{dispute.public_id}:closed",
+        effective_at=at,
+        debits=[
+            (chart.psp_receivable(dispute.psp), dispute.amount - dispute.lost),
+            (chart.seller_reserved(order.seller_id), dispute.held),
+            (chart.fee_revenue(), parts.fee),
+            (chart.dispute_losses(), parts.platform),
+        ],
+        credits=[
+            (chart.disputed(dispute.psp), dispute.amount),
+            (chart.seller_available(order.seller_id), dispute.held - parts.seller + parts.fee),
+        ],
+    )
+
+
+def hold(dispute: Dispute, from_pending: Money, from_available: Money) -> Change:
+    """What the opened dispute changes of the seller's figures: nothing is taken, it is held."""
+    nothing = zero(dispute.held.currency.code)
+    return Change(
+        dispute.order.seller_id,
+        dispute.journal_entry_id,
+        WalletEntry.Kind.DISPUTE,
+        dispute.public_id,
+        gross=nothing,
+        fee=nothing,
+        pending=-from_pending,
+        available=-from_available,
+        reserved=dispute.held,
+    )
+
+
+def freed(dispute: Dispute, journal_entry_id: int, parts: Parts) -> Change:
+    """What the decided dispute changes of the seller's figures."""
+    return Change(
+        dispute.order.seller_id,
+        journal_entry_id,
+        WalletEntry.Kind.DISPUTE_CLOSED,
+        dispute.public_id,
+        gross=-parts.seller,
+        fee=-parts.fee,
+        pending=zero(dispute.held.currency.code),
+        available=dispute.held - parts.seller + parts.fee,
+        reserved=-dispute.held,
+    )

@@ -1,0 +1,163 @@
+"""The line to a PSP: one HTTP call with every timeout set, and the meaning of every way in which it can go wrong.
+
+What was never sent is PspUnavailable; what the PSP read and refused is PspRejectedRequest; whatever else is no plain answer is
+PspOutcomeUnknown, since it may hide an execution.  An answer that drips is given up after ANSWER_S, all its bytes counted together.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import httpcore
+import httpx
+from django.db import connection
+
+from payments.psp.protocol import PspOutcomeUnknown, PspRejectedRequest, PspUnavailable
+
+ANSWER_S = 15
+LARGEST_ANSWER = 10_000_000
+LONGEST_RETRY_AFTER_S = 3600
+EXECUTED_NOTHING = frozenset({400, 401, 403, 404})  # the PSP read the request and refused it; any other answer may hide a charge
+DECLINED, CONFLICT, TOO_MANY_REQUESTS = 402, 409, 429
+NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+_deadline: ContextVar[float] = ContextVar("deadline")
+
+
+class Line:
+    """The connections to one PSP at its address, with the headers that say who we are."""
+
+    def __init__(self, url: str, *, headers: dict[str, str], read_timeout_s: float, answer_s: float = ANSWER_S) -> None:
+        self._answer_s = answer_s
+        self._client = httpx.Client(
+            base_url=url,
+            headers=headers,
+            timeout=httpx.Timeout(read_timeout_s, connect=1, write=5, pool=5),
+            transport=_Transport(httpx.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=30)),
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def ask(self, path: str, parameters: Mapping[str, str] | None = None) -> Any:
+        """Look something up; return the JSON of the answer.
+
+        On a connection that is closed afterwards: an answer that the PSP sends twice must never be taken for that of the next question.
+        """
+        return self._call("GET", path, headers={"Connection": "close"}, params=parameters or {})
+
+    def send(self, path: str, body: dict[str, Any], *, key: str = "") -> Any:
+        """Send something to be executed, under our key; return the JSON that says what happened."""
+        return self._call("POST", path, headers={"Idempotency-Key": key} if key else {}, json=body)
+
+    def _call(self, method: str, path: str, **options: Any) -> Any:
+        if connection.in_atomic_block:
+            raise RuntimeError("a PSP is never called inside a database transaction")
+        _deadline.set(time.monotonic() + self._answer_s)
+        try:
+            with self._client.stream(method, path, **options) as response:
+                return meaning_of(response, whole(response))
+        except NOTHING_SENT as error:
+            raise PspUnavailable(f"the PSP cannot be reached: {type(error).__name__}") from error
+        except httpx.HTTPError as error:
+            raise PspOutcomeUnknown(f"no answer from the PSP: {type(error).__name__}") from error
+
+
+def whole(response: httpx.Response) -> bytes:
+    body = bytearray()
+    for part in response.iter_bytes():
+        body += part
+        if len(body) > LARGEST_ANSWER:
+            raise PspOutcomeUnknown("the PSP's answer has no end")
+    return bytes(body)
+
+
+def meaning_of(response: httpx.Response, body: bytes) -> Any:
+    """Return the JSON of an answer that says what happened.  Raises the PspErrors."""
+    if response.is_success or response.status_code == DECLINED:
+        try:
+            return json.loads(body)
+        except ValueError as error:
+            raise PspOutcomeUnknown("the PSP's answer is not JSON") from error
+    if response.status_code == TOO_MANY_REQUESTS:
+        raise PspUnavailable("the PSP asks us to slow down", retry_after_s=retry_after_s(response))
+    if response.status_code in EXECUTED_NOTHING:
+        raise PspRejectedRequest(f"the PSP refused the request with {response.status_code}: {reason_of(body)}")
+    if response.status_code == CONFLICT:
+        raise PspOutcomeUnknown(f"the PSP is at it already: {reason_of(body)}", answered=True)
+    raise PspOutcomeUnknown(f"the PSP answered {response.status_code}")
+
+
+def retry_after_s(response: httpx.Response) -> int:
+    """Return for how long the PSP asks us to wait, in seconds: nothing if it does not say, an hour at most."""
+    said = response.headers.get("Retry-After", "")
+    return min(int(said[:9]), LONGEST_RETRY_AFTER_S) if said.isascii() and said.isdigit() else 0
+
+
+def reason_of(body: bytes) -> str:
+    try:
+        error = json.loads(body)["error"]
+        return plain(f"{error['code']}: {error['message']}")[:200]
+    except (ValueError, KeyError, TypeError):
+        return "no reason given"
+
+
+def plain(given: Any) -> str:
+    """Return the text without what cannot be stored or shown: control characters, NUL, lone surrogates."""
+    return "".join(character for character in str(given) if character.isprintable())
+
+
+# --- The deadline: httpx times each read by itself, so that an answer of one byte per second would never be late ------
+
+
+class _Transport(httpx.HTTPTransport):
+    """httpx's own transport, on connections that know the deadline of the call."""
+
+    def __init__(self, limits: httpx.Limits) -> None:
+        super().__init__(trust_env=False)
+        self._pool.close()
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=httpx.create_ssl_context(trust_env=False),
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            network_backend=_Backend(),
+        )
+
+
+class _Backend(httpcore.SyncBackend):
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        return _Stream(super().connect_tcp(host, port, timeout, local_address, socket_options))
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        left_s = _deadline.get() - time.monotonic()
+        if left_s <= 0:
+            raise httpcore.ReadTimeout("the whole answer took too long")
+        return self._stream.read(max_bytes, left_s if timeout is None else min(timeout, left_s))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> httpcore.NetworkStream:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)

@@ -1,0 +1,115 @@
+"""What money that goes back - a refund, one that came back, a charge that came too late - is in the books and in the seller's wallet.
+
+Pure: rows come in, drafts of entries and changes of wallets go out.  A refund of a late charge concerns no seller.
+"""
+
+from datetime import datetime
+
+from djmoney.money import Money
+
+from ledger import chart
+from ledger.journal import Draft
+from ledger.models import JournalEntry
+from ledger.money import zero
+from payments.models import LateCharge, Refund
+from wallet.balances import Change
+from wallet.models import WalletEntry
+
+
+def give_back(refund: Refund, from_pending: Money, from_available: Money, *, refunded_at: datetime) -> Draft:
+    """The entry of one refund: the PSP owes us less; the seller bears the net, and we give our part of the fee back."""
+    order = refund.order
+    return Draft(
+        kind=JournalEntry.Kind.REFUND,
+        reference=refund.public_id,
+        effective_at=refunded_at,
+        debits=[
+            (chart.seller_pending(order.seller_id), from_pending),
+            (chart.seller_available(order.seller_id), from_available),
+            (chart.fee_revenue(), refund.fee),
+        ],
+        credits=[(chart.psp_receivable(order.psp), refund.amount)],
+    )
+
+
+def taken_back(refund: Refund, journal_entry_id: int, from_pending: Money, from_available: Money) -> Change:
+    """What the refund takes from its seller."""
+    return Change(
+        refund.order.seller_id,
+        journal_entry_id,
+        WalletEntry.Kind.REFUND,
+        refund.public_id,
+        gross=-refund.amount,
+        fee=-refund.fee,
+        pending=-from_pending,
+        available=-from_available,
+        reserved=zero(refund.amount.currency.code),
+    )
+
+
+def came_back(refund: Refund, taken: WalletEntry, *, at: datetime) -> Draft:
+    """The entry of a refund that came back: the reverse of the one that gave the money away, on the same figures (`taken`)."""
+    order = refund.order
+    return Draft(
+        kind=JournalEntry.Kind.REFUND_REVERSAL,
+        reference=reversal_of(refund),
+        effective_at=at,
+        debits=[(chart.psp_receivable(order.psp), refund.amount)],
+        credits=[
+            (chart.seller_pending(order.seller_id), -taken.pending),
+            (chart.seller_available(order.seller_id), -taken.available),
+            (chart.fee_revenue(), refund.fee),
+        ],
+    )
+
+
+def restored(refund: Refund, journal_entry_id: int, taken: WalletEntry) -> Change:
+    """What a refund that came back gives its seller again: exactly what it took."""
+    return Change(
+        refund.order.seller_id,
+        journal_entry_id,
+        WalletEntry.Kind.REFUND_REVERSAL,
+        refund.public_id,
+        gross=-taken.gross,
+        fee=-taken.fee,
+        pending=-taken.pending,
+        available=-taken.available,
+        reserved=-taken.reserved,
+    )
+
+
+def owed(charge: LateCharge) -> Draft:
+    """The entry of a late charge: the PSP owes us the money, and we owe it to the buyer."""
+    return Draft(
+        kind=JournalEntry.Kind.LATE_CHARGE,
+        reference=charge.public_id,
+        effective_at=charge.charged_at,
+        debits=[(chart.psp_receivable(charge.psp), charge.amount)],
+        credits=[(chart.owed_to_buyers(), charge.amount)],
+    )
+
+
+def owed_no_more(refund: Refund, *, refunded_at: datetime) -> Draft:
+    """The entry of a late charge's refund: the buyer has the money again."""
+    return Draft(
+        kind=JournalEntry.Kind.REFUND,
+        reference=refund.public_id,
+        effective_at=refunded_at,
+        debits=[(chart.owed_to_buyers(), refund.amount)],
+        credits=[(chart.psp_receivable(refund.order.psp), refund.amount)],
+    )
+
+
+def owed_again(refund: Refund, *, at: datetime) -> Draft:
+    """The entry of a late charge's refund that came back: we owe the buyer the money as before."""
+    return Draft(
+        kind=JournalEntry.Kind.REFUND_REVERSAL,
+        reference=reversal_of(refund),
+        effective_at=at,
+        debits=[(chart.psp_receivable(refund.order.psp), refund.amount)],
+        credits=[(chart.owed_to_buyers(), refund.amount)],
+    )
+
+
+def reversal_of(refund: Refund) -> str:
+    return f"{refund.public_id}:reversal"

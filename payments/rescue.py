@@ -1,0 +1,199 @@
+"""Rescue: what a person decides where the machine gave up.  Try again, fail, or void; and the end of retries that nobody wants any more.
+
+Each decision is one transaction: it locks, looks at how things stand now, moves the order or the refund, and writes down who decided what
+and why, on the dead letter and on every transition.  Called by the admin, the REST API and the commands.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from ledger.errors import DomainError
+from ledger.statements import execute
+from payments import cancellations, confirmation, dead_letters, news, refund_executor, settlement, transitions
+from payments.models import Cancellation, DeadLetter, DueOrder, PaymentEvent, PaymentOrder, PspAttempt, Refund
+from payments.settlement import Failure
+from payments.states import AttemptStatus, OrderStatus, PspOperation, RefundStatus, require_transition
+from wallet import notifications
+
+GIVEN_UP = "given_up"
+STOPPED = "retries_stopped"
+
+
+class AlreadyDecided(DomainError):
+    code = "already_decided"
+
+
+class NotToRescue(DomainError):
+    code = "not_to_rescue"
+
+
+class ReasonMissing(DomainError):
+    code = "reason_missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An open dead letter with what it is about, all of it locked."""
+
+    letter: DeadLetter
+    event: PaymentEvent
+    order: PaymentOrder
+    refund: Refund | None
+
+
+@transaction.atomic(durable=True)
+def redrive(letter_id: int, *, actor: str, note: str, now: datetime) -> DeadLetter:
+    """Try again: the order or refund is due at once, and its tries are counted anew.
+
+    What may have been sent is asked for first, as always.  An order that failed because its tries were used up is charged under the same
+    key, as long as its checkout is open.  Raises AlreadyDecided, NotToRescue.
+    """
+    case = opened(letter_id, actor=actor, note=note)
+    if case.refund is not None:
+        require(case.refund.status == RefundStatus.EXECUTING, f"{case.refund.public_id} is {case.refund.status}: ask for a new refund.")
+        Refund.objects.filter(pk=case.refund.pk).update(next_attempt_at=now, failures=0)
+    elif case.order.status == OrderStatus.FAILED:
+        charge_again(case, now=now)
+    else:
+        make_due(case.order, now=now)
+    return decided(case, DeadLetter.Decision.REDRIVE, actor=actor, note=note, now=now)
+
+
+@transaction.atomic(durable=True)
+def fail(letter_id: int, *, actor: str, note: str, now: datetime) -> DeadLetter:
+    """Fail it, although nobody may know what became of it.  A charge that succeeds after all is booked, or given back, when the PSP tells.
+
+    What failed already is taken note of.  Raises AlreadyDecided, NotToRescue.
+    """
+    case = opened(letter_id, actor=actor, note=note)
+    if case.refund is not None:
+        if case.refund.status == RefundStatus.EXECUTING:
+            give_refund_up(case.order, case.refund, code=GIVEN_UP)
+    elif case.order.status == OrderStatus.EXECUTING:
+        give_up(case.order, note=note)
+    return decided(case, DeadLetter.Decision.FAIL, actor=actor, note=note, now=now)
+
+
+@transaction.atomic(durable=True)
+def void(letter_id: int, *, actor: str, note: str, now: datetime) -> DeadLetter:
+    """Cancel the order: the PSP voids the charge, or what it took is given back in full.  Raises AlreadyDecided, NotToRescue."""
+    case = opened(letter_id, actor=actor, note=note)
+    require(case.refund is None, "A refund cannot be voided. Try it again, or fail it.")
+    call_off(case.event, case.order, actor=actor, note=note, now=now)
+    return decided(case, DeadLetter.Decision.VOID, actor=actor, note=note, now=now)
+
+
+@transaction.atomic(durable=True)
+def stop_retries(order_id: int, *, actor: str, note: str, now: datetime) -> Cancellation:
+    """End the retries of an order that executes: nothing more is charged, and what was taken is given back.  Raises NotToRescue.
+
+    Locks the event, then the order.
+    """
+    transitions.by(actor, reason=note)
+    event = PaymentEvent.objects.select_for_update(no_key=True).get(orders=order_id)
+    order = PaymentOrder.objects.select_for_update(no_key=True).get(pk=order_id)
+    require(order.status == OrderStatus.EXECUTING, f"{order.public_id} is {order.status}: nothing of it is tried again.")
+    cancellation = call_off(event, order, actor=actor, note=note, now=now)
+    letter = DeadLetter.objects.filter(order=order, refund=None, decided_at=None)
+    letter.update(decision=DeadLetter.Decision.VOID, decided_by=actor, note=note, decided_at=now)
+    return cancellation
+
+
+@transaction.atomic(durable=True)
+def stop_refund_retries(refund_id: int, *, actor: str, note: str, now: datetime) -> Refund:
+    """End the retries of a refund that was never sent: it has failed, and its money can be refunded again.
+
+    Locks the order, then the refund.  Raises NotToRescue: it came to its end, or it may have been sent, so that only the PSP can tell.
+    """
+    transitions.by(actor, reason=note)
+    order, refund = settlement.lock_refund(refund_id)
+    require(refund.status == RefundStatus.EXECUTING, f"{refund.public_id} is {refund.status}: it is not tried again.")
+    is_unsent = refund_executor.first_sent_at(refund) is None
+    require(is_unsent, f"{refund.public_id} may have been given back already. Wait for the payment service provider's word.")
+    give_refund_up(order, refund, code=STOPPED)
+    letter = DeadLetter.objects.filter(refund=refund, decided_at=None)
+    letter.update(decision=DeadLetter.Decision.FAIL, decided_by=actor, note=note, decided_at=now)
+    return refund
+
+
+def opened(letter_id: int, *, actor: str, note: str) -> Case:
+    """Lock what the letter is about, then the letter, and say who decides and why.  Raises AlreadyDecided, NotToRescue, ReasonMissing.
+
+    Inside the caller's transaction.  Locks the event, the order, the refund, then the letter.
+    """
+    if not note.strip():
+        raise ReasonMissing("Say why: the decision is kept with its reason.", field="note")
+    transitions.by(actor, reason=note)
+    known = DeadLetter.objects.values("order_id", "refund_id").get(pk=letter_id)
+    event = PaymentEvent.objects.select_for_update(no_key=True).get(orders=known["order_id"])
+    order = PaymentOrder.objects.select_for_update(no_key=True).get(pk=known["order_id"])
+    refund = Refund.objects.select_for_update(no_key=True).get(pk=known["refund_id"]) if known["refund_id"] else None
+    letter = DeadLetter.objects.select_for_update(no_key=True).get(pk=letter_id)
+    if letter.decided_at is not None:
+        raise AlreadyDecided(f"{letter.public_id} was decided by {letter.decided_by}: {letter.decision}.")
+    if refund is None:
+        is_alive = order.status in (OrderStatus.EXECUTING, OrderStatus.FAILED)
+        require(is_alive, f"{order.public_id} is {order.status} by now: there is nothing to decide.")
+    else:
+        refund.order = order
+        require(refund.status != RefundStatus.SUCCESS, f"{refund.public_id} succeeded after all: there is nothing to decide.")
+    return Case(letter, event, order, refund)
+
+
+def decided(case: Case, decision: DeadLetter.Decision, *, actor: str, note: str, now: datetime) -> DeadLetter:
+    letter = case.letter
+    letter.decision, letter.decided_by, letter.note, letter.decided_at = decision, actor, note[:500], now
+    letter.save(update_fields=["decision", "decided_by", "note", "decided_at"])
+    return letter
+
+
+def require(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise NotToRescue(otherwise)
+
+
+def make_due(order: PaymentOrder, *, now: datetime) -> None:
+    """Make an executing order due at once, with its tries counted anew.  One that is being worked on stays with whoever works on it."""
+    DueOrder.objects.filter(order=order).update(next_attempt_at=now, failures=0, deaths=0)
+
+
+def charge_again(case: Case, *, now: datetime) -> None:
+    """Start an order again whose tries were used up, nothing of which was ever executed.  Raises NotToRescue."""
+    order, event, key = case.order, case.event, confirmation.psp_key_of(case.order)
+    charges = PspAttempt.objects.filter(order=order, operation=PspOperation.CHARGE, psp_key=key)
+    is_unsent = not charges.exclude(status=AttemptStatus.NOT_EXECUTED).exists()
+    require(
+        case.letter.reason == dead_letters.TRIES_EXHAUSTED and is_unsent,
+        f"{order.public_id} has failed at the payment service provider: the buyer may pay again.",
+    )
+    require(not event.is_payment_done and event.expires_at > now, f"{event.public_id} can no longer be paid. Fail the order instead.")
+    require_transition(order.status, to=OrderStatus.EXECUTING, what=order.public_id)
+    PaymentOrder.objects.filter(pk=order.pk).update(status=OrderStatus.EXECUTING)
+    DueOrder.objects.create(order=order, psp_key=key, payment_token=event.payment_token, next_attempt_at=now)
+
+
+def give_up(order: PaymentOrder, *, note: str) -> None:
+    """Fail an executing order.  Its attempts stay as they are: what became of them is not known."""
+    due = DueOrder.objects.get(order=order)
+    failure = Failure(order.pk, attempt_id=0, psp_key=due.psp_key, psp_reference="", code=GIVEN_UP, message=note)
+    for executing, given_up in settlement.lock_executing([failure]):
+        execute(settlement.FAIL, [settlement.failure_row(given_up)])
+        notifications.publish([news.order_news(executing, status="FAILED", failure_code=GIVEN_UP)])
+
+
+def give_refund_up(order: PaymentOrder, refund: Refund, *, code: str) -> None:
+    """Fail an executing refund, and let what it had reserved be refunded again."""
+    settlement.put_back(order, refund)
+    settlement.finish_refund(refund, RefundStatus.FAILED, psp_reference="", code=code)
+
+
+def call_off(event: PaymentEvent, order: PaymentOrder, *, actor: str, note: str, now: datetime) -> Cancellation:
+    """Cancel the order, or go on with the cancellation that lives.  The caller holds the event and the order."""
+    cancellation = cancellations.standing(order, once="")
+    if cancellation is None:
+        cancellation = cancellations.keep(Cancellation(order=order, reason=note[:200], requested_by=actor), now=now)
+    DueOrder.objects.filter(order=order).update(to_be_voided=True, next_attempt_at=now, failures=0, deaths=0)
+    settlement.close_events([event.pk])
+    return cancellation

@@ -1,0 +1,134 @@
+"""The watch: the invariants are checked all day, in production too, and whoever opens the admin sees it when one does not hold.
+
+Every five minutes the quick checks, each night all of them, on one consistent and read-only state of the database.  A check that takes too
+long counts as one that does not hold: nobody knows.  Times here are the machine's own, not the test clock's.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+import psycopg
+from django.db import OperationalError, connection, transaction
+from psycopg import IsolationLevel
+
+from ledger import seals
+from ledger.models import JournalEntry
+from reconciliation import invariants
+from reconciliation.invariants import Violation
+from reconciliation.models import InvariantRun
+
+logger = logging.getLogger(__name__)
+
+QUICK = frozenset(invariants.CHECKS) - invariants.NIGHTLY
+ANCHOR = "INV-17 the chain of seals goes through the head that the run before saw"
+TIMEOUT_S = {InvariantRun.Scope.QUICK: 60, InvariantRun.Scope.FULL: 120}
+TOO_OLD = {InvariantRun.Scope.QUICK: timedelta(minutes=15), InvariantRun.Scope.FULL: timedelta(hours=36)}
+KEPT_FOR = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Why the banner is red: the run that found something, or how long nobody has looked."""
+
+    run: InvariantRun | None
+    since: datetime | None = None
+
+    @property
+    def is_broken(self) -> bool:
+        return bool(self.run and self.run.violations)
+
+
+def run_quick(*, now: datetime) -> InvariantRun:
+    """Check the invariants that a large ledger answers in seconds, and keep what was found."""
+    return keep(InvariantRun.Scope.QUICK, [name for name in invariants.CHECKS if name in QUICK], now=now)
+
+
+def run_full(*, now: datetime) -> InvariantRun:
+    """Check every invariant, and keep what was found; forget the runs of more than 30 days ago."""
+    InvariantRun.objects.filter(started_at__lt=now - KEPT_FOR).delete()
+    return keep(InvariantRun.Scope.FULL, list(invariants.CHECKS), now=now)
+
+
+def keep(scope: InvariantRun.Scope, names: list[str], *, now: datetime) -> InvariantRun:
+    began = time.monotonic()
+    broken, head = look(names, timeout_s=TIMEOUT_S[scope])
+    for violation in broken:
+        logger.error("an invariant does not hold: %s", violation)
+    return InvariantRun.objects.create(
+        scope=scope,
+        started_at=now,
+        took_ms=round((time.monotonic() - began) * 1000),
+        checked=len(names) + 1,
+        violations=[as_kept(violation) for violation in broken],
+        seal_head=head,
+    )
+
+
+def look(names: Iterable[str], *, timeout_s: int) -> tuple[list[Violation], str]:
+    """Return what does not hold, and the head of the seals, in one consistent state of the database that is only read."""
+    with one_state(timeout_s=timeout_s):
+        broken = [violation for name in names if (violation := looked_at(name, timeout_s=timeout_s))]
+        return [*broken, *lost_anchor()], str(seals.head() or "")
+
+
+@contextmanager
+def one_state(*, timeout_s: int) -> Iterator[None]:
+    """Open a transaction that only reads, sees one state from beginning to end, and ends any statement after so long."""
+    connection.ensure_connection()
+    line: psycopg.Connection = connection.connection
+    line.isolation_level, line.read_only = IsolationLevel.REPEATABLE_READ, True
+    try:
+        with transaction.atomic(durable=True):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{timeout_s}s"])
+            yield
+    finally:
+        line.isolation_level = line.read_only = None
+
+
+def looked_at(name: str, *, timeout_s: int) -> Violation | None:
+    try:
+        with transaction.atomic():
+            return invariants.violation_of(name)
+    except OperationalError:
+        return Violation(name, (f"not known: the check took longer than {timeout_s} s",))
+
+
+def lost_anchor() -> list[Violation]:
+    """Compare the chain with the head that the latest run saw: it may have grown, but not been cut off or written anew."""
+    seen = InvariantRun.objects.exclude(seal_head="").order_by("-pk").values_list("seal_head", flat=True).first()
+    strayed = seals.strayed_from(seals.parse_head(seen)) if seen else []
+    return [Violation(ANCHOR, tuple(str(finding) for finding in strayed))] if strayed else []
+
+
+def as_kept(violation: Violation) -> dict[str, Any]:
+    """Return the violation as JSON: amounts and moments as text."""
+    kept: dict[str, Any] = orjson.loads(orjson.dumps({"invariant": violation.invariant, "rows": violation.rows}, default=str))
+    return kept
+
+
+def latest_runs() -> tuple[InvariantRun | None, InvariantRun | None]:
+    """Return the latest quick run and the latest full one."""
+    newest = InvariantRun.objects.order_by("-pk")
+    return newest.filter(scope=InvariantRun.Scope.QUICK).first(), newest.filter(scope=InvariantRun.Scope.FULL).first()
+
+
+def alarm(*, now: datetime) -> Alarm | None:
+    """Return why finance must look at once: a latest run with violations, or none that is recent.  None while all is well."""
+    quick, full = latest_runs()
+    for run in (quick, full):
+        if run and run.violations:
+            return Alarm(run)
+    if quick is None:
+        first = JournalEntry.objects.order_by("pk").values_list("booked_at", flat=True).first()
+        return Alarm(None) if first and first < now - TOO_OLD[InvariantRun.Scope.QUICK] else None
+    for run in (quick, full):
+        if run and run.started_at < now - TOO_OLD[InvariantRun.Scope(run.scope)]:
+            return Alarm(run, since=run.started_at)
+    return None

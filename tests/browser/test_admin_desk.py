@@ -1,0 +1,104 @@
+"""Finance's desk in a real browser: what waits for a person, on a phone and on a desk, without a word in the console."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.db import transaction
+from playwright.sync_api import Page, expect
+
+from ledger.money import exact
+from payments import confirmation, dead_letters, disputes, intake, refunds, settlement
+from payments.confirmation import Confirmed
+from payments.models import DeadLetter, Dispute, PaymentOrder, PspAttempt, Refund
+from payments.psp.protocol import DisputeNotice
+from payments.settlement import Capture
+from tests.factories import basket, new_sellers, new_shop
+from wallet.models import Seller
+
+pytestmark = pytest.mark.browser
+PASSWORD = "as-long-as-it-is-calm"
+NOW = datetime(2026, 11, 21, 14, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def letter(site: str) -> DeadLetter:
+    """Return a dead letter, beside a paid order with a refund and a dispute of another."""
+    cache.clear()
+    User.objects.create_superuser("finance", password=PASSWORD)
+    [seller] = new_sellers(new_shop(), "Königlich-Bayerische Manufaktur für handbemaltes Porzellan eK")
+    paid, disputed = sell(seller, "100.00", "24.90")
+    refund = refunds.request_refund(paid.pk, amount=exact("30.00", "EUR"), reason="Damaged", now=NOW)
+    settlement.settle_refund(refund.pk, psp_reference="re_1", refunded_at=NOW)
+    charge, nothing = f"ch_{disputed.attempts.get().pk}", exact("0", "EUR")
+    disputes.open_dispute(
+        DisputeNotice(
+            "dp_1", disputed.public_id, disputed.public_id, charge, "open", disputed.amount, nothing, nothing, "fraudulent", NOW, NOW, NOW
+        ),
+        psp="sandbox",
+    )
+    event, _is_new = intake.open_event(seller.shop, basket([seller], "987654321012.34"), now=NOW)
+    [stuck] = confirmation.confirm(event.pk, Confirmed("cs_2", "tok_2", event.amount), now=NOW)
+    PspAttempt.objects.create(
+        order=stuck, number=1, psp="sandbox", psp_key=stuck.public_id, status="UNKNOWN", error_code="read_timeout", error_message="15 s"
+    )
+    with transaction.atomic():
+        dead_letters.bury(stuck.pk, reason=dead_letters.UNKNOWN_TOO_LONG, detail="the PSP gave no answer since Oct 22, 2026")
+    return DeadLetter.objects.get()
+
+
+def sell(seller: Seller, *amounts: str) -> list[PaymentOrder]:
+    event, _is_new = intake.open_event(seller.shop, basket([seller], *amounts), now=NOW)
+    orders = confirmation.confirm(event.pk, Confirmed("cs_1", "tok_1", event.amount), now=NOW)
+    attempts = [PspAttempt.objects.create(order=order, number=1, psp="sandbox", psp_key=order.public_id) for order in orders]
+    settlement.settle(
+        [Capture(a.order_id, a.pk, a.psp_key, f"ch_{a.pk}", order.amount, NOW) for order, a in zip(orders, attempts, strict=True)]
+    )
+    return orders
+
+
+def log_in(page: Page, site: str) -> None:
+    page.goto(f"{site}/admin/login/")
+    page.locator("#id_username").fill("finance")
+    page.locator("#id_password").fill(PASSWORD)
+    page.locator("input[type=submit]").click()
+    expect(page.get_by_role("heading", name="Today")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_every_page_of_the_desk_fits_and_breaks_no_content_security_policy(width: int, site: str, letter: DeadLetter, page: Page) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    log_in(page, site)
+    paid = PaymentOrder.objects.order_by("pk")[0]
+    for path in (
+        "",
+        "payments/deadletter/",
+        f"payments/deadletter/{letter.pk}/change/",
+        f"payments/deadletter/{letter.pk}/void/",
+        f"payments/paymentorder/{paid.pk}/change/",
+        f"payments/paymentorder/{paid.pk}/refund/",
+        f"payments/paymentevent/{paid.event_id}/change/",
+        f"payments/refund/{Refund.objects.get().pk}/change/",
+        "payments/dispute/",
+        f"payments/dispute/{Dispute.objects.get().pk}/change/",
+        "payments/retrypolicy/add/",
+    ):
+        page.goto(f"{site}/admin/{path}")
+        expect(page.locator("#content h1")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, path
+
+
+def test_a_letter_is_decided_with_a_reason(site: str, letter: DeadLetter, page: Page) -> None:
+    log_in(page, site)
+    page.get_by_role("link", name="dead letters to decide").click()
+    page.locator("#result_list a").first.click()
+    page.get_by_role("link", name="Fail", exact=True).click()
+    page.get_by_role("button", name="Fail").click()
+    expect(page.get_by_text("Nothing was done.")).to_be_visible()
+    page.get_by_label("Why").fill("The PSP's support says that it was never charged, ticket 4711")
+    page.get_by_role("button", name="Fail").click()
+    expect(page.get_by_text("It has failed.")).to_be_visible()
+    expect(page.get_by_text("staff:finance").first).to_be_visible()
+    letter.refresh_from_db()
+    assert (letter.decision, letter.decided_by) == ("fail", "staff:finance")

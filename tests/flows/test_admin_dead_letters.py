@@ -1,0 +1,355 @@
+"""What staff may do about money in the admin: each deed has its page, asks why, keeps who did it, and does it once."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
+from django.db import models, transaction
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from ledger.models import JournalEntry
+from ledger.money import exact
+from payments import dead_letters, executor
+from payments.models import (
+    Cancellation,
+    CircuitBreaker,
+    DeadLetter,
+    DueOrder,
+    LateCharge,
+    PaymentEvent,
+    PaymentOrder,
+    PspEvent,
+    Refund,
+    RetryPolicy,
+    Transition,
+)
+from tests.fixtures_money import Oracle, charge_and_keep_the_answer, confirm_card, execute_refunds, execute_until_settled
+from tests.flows.test_admin import listed, page_of, words
+from wallet.models import Shop
+
+Open = Callable[..., PaymentEvent]
+Pay = Callable[..., PaymentEvent]
+NOTE = "The PSP's support says so, ticket 4711"
+
+
+def browser_of(user: User) -> Client:
+    cache.clear()
+    browser = Client(headers={"accept-language": "en"})
+    browser.force_login(user)
+    return browser
+
+
+@pytest.fixture
+def staff(shop: Shop) -> Client:
+    """Return a browser in which somebody is logged in who may do whatever anybody may."""
+    return browser_of(User.objects.create_superuser("finance"))
+
+
+@pytest.fixture
+def reader(shop: Shop) -> Client:
+    """Return a browser of somebody who may look at everything and do nothing."""
+    user = User.objects.create_user("auditor", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    return browser_of(user)
+
+
+def deed(row: models.Model, name: str) -> str:
+    return reverse(f"admin:payments_{row._meta.model_name}_{name}", args=[row.pk])
+
+
+def buried(order: PaymentOrder, reason: str = dead_letters.UNKNOWN_TOO_LONG) -> DeadLetter:
+    """Let the machine give the order up."""
+    with transaction.atomic():
+        dead_letters.bury(order.pk, reason=reason, detail="no answer since 30 days")
+    return DeadLetter.objects.get(order=order, decided_at=None)
+
+
+def waiting(open_payment: Open) -> DeadLetter:
+    """Give a dead letter of an order that is confirmed, and that was never sent."""
+    [order] = confirm_card(open_payment("24.90"))
+    return buried(order)
+
+
+# --- Dead letters ---------------------------------------------------------------------------------------------------
+
+
+def test_the_queue_shows_open_letters_first_oldest_first(staff: Client, open_payment: Open) -> None:
+    decided, older, newer = (waiting(open_payment) for _letter in range(3))
+    staff.post(deed(decided, "fail"), {"note": NOTE})
+    DeadLetter.objects.filter(pk=older.pk).update(created_at=timezone.now() - timedelta(days=3))
+    shown = staff.get(listed(DeadLetter))
+    assert list(shown.context["cl"].result_list) == [older, newer, decided]
+    seen = words(shown.content)
+    for what in ("24.90 EUR", "unknown_too_long", "3 days", "staff:finance"):
+        assert what in seen
+    assert list(staff.get(listed(DeadLetter), {"decided_at_is": "open"}).context["cl"].result_list) == [older, newer]
+
+
+def test_a_letters_page_tells_the_whole_history_and_offers_three_ways_out(staff: Client, open_payment: Open) -> None:
+    event = open_payment("24.90")
+    charge_and_keep_the_answer(event)
+    order = event.orders.get()
+    letter = buried(order)
+    page = staff.get(page_of(letter))
+    seen = words(page.content)
+    for what in (
+        "Opened",
+        "Confirmed by the buyer",
+        "Sent to the PSP",
+        order.attempts.get().psp_key,
+        "Payment order: Not started → Executing",
+        "Dead letter",
+    ):
+        assert what in seen, what
+    assert "For 30 days the PSP has not said what became of it." in seen
+    for name in ("redrive", "fail", "void"):
+        assert f'href="{deed(letter, name)}"' in page.content.decode()
+    staff.post(deed(letter, "redrive"), {"note": NOTE})
+    execute_until_settled()
+    after = words(staff.get(page_of(letter)).content)
+    for what in ("The PSP was asked", "Payment order: Executing → Success", "Booked", "Wallet moved", "Message to the shop", NOTE):
+        assert what in after, what
+
+
+def test_trying_again_asks_the_psp_and_books_what_was_charged_once(staff: Client, open_payment: Open, oracle: Oracle) -> None:
+    event = open_payment("24.90")
+    charge_and_keep_the_answer(event)
+    order = event.orders.get()
+    letter = buried(order)
+    answer = staff.post(deed(letter, "redrive"), {"note": NOTE}, follow=True)
+    assert "It is being tried again." in words(answer.content)
+    execute_until_settled()
+    order.refresh_from_db()
+    letter.refresh_from_db()
+    assert (order.status, oracle.charged()) == ("SUCCESS", [order.public_id])
+    assert (letter.decision, letter.decided_by, letter.note) == ("redrive", "staff:finance", NOTE)
+
+
+def test_failing_it_keeps_who_decided_and_why(staff: Client, open_payment: Open, oracle: Oracle) -> None:
+    letter = waiting(open_payment)
+    assert "nobody knows" in words(staff.get(deed(letter, "fail")).content)
+    staff.post(deed(letter, "fail"), {"note": NOTE})
+    letter.order.refresh_from_db()
+    assert (letter.order.status, oracle.charged()) == ("FAILED", [])
+    change = Transition.objects.get(kind="order", object_id=letter.order_id, after="FAILED")
+    assert (change.actor, change.reason) == ("staff:finance", NOTE)
+    assert f"staff:finance: {NOTE}" in words(staff.get(page_of(letter.order)).content)
+
+
+def test_voiding_it_takes_the_charge_back_at_the_psp(staff: Client, open_payment: Open, oracle: Oracle) -> None:
+    event = open_payment("24.90")
+    charge_and_keep_the_answer(event)
+    order = event.orders.get()
+    letter = buried(order)
+    staff.post(deed(letter, "void"), {"note": NOTE})
+    execute_until_settled()
+    order.refresh_from_db()
+    letter.refresh_from_db()
+    assert (order.status, letter.decision) == ("CANCELLED", "void")
+    assert [row["reference"] for row in oracle.rows("charge.voided")] == [order.public_id]
+
+
+@pytest.mark.parametrize("name", ["redrive", "fail", "void"])
+def test_nothing_is_decided_without_a_reason(staff: Client, open_payment: Open, name: str) -> None:
+    letter = waiting(open_payment)
+    for note in ("", "   ", "x" * 201):
+        answer = staff.post(deed(letter, name), {"note": note})
+        assert (answer.status_code, "Nothing was done." in words(answer.content)) == (200, True)
+    letter.refresh_from_db()
+    assert letter.decided_at is None
+
+
+def test_who_comes_second_is_told_who_was_quicker(staff: Client, open_payment: Open) -> None:
+    letter = waiting(open_payment)
+    staff.post(deed(letter, "fail"), {"note": NOTE})
+    answer = staff.post(deed(letter, "redrive"), {"note": NOTE})
+    assert "was decided by staff:finance: fail" in words(answer.content)
+    letter.refresh_from_db()
+    assert letter.decision == "fail"
+    assert "This is not possible any more." in words(staff.get(deed(letter, "redrive"), follow=True).content)
+    assert deed(letter, "redrive") not in staff.get(page_of(letter)).content.decode()
+
+
+def test_sec_who_may_only_look_sees_no_button_and_is_refused(reader: Client, open_payment: Open) -> None:
+    letter = waiting(open_payment)
+    page = reader.get(page_of(letter))
+    assert page.status_code == 200
+    for name in ("redrive", "fail", "void"):
+        assert deed(letter, name) not in page.content.decode()
+        assert reader.get(deed(letter, name)).status_code == 403
+        assert reader.post(deed(letter, name), {"note": NOTE}).status_code == 403
+    assert reader.post(deed(letter.order, "stop_retries"), {"note": NOTE}).status_code == 403
+    assert Client().post(deed(letter, "fail"), {"note": NOTE}).status_code == 302
+    letter.refresh_from_db()
+    assert letter.decided_at is None
+
+
+@pytest.mark.parametrize("name", ["redrive", "fail", "void"])
+def test_a_deeds_page_holds_no_script_and_no_style_of_its_own(staff: Client, open_payment: Open, name: str) -> None:
+    page = staff.get(deed(waiting(open_payment), name)).content.decode()
+    assert "<style" not in page
+    assert " style=" not in page
+    assert "24.90" in page
+
+
+# --- Orders ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_refund_is_asked_for_on_the_orders_page_and_two_presses_are_one(staff: Client, open_payment: Open, pay: Pay) -> None:
+    order = pay(open_payment("24.90")).orders.get()
+    form = staff.get(deed(order, "refund")).context["form"]
+    said = {"part": "10.00", "fee_policy": "keep", "note": NOTE, "once": form["once"].value()}
+    for _press in range(2):
+        answer = staff.post(deed(order, "refund"), said)
+        assert (answer.status_code, answer["Location"]) == (302, page_of(Refund.objects.get()))
+    refund = Refund.objects.get()
+    assert (refund.amount, refund.fee, refund.reason) == (exact("10.00", "EUR"), exact("0", "EUR"), NOTE)
+    assert refund.requested_by == "staff:finance"
+    execute_refunds(now=timezone.now())
+    refund.refresh_from_db()
+    assert refund.status == "SUCCESS"
+    seen = words(staff.get(page_of(refund)).content)
+    assert "Executing → Success" in seen
+    assert "Refund" in seen
+
+
+def test_without_an_amount_all_that_is_left_goes_back(staff: Client, open_payment: Open, pay: Pay) -> None:
+    order = pay(open_payment("24.90")).orders.get()
+    assert "all that is left: 24.90 EUR" in words(staff.get(deed(order, "refund")).content)
+    staff.post(deed(order, "refund"), {"part": "", "fee_policy": "", "note": NOTE, "once": "admin:1"})
+    assert Refund.objects.get().amount == order.amount
+    assert deed(order, "refund") not in staff.get(page_of(order)).content.decode()
+    execute_refunds(now=timezone.now())
+
+
+@pytest.mark.parametrize(
+    ("part", "complaint"),
+    [
+        ("0", "more than zero"),
+        ("-0", "more than zero"),
+        ("-1", "more than zero"),
+        ("1.001", "is finer than EUR counts"),
+        ("NaN", "Enter a number"),
+        ("1e400", "is not an amount"),
+        ("9" * 31, "larger than the largest"),
+        ("24.91", "24.90 EUR can still be refunded"),
+        ("ten", "Enter a number"),
+    ],
+)
+def test_an_amount_that_cannot_be_is_refused_with_a_reason(staff: Client, open_payment: Open, pay: Pay, part: str, complaint: str) -> None:
+    order = pay(open_payment("24.90")).orders.get()
+    answer = staff.post(deed(order, "refund"), {"part": part, "fee_policy": "", "note": NOTE, "once": "admin:1"})
+    assert answer.status_code == 200
+    assert complaint in words(answer.content)
+    assert not Refund.objects.exists()
+
+
+def test_sec_a_refund_needs_the_right_to_give_one(reader: Client, open_payment: Open, pay: Pay) -> None:
+    order = pay(open_payment("24.90")).orders.get()
+    assert deed(order, "refund") not in reader.get(page_of(order)).content.decode()
+    for name in ("refund", "cancel"):
+        assert reader.get(deed(order, name)).status_code == 403
+        assert reader.post(deed(order, name), {"note": NOTE, "once": "admin:1"}).status_code == 403
+    assert not Refund.objects.exists()
+
+
+def test_an_order_is_cancelled_on_its_page(staff: Client, open_payment: Open) -> None:
+    order = open_payment("24.90").orders.get()
+    assert deed(order, "refund") not in staff.get(page_of(order)).content.decode()
+    staff.post(deed(order, "cancel"), {"note": NOTE})
+    cancellation = Cancellation.objects.get()
+    assert (cancellation.outcome, cancellation.requested_by) == ("cancelled", "staff:finance")
+    assert "Executing → Success" in words(staff.get(page_of(cancellation)).content)
+
+
+def test_the_retries_of_an_order_are_stopped_on_its_page(staff: Client, open_payment: Open) -> None:
+    [order] = confirm_card(open_payment("24.90"))
+    assert deed(order, "stop_retries") in staff.get(page_of(order)).content.decode()
+    staff.post(deed(order, "stop_retries"), {"note": NOTE})
+    executor.execute_due_orders(now=timezone.now())
+    order.refresh_from_db()
+    assert (order.status, DueOrder.objects.count()) == ("CANCELLED", 0)
+
+
+def test_the_retries_of_a_refund_that_was_never_sent_are_stopped(staff: Client, open_payment: Open, pay: Pay) -> None:
+    order = pay(open_payment("24.90")).orders.get()
+    staff.post(deed(order, "refund"), {"part": "4.90", "fee_policy": "", "note": NOTE, "once": "admin:1"})
+    refund = Refund.objects.get()
+    staff.post(deed(refund, "stop_retries"), {"note": NOTE})
+    refund.refresh_from_db()
+    order.refresh_from_db()
+    assert (refund.status, order.refunded) == ("FAILED", exact("0", "EUR"))
+    assert deed(refund, "stop_retries") not in staff.get(page_of(refund)).content.decode()
+
+
+# --- The rest of the desk -------------------------------------------------------------------------------------------
+
+
+def test_a_late_charge_is_noted_once(staff: Client, open_payment: Open, pay: Pay) -> None:
+    order = pay(open_payment("24.90")).orders.get()
+    late = LateCharge(order=order, psp="sandbox", psp_key="k", psp_reference="ch_late", charged_at=timezone.now())
+    late.amount, late.journal_entry = exact("1.00", "EUR"), JournalEntry.objects.all()[0]
+    with transaction.atomic():
+        late.save()
+        staff.post(deed(late, "note"), {"note": NOTE})
+        late.refresh_from_db()
+        assert (late.seen_by, late.seen_at is None) == ("staff:finance", False)
+        assert deed(late, "note") not in staff.get(page_of(late)).content.decode()
+        transaction.set_rollback(True)
+
+
+def test_parked_webhooks_are_looked_at_again_by_who_may(staff: Client, reader: Client) -> None:
+    parked = PspEvent.objects.create(
+        psp="sandbox", event_id="evt_1", type="charge.teleported", body={"data": {"object": {}}}, status="parked", reason="unknown"
+    )
+    chosen = {"action": "look_again", "_selected_action": [parked.pk]}
+    reader.post(listed(PspEvent), chosen)
+    parked.refresh_from_db()
+    assert parked.status == "parked"
+    assert "1 webhook is looked at again." in words(staff.post(listed(PspEvent), chosen, follow=True).content)
+    parked.refresh_from_db()
+    assert parked.status == "received"
+    parked.delete()
+
+
+@pytest.mark.parametrize(
+    ("terms", "complaint"),
+    [
+        ({"psp": "nobody"}, "There is no PSP named"),
+        ({"strategy": "hope"}, "not one of the available choices"),
+        ({"first_s": "300"}, "longer than the longest"),
+        ({"most_tries": "0"}, "greater than or equal to 1"),
+        ({"most_tries": "101"}, "less than or equal to 100"),
+        ({"longest_s": "86401"}, "less than or equal to 86400"),
+        ({"operation": "void"}, "not one of the available choices"),
+    ],
+)
+def test_a_retry_policy_that_cannot_be_is_refused_under_its_field(staff: Client, terms: dict[str, str], complaint: str) -> None:
+    said = {"psp": "sandbox", "operation": "charge", "strategy": "fixed_interval", "first_s": "2", "longest_s": "60", "most_tries": "5"}
+    answer = staff.post(reverse("admin:payments_retrypolicy_add"), said | terms)
+    assert complaint in words(answer.content)
+    assert not RetryPolicy.objects.exists()
+
+
+def test_a_retry_policy_is_kept_once_for_each_operation_and_explains_itself(staff: Client) -> None:
+    said = {"psp": "sandbox", "operation": "charge", "strategy": "fixed_interval", "first_s": "2", "longest_s": "60", "most_tries": "5"}
+    page = reverse("admin:payments_retrypolicy_add")
+    assert "tried again under the same key" in words(staff.get(page).content)
+    assert staff.post(page, said).status_code == 302
+    assert "already exists" in words(staff.post(page, said).content)
+    policy: Any = RetryPolicy.objects.get()
+    assert staff.post(page_of(policy), said | {"strategy": "none"}).status_code == 302
+    policy.refresh_from_db()
+    assert policy.strategy == "none"
+
+
+def test_a_breaker_is_looked_at_and_not_touched(staff: Client) -> None:
+    breaker = CircuitBreaker.objects.create(psp="sandbox", operation="charge", failures=5, opened_at=timezone.now())
+    assert "open: the PSP is left alone" in words(staff.get(listed(CircuitBreaker)).content)
+    assert staff.post(page_of(breaker), {"failures": "0"}).status_code == 403
+    breaker.delete()

@@ -1,0 +1,343 @@
+"""Dead letters: what the machine gives up on reaches a person with its reason, and each decision is carried out once and written down."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from ledger.models import JournalEntry
+from payments import cancellations, claims, dead_letters, executor, inbox, refund_executor, refunds, rescue, settlement
+from payments.models import DeadLetter, DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund, Transition
+from payments.psp import registry
+from payments.rescue import AlreadyDecided, NotToRescue, ReasonMissing
+from tests.factories import eur
+from tests.fixtures_money import (
+    DECLINED,
+    Oracle,
+    all_at_once,
+    confirm_card,
+    errors_in,
+    execute_refunds,
+    execute_until_settled,
+    statuses,
+)
+from tests.fixtures_services import SandboxCompany
+from wallet.models import OutboxMessage
+
+Open = Callable[..., PaymentEvent]
+ACTOR = "staff:grace"
+
+
+def bury(order: PaymentOrder, *, reason: str = dead_letters.UNKNOWN_TOO_LONG, refund: Refund | None = None) -> DeadLetter:
+    with transaction.atomic():
+        dead_letters.bury(order.pk, refund_id=refund.pk if refund else None, reason=reason, detail="as the test says")
+    return DeadLetter.objects.get(order=order, refund=refund, decided_at=None)
+
+
+def left_unknown(event: PaymentEvent, sandbox: SandboxCompany, *, kind: str = "execute_then_500") -> DeadLetter:
+    """Let the event's only order be charged (or not), be unknown to us, and be given up."""
+    confirm_card(event)
+    sandbox.fault(operation="charge", kind=kind, times=1)
+    executor.execute_due_orders(now=timezone.now())
+    return bury(event.orders.get())
+
+
+def last_transition(order: PaymentOrder) -> tuple[str, str, str]:
+    last = Transition.objects.filter(kind="order", object_id=order.pk).order_by("-id")[0]
+    return last.after, last.actor, last.reason
+
+
+# --- How a letter comes about -----------------------------------------------------------------------------------------
+
+
+def test_what_is_given_up_is_never_claimed_again_and_has_one_open_letter(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle, caplog: pytest.LogCaptureFixture
+) -> None:
+    event = open_payment("10.00")
+    letter = left_unknown(event, sandbox)
+    assert bury(event.orders.get(), reason="another").pk == letter.pk
+    assert caplog.text.count("waits for a person") == 1
+    assert claims.claim_due(now=timezone.now() + timedelta(days=400), limit=10) == []
+    assert statuses(event) == ["EXECUTING"]
+    assert list(dead_letters.waiting()) == [letter]
+    rescue.redrive(letter.pk, actor=ACTOR, note="look again", now=timezone.now())
+    execute_until_settled()
+
+
+def test_an_order_over_which_eight_workers_died_is_left_to_a_person(open_payment: Open, oracle: Oracle) -> None:
+    event = open_payment("10.00", "20.00")
+    confirm_card(event)
+    poisoned, healthy = event.orders.order_by("id")
+    DueOrder.objects.filter(order=healthy).update(next_attempt_at=timezone.now() + timedelta(days=9))
+    now = timezone.now()
+    for death in range(claims.MOST_DEATHS):
+        assert len(claims.claim_due(now=now + timedelta(minutes=2 * death), limit=10)) == 1
+    assert claims.claim_due(now=now + timedelta(hours=1), limit=10) == []
+    assert (DeadLetter.objects.get().reason, DeadLetter.objects.get().order_id) == ("worker_died", poisoned.pk)
+    rescue.redrive(DeadLetter.objects.get().pk, actor=ACTOR, note="mended", now=timezone.now())
+    DueOrder.objects.update(next_attempt_at=timezone.now())
+    execute_until_settled()
+    assert (statuses(event), len(oracle.charged())) == (["SUCCESS", "SUCCESS"], 2)
+
+
+def test_what_cannot_be_booked_is_tried_eight_times_and_holds_nobody_else_up(
+    open_payment: Open, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = open_payment("10.00", "20.00")
+    confirm_card(event)
+    spoilt = event.orders.order_by("id")[0]
+    whole = settlement.sale
+
+    def sale(order: Any, capture: Any) -> Any:
+        if order.id == spoilt.pk:
+            raise ValueError("this one cannot be booked")
+        return whole(order, capture)
+
+    monkeypatch.setattr(settlement, "sale", sale)
+    for days in range(12):
+        executor.execute_due_orders(now=timezone.now() + timedelta(days=days))
+    assert statuses(event) == ["EXECUTING", "SUCCESS"]
+    letter = DeadLetter.objects.get()
+    assert (letter.order_id, letter.reason, letter.detail) == (spoilt.pk, "cannot_be_booked", "this one cannot be booked")
+    assert PspAttempt.objects.filter(order=spoilt, operation="find").count() == 7
+    assert DueOrder.objects.get().deaths == 0
+    monkeypatch.setattr(settlement, "sale", whole)
+    rescue.redrive(letter.pk, actor=ACTOR, note="the account is open now", now=timezone.now())
+    execute_until_settled()
+    assert (statuses(event), len(oracle.charged())) == (["SUCCESS", "SUCCESS"], 2)
+
+
+def test_an_order_that_was_cancelled_while_it_was_called_for_is_not_put_back_nor_given_up(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    event = open_payment("10.00")
+    confirm_card(event)
+    sandbox.fault(operation="charge", kind="execute_then_500", times=1)
+    [work] = claims.claim_due(now=timezone.now(), limit=10)
+    answer = executor.call(work)
+    cancellations.cancel_order(event.orders.get().pk, reason="", once="", requested_by=ACTOR, now=timezone.now())
+    executor.hand_over([(work, answer)], now=timezone.now())
+    assert DueOrder.objects.get().next_attempt_at <= timezone.now()  # type: ignore[operator]
+    executor.execute_due_orders(now=timezone.now())
+    assert statuses(event) == ["CANCELLED"]
+
+
+# --- What a person decides --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "charged"), [("execute_then_500", 1), ("refuse_500", 1)])
+def test_an_order_that_is_tried_again_is_asked_for_first_and_taken_once(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle, kind: str, charged: int
+) -> None:
+    event = open_payment("10.00")
+    letter = left_unknown(event, sandbox, kind=kind)
+    rescue.redrive(letter.pk, actor=ACTOR, note="the PSP is back", now=timezone.now())
+    execute_until_settled()
+    assert (statuses(event), len(oracle.charged())) == (["SUCCESS"], charged)
+    letter.refresh_from_db()
+    assert (letter.decision, letter.decided_by, letter.note) == ("redrive", ACTOR, "the PSP is back")
+
+
+def test_bug_13_an_order_failed_by_a_person_that_was_charged_after_all_is_booked_or_given_back(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    """The buyer has paid again meanwhile, so that the first charge goes back."""
+    event = open_payment("10.00")
+    letter = left_unknown(event, sandbox)
+    order = event.orders.get()
+    rescue.fail(letter.pk, actor=ACTOR, note="no answer for a month", now=timezone.now())
+    assert last_transition(order) == ("FAILED", ACTOR, "no answer for a month")
+    order.refresh_from_db()
+    assert (order.failure_code, DueOrder.objects.count()) == ("given_up", 0)
+    told = OutboxMessage.objects.filter(about=order.public_id).order_by("sequence").values_list("topic", "sequence")
+    assert list(told) == [("payment_order.failed", 1)]
+    confirm_card(event)
+    execute_until_settled()
+    deliver_webhooks(sandbox, oracle)
+    execute_refunds(now=timezone.now())
+    assert (statuses(event), len(oracle.charged()), LateCharge.objects.count()) == (["SUCCESS"], 2, 1)
+    assert len(oracle.rows("refund.succeeded")) == 1
+
+
+def deliver_webhooks(sandbox: SandboxCompany, oracle: Oracle) -> None:
+    """Let our inbox have what the PSP told about this test's charges."""
+    oracle.wait_for("webhook.delivered", count=len(oracle.charged()))
+    charged = {row["object_id"] for row in oracle.rows("charge.succeeded")}
+    for headers, body in list(sandbox.letterbox.deliveries):
+        if any(charge.encode() in body for charge in charged):
+            notice = registry.psp_named("sandbox").verify_webhook(body, headers, now=timezone.now())
+            inbox.store("sandbox", notice, body=body.decode())
+    inbox.apply_received(now=timezone.now())
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("execute_then_500", ["charge.succeeded", "charge.voided"]), ("refuse_500", [])])
+def test_an_order_that_is_voided_takes_nothing_whatever_had_become_of_its_charge(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle, kind: str, rows: list[str]
+) -> None:
+    event = open_payment("10.00")
+    letter = left_unknown(event, sandbox, kind=kind)
+    rescue.void(letter.pk, actor=ACTOR, note="the buyer does not wait", now=timezone.now())
+    executor.execute_due_orders(now=timezone.now())
+    assert statuses(event) == ["CANCELLED"]
+    assert [row["type"] for row in oracle.rows("charge.succeeded", "charge.voided")] == rows
+    assert DeadLetter.objects.get().decision == "void"
+    assert JournalEntry.objects.count() == 0
+
+
+def test_a_void_that_comes_too_late_gives_back_what_was_taken(open_payment: Open, sandbox: SandboxCompany, oracle: Oracle) -> None:
+    event = open_payment("10.00")
+    letter = left_unknown(event, sandbox)
+    sandbox.client.put("/v1/clock", json={"offset_s": 25 * 3600}).raise_for_status()
+    rescue.void(letter.pk, actor=ACTOR, note="too late", now=timezone.now())
+    executor.execute_due_orders(now=timezone.now())
+    execute_refunds(now=timezone.now())
+    assert statuses(event) == ["SUCCESS"]
+    assert len(oracle.rows("refund.succeeded")) == 1
+    assert list(PspAttempt.objects.filter(operation="void").values_list("status", "error_code")) == [("NOT_EXECUTED", "not_voidable")]
+    cancellations.follow(now=timezone.now())
+    assert event.orders.get().cancellations.get().outcome == "refunded"
+
+
+@pytest.mark.parametrize("kind", ["execute_then_500", "refuse_500", "throttle", "html_200", "in_flight"])
+def test_a_void_whose_answer_is_lost_is_sent_again(open_payment: Open, sandbox: SandboxCompany, oracle: Oracle, kind: str) -> None:
+    event = open_payment("10.00")
+    letter = left_unknown(event, sandbox)
+    sandbox.fault(operation="void", kind=kind, times=2)
+    rescue.void(letter.pk, actor=ACTOR, note="the buyer does not wait", now=timezone.now())
+    execute_until_settled()
+    assert statuses(event) == ["CANCELLED"]
+    assert PspAttempt.objects.filter(operation="void").count() == 3
+
+
+def test_an_order_whose_tries_were_used_up_is_charged_again_while_its_checkout_is_open(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    event = open_payment("10.00")
+    confirm_card(event)
+    sandbox.fault(operation="charge", kind="throttle")
+    for minutes in range(0, 60, 3):
+        executor.execute_due_orders(now=timezone.now() + timedelta(minutes=minutes))
+    letter = DeadLetter.objects.get()
+    assert (statuses(event), letter.reason) == (["FAILED"], "tries_exhausted")
+    assert dead_letters.close_settled(now=timezone.now()) == 0, "finance is to see it although the order failed"
+    sandbox.clear_faults()
+    rescue.redrive(letter.pk, actor=ACTOR, note="the PSP is back", now=timezone.now())
+    execute_until_settled()
+    assert (statuses(event), len(oracle.charged())) == (["SUCCESS"], 1)
+
+
+def test_an_order_that_was_declined_since_is_not_charged_again(open_payment: Open, sandbox: SandboxCompany, oracle: Oracle) -> None:
+    event = open_payment("10.00")
+    confirm_card(event)
+    sandbox.fault(operation="charge", kind="throttle")
+    for minutes in range(0, 60, 3):
+        executor.execute_due_orders(now=timezone.now() + timedelta(minutes=minutes))
+    sandbox.clear_faults()
+    confirm_card(event, DECLINED)
+    execute_until_settled()
+    assert statuses(event) == ["FAILED"]
+    with pytest.raises(NotToRescue, match="the buyer may pay again"):
+        rescue.redrive(DeadLetter.objects.get().pk, actor=ACTOR, note="again", now=timezone.now())
+    rescue.fail(DeadLetter.objects.get().pk, actor=ACTOR, note="taken note of", now=timezone.now())
+    assert statuses(event) == ["FAILED"]
+
+
+def test_a_refund_is_tried_again_or_failed_and_can_be_asked_for_anew(
+    open_payment: Open, pay: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    order = pay(open_payment("10.00")).orders.get()
+    first, second = (refunds.request_refund(order.pk, amount=eur("4.00"), reason="", now=timezone.now()) for _refund in range(2))
+    again, failed = bury(order, refund=first), bury(order, refund=second)
+    assert refund_executor.execute_due_refunds(now=timezone.now() + timedelta(days=40)) == 0
+    with pytest.raises(NotToRescue, match="cannot be voided"):
+        rescue.void(again.pk, actor=ACTOR, note="no", now=timezone.now())
+    rescue.redrive(again.pk, actor=ACTOR, note="yes", now=timezone.now())
+    rescue.fail(failed.pk, actor=ACTOR, note="paid by bank", now=timezone.now())
+    execute_refunds(now=timezone.now())
+    assert list(Refund.objects.order_by("id").values_list("status", "failure_code")) == [("SUCCESS", ""), ("FAILED", "given_up")]
+    order.refresh_from_db()
+    assert order.refunded == eur("4.00")
+    refunds.request_refund(order.pk, amount=eur("6.00"), reason="", now=timezone.now())
+    execute_refunds(now=timezone.now())
+    assert sum(row["amount"] for row in oracle.rows("refund.succeeded")) == 1000
+
+
+@pytest.mark.race
+def test_two_people_who_decide_at_once_do_not_both_decide(open_payment: Open, sandbox: SandboxCompany, oracle: Oracle) -> None:
+    for _round in range(4):
+        event = open_payment("10.00")
+        letter = left_unknown(event, sandbox)
+        answers = all_at_once(
+            *[
+                partial(decide, letter.pk, actor=ACTOR, note="at once", now=timezone.now())
+                for decide in (rescue.redrive, rescue.fail, rescue.void)
+            ]
+        )
+        assert [type(error) for error in errors_in(answers)] == [AlreadyDecided] * 2
+        execute_until_settled()
+        letter.refresh_from_db()
+        assert statuses(event) == {"redrive": ["SUCCESS"], "fail": ["FAILED"], "void": ["CANCELLED"]}[letter.decision]
+        if letter.decision == "fail":
+            deliver_webhooks(sandbox, oracle)
+            assert statuses(event) == ["SUCCESS"], "it was charged, and its checkout is open: it is paid"
+
+
+def test_a_decision_needs_its_reason_and_its_actor(open_payment: Open, sandbox: SandboxCompany) -> None:
+    event = open_payment("10.00")
+    letter = left_unknown(event, sandbox)
+    with pytest.raises(ReasonMissing):
+        rescue.redrive(letter.pk, actor=ACTOR, note="  ", now=timezone.now())
+    with pytest.raises(IntegrityError, match="a_decision_has_its_actor"):
+        rescue.redrive(letter.pk, actor="", note="nobody", now=timezone.now())
+    rescue.redrive(letter.pk, actor=ACTOR, note="somebody", now=timezone.now())
+    execute_until_settled()
+
+
+def test_what_came_to_its_end_meanwhile_leaves_the_list_by_itself(open_payment: Open, sandbox: SandboxCompany, oracle: Oracle) -> None:
+    event, other = open_payment("10.00"), open_payment("20.00")
+    letter = left_unknown(event, sandbox)
+    stays = left_unknown(other, sandbox)
+    order = event.orders.get()
+    attempt = order.attempts.get(operation="charge")
+    [found] = sandbox.client.get("/v1/charges", params={"key": attempt.psp_key}).json()["data"]
+    settlement.settle([settlement.Capture(order.pk, attempt.pk, attempt.psp_key, found["id"], order.amount, timezone.now())])
+    with pytest.raises(NotToRescue, match="SUCCESS"):
+        rescue.fail(letter.pk, actor=ACTOR, note="gone", now=timezone.now())
+    assert dead_letters.close_settled(now=timezone.now()) == 1
+    assert list(dead_letters.waiting()) == [stays]
+    letter.refresh_from_db()
+    assert (letter.decision, letter.decided_by) == ("settled", "machine")
+    rescue.redrive(stays.pk, actor=ACTOR, note="look", now=timezone.now())
+    execute_until_settled()
+
+
+# --- The commands -----------------------------------------------------------------------------------------------------
+
+
+def test_the_commands_list_decide_and_say_who_and_why(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = [open_payment("10.00") for _event in range(3)]
+    letters = [left_unknown(event, sandbox) for event in events]
+    call_command("dead_letters")
+    listed = capsys.readouterr()
+    assert [line.split()[0] for line in listed.out.splitlines()] == [letter.public_id for letter in letters]
+    assert "10.00 EUR" in listed.out
+    assert "3 dead letters wait" in listed.err
+    for command, letter in zip(("redrive", "fail_dead_letter", "void_dead_letter"), letters, strict=True):
+        call_command(command, letter.public_id, "--actor", "grace", "--note", f"by {command}")
+    assert [statuses(event) for event in events] == [["EXECUTING"], ["FAILED"], ["EXECUTING"]]
+    execute_until_settled()
+    assert [statuses(event) for event in events] == [["SUCCESS"], ["FAILED"], ["CANCELLED"]]
+    assert last_transition(events[1].orders.get()) == ("FAILED", ACTOR, "by fail_dead_letter")
+    with pytest.raises(CommandError, match="was decided by staff:grace"):
+        call_command("redrive", letters[0].public_id, "--actor", "ada", "--note", "me too")
+    with pytest.raises(CommandError, match="There is no dead letter 'dl_none'"):
+        call_command("redrive", "dl_none", "--actor", "ada", "--note", "me too")
+    deliver_webhooks(sandbox, oracle)
+    assert statuses(events[1]) == ["SUCCESS"], "it was charged, and its checkout is open: it is paid"

@@ -1,0 +1,323 @@
+"""Disputes: the seller's part is held, then freed or lost; in any order of news, once, and never beside a refund of the same money."""
+
+import itertools
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from djmoney.money import Money
+
+from ledger import chart, queries
+from ledger.money import zero
+from payments import cancellations, dispute_watch, disputes, expiry, inbox, late, refunds, settlement
+from payments.cancellations import NotCancellable
+from payments.disputes import TooEarly
+from payments.models import Dispute, DisputeWatch, PaymentEvent, PaymentOrder, Transition
+from payments.psp.sandbox import dispute_of
+from payments.refunds import NotRefundable
+from payments.settlement import Failure, NotBookable
+from tests import webhooks
+from tests.factories import eur
+from tests.fixtures_money import (
+    Oracle,
+    all_at_once,
+    captures_of,
+    charge_and_keep_the_answer,
+    errors_in,
+    execute_refunds,
+    execute_until_settled,
+    sandbox_psp,
+)
+from tests.fixtures_services import SandboxCompany
+from tests.webhooks import post, webhooks_about
+from wallet.models import OutboxMessage, Shop, Wallet
+
+Open = Callable[..., PaymentEvent]
+Figures = tuple[str, str, str]
+
+DISPUTED_THEN_WON, DISPUTED_THEN_LOST = "4000000000009136", "4000000000009144"
+FEE = eur("15.00")  # what the sandbox charges for a dispute
+
+
+@pytest.fixture
+def order(open_payment: Open, pay: Open) -> PaymentOrder:
+    """A paid order: 100.00, of which 10.00 are our fee and 90.00 are pending for the seller."""
+    return pay(open_payment("100.00")).orders.get()
+
+
+def dispute(sandbox: SandboxCompany, order: PaymentOrder, **terms: Any) -> dict[str, Any]:
+    """Let the buyer's bank dispute the order's charge."""
+    answer = sandbox.client.post("/v1/disputes", json={"reference": order.public_id, **terms})
+    answer.raise_for_status()
+    wire: dict[str, Any] = answer.json()
+    return wire
+
+
+def decide(sandbox: SandboxCompany, opened: dict[str, Any], outcome: str, **terms: Any) -> dict[str, Any]:
+    answer = sandbox.client.post(f"/v1/disputes/{opened['id']}/close", json={"outcome": outcome, **terms})
+    answer.raise_for_status()
+    wire: dict[str, Any] = answer.json()
+    return wire
+
+
+def open_(wire: dict[str, Any]) -> Dispute:
+    return disputes.open_dispute(dispute_of(wire), psp="sandbox")
+
+
+def close(wire: dict[str, Any]) -> Dispute:
+    return disputes.close_dispute(dispute_of(wire), psp="sandbox")
+
+
+def figures(order: PaymentOrder) -> Figures:
+    """Return what the seller has: pending, available, reserved."""
+    wallet = Wallet.objects.get(seller=order.seller_id, currency=order.amount.currency.code)
+    pending, available, reserved = (f"{part.amount:.2f}" for part in (wallet.pending, wallet.available, wallet.reserved))
+    return pending, available, reserved
+
+
+def balance(account: str) -> Money:
+    return queries.balance_of(account, currency="EUR")
+
+
+def disputed(order: PaymentOrder) -> str:
+    order.refresh_from_db()
+    return f"{order.disputed.amount:.2f}"
+
+
+def refund(order: PaymentOrder, amount: str) -> None:
+    refunds.request_refund(order.pk, amount=eur(amount), reason="", now=timezone.now())
+    execute_refunds(now=timezone.now())
+
+
+def apply() -> set[str]:
+    """Apply what the inbox holds; return what became of the events."""
+    return {status for _type, status, _reason in webhooks.apply()}
+
+
+# --- What is booked -------------------------------------------------------------------------------------------------
+
+
+def test_an_open_dispute_holds_the_whole_gross_pending_money_first(sandbox: SandboxCompany, order: PaymentOrder) -> None:
+    opened = open_(dispute(sandbox, order))
+    assert (opened.held, opened.fee, opened.status) == (eur("100.00"), FEE, "open")
+    assert (figures(order), disputed(order)) == (("0.00", "-10.00", "100.00"), "100.00")
+    assert balance(chart.disputed("sandbox")) == eur("100.00")
+    assert balance(chart.dispute_costs()) == FEE
+    assert opened.evidence_due_at is not None
+    message = OutboxMessage.objects.get(about=opened.public_id)
+    assert (message.topic, message.sequence, message.payload["amount"]["amount"]) == ("dispute.opened", 1, "100.00")
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcome", "lost", "seller", "fees", "losses"),
+    [
+        ("pro_rata", "won", None, ("0.00", "90.00", "0.00"), "10.00", "0.00"),
+        ("pro_rata", "lost", None, ("0.00", "0.00", "0.00"), "0.00", "0.00"),
+        ("pro_rata", "partial", 2500, ("0.00", "67.50", "0.00"), "7.50", "0.00"),
+        ("full", "lost", None, ("0.00", "0.00", "0.00"), "0.00", "0.00"),
+        ("full", "partial", 2500, ("0.00", "75.00", "0.00"), "0.00", "0.00"),
+        ("keep", "lost", None, ("0.00", "-10.00", "0.00"), "10.00", "0.00"),
+        ("keep", "partial", 2500, ("0.00", "65.00", "0.00"), "10.00", "0.00"),
+    ],
+)
+def test_bug_40_a_decided_dispute_takes_what_is_lost_and_frees_the_rest(
+    sandbox: SandboxCompany, order: PaymentOrder, policy: str, outcome: str, lost: int | None, seller: Figures, fees: str, losses: str
+) -> None:
+    Shop.objects.update(refund_fee_policy=policy)
+    opened = dispute(sandbox, order)
+    open_(opened)
+    closed = close(decide(sandbox, opened, outcome, **({"lost_amount": lost} if lost else {})))
+    assert (closed.status, figures(order), disputed(order)) == (outcome, seller, f"{closed.lost.amount:.2f}")
+    assert (balance(chart.fee_revenue()), balance(chart.dispute_losses())) == (eur(fees), eur(losses))
+    assert balance(chart.disputed("sandbox")) == zero("EUR")
+    assert balance(chart.dispute_costs()) == FEE, "the PSP's fee never comes back"
+    told = OutboxMessage.objects.filter(about=closed.public_id).order_by("id").values_list("topic", "sequence")
+    assert list(told) == [("dispute.opened", 1), ("dispute.closed", 2)]
+    assert list(Transition.objects.filter(kind="dispute").values_list("before", "after")) == [("open", outcome)]
+
+
+def test_the_rest_of_an_order_that_was_lost_in_part_can_be_refunded_with_the_rest_of_its_fee(
+    sandbox: SandboxCompany, order: PaymentOrder
+) -> None:
+    opened = dispute(sandbox, order, amount=4000)
+    open_(opened)
+    close(decide(sandbox, opened, "lost"))
+    with pytest.raises(NotRefundable, match=r"60\.00 EUR"):
+        refunds.request_refund(order.pk, amount=eur("60.01"), reason="", now=timezone.now())
+    refund(order, "60.00")
+    assert (figures(order), balance(chart.fee_revenue())) == (("0.00", "0.00", "0.00"), zero("EUR"))
+
+
+def test_a_second_dispute_of_the_same_order_holds_what_the_first_left(sandbox: SandboxCompany, order: PaymentOrder) -> None:
+    first = dispute(sandbox, order, amount=4000)
+    open_(first)
+    closed = decide(sandbox, first, "lost")
+    second = dispute(sandbox, order)
+    with pytest.raises(TooEarly):
+        open_(second)
+    close(closed)
+    assert open_(second).held == eur("60.00")
+    assert disputed(order) == "100.00"
+
+
+# --- Once, and in any order -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("news", sorted(set(itertools.permutations(["opened", "opened", "closed", "closed"]))))
+def test_inv_13_in_whatever_order_and_how_often_it_is_told_the_end_is_the_same(
+    sandbox: SandboxCompany, order: PaymentOrder, news: tuple[str, ...]
+) -> None:
+    opened = dispute(sandbox, order)
+    closed = decide(sandbox, opened, "partial", lost_amount=3000)
+    for told in news:
+        open_(opened) if told == "opened" else close(closed)
+    assert (figures(order), disputed(order), Dispute.objects.count()) == (("0.00", "63.00", "0.00"), "30.00", 1)
+
+
+def test_a_decision_that_is_not_the_one_that_stands_is_refused(sandbox: SandboxCompany, order: PaymentOrder) -> None:
+    opened = dispute(sandbox, order)
+    closed = decide(sandbox, opened, "won")
+    close(closed)
+    for other in ({"status": "lost", "lost_amount": 10000}, {"status": "partial", "lost_amount": 5}, {"status": "won", "lost_amount": 5}):
+        with pytest.raises(NotBookable):
+            close(closed | other)
+    with pytest.raises(NotBookable):
+        close(closed | {"amount": 9999})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"reference": "ord_nobody"}, {"currency": "USD"}, {"amount": 10001}, {"status": "partial", "lost_amount": 10000}],
+    ids=["no order", "currency", "more than the order", "no part"],
+)
+def test_what_is_not_about_our_order_is_not_booked(sandbox: SandboxCompany, order: PaymentOrder, changed: dict[str, Any]) -> None:
+    opened = dispute(sandbox, order)
+    with pytest.raises(NotBookable):
+        close(opened | {"status": "lost", "lost_amount": 10000} | changed)
+    assert not Dispute.objects.exists()
+    open_(opened)
+
+
+def test_webhooks_of_a_dispute_are_applied_in_the_wrong_order_too(
+    open_payment: Open, pay: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    order = pay(open_payment("100.00"), DISPUTED_THEN_LOST).orders.get()
+    oracle.wait_for("dispute.lost", count=1)
+    for delivery in reversed(webhooks_about(sandbox, order, count=3)):
+        assert post(delivery) == 200
+        assert apply() == {"applied"}
+    assert (figures(order), Dispute.objects.get().status) == (("0.00", "0.00", "0.00"), "lost")
+
+
+def test_bug_42_a_dispute_of_a_charge_that_we_do_not_know_of_yet_is_looked_at_again(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    event = open_payment("100.00")
+    charge_and_keep_the_answer(event)
+    order = event.orders.get()
+    dispute(sandbox, order)
+    [_charge, opened] = webhooks_about(sandbox, order, count=2)
+    assert post(opened) == 200
+    assert apply() == {"parked"}
+    execute_until_settled()
+    assert inbox.apply_received(now=timezone.now()) == 0, "not before its time"
+    assert inbox.apply_received(now=timezone.now() + timedelta(seconds=6)) == 1
+    assert (apply(), figures(order)) == ({"applied"}, ("0.00", "-10.00", "100.00"))
+
+
+# --- The watch ------------------------------------------------------------------------------------------------------
+
+
+def test_a_lost_webhook_loses_no_dispute(sandbox: SandboxCompany, order: PaymentOrder) -> None:
+    opened = dispute(sandbox, order)
+    assert [dispute_watch.watch(now=timezone.now()) for _time in range(2)] == [1, 0]
+    assert Dispute.objects.get().status == "open"
+    decide(sandbox, opened, "won")
+    assert [dispute_watch.watch(now=timezone.now()) for _time in range(2)] == [1, 0]
+    assert (Dispute.objects.get().status, figures(order)) == ("won", ("0.00", "90.00", "0.00"))
+
+
+def test_a_dispute_that_cannot_be_recorded_yet_is_asked_for_again(open_payment: Open, sandbox: SandboxCompany) -> None:
+    event = open_payment("100.00")
+    charge_and_keep_the_answer(event)
+    opened = dispute_of(dispute(sandbox, event.orders.get()))
+    assert dispute_watch.watch(now=timezone.now()) == 0
+    assert DisputeWatch.objects.get().asked_until == opened.updated_at
+    execute_until_settled()
+    assert dispute_watch.watch(now=timezone.now() + timedelta(days=3)) == 1
+
+
+def test_a_psp_that_is_away_is_asked_for_the_same_time_later(
+    sandbox: SandboxCompany, order: PaymentOrder, use_psp: Callable[..., Any]
+) -> None:
+    dispute_watch.watch(now=timezone.now())
+    before = DisputeWatch.objects.get().asked_until
+    dispute(sandbox, order)
+    use_psp(sandbox_psp(sandbox, url="http://127.0.0.1:1"))
+    assert dispute_watch.watch(now=timezone.now() + timedelta(days=9)) == 0
+    assert DisputeWatch.objects.get().asked_until == before
+    use_psp(sandbox_psp(sandbox))
+    assert dispute_watch.watch(now=timezone.now() + timedelta(days=9)) == 1
+
+
+# --- Beside refunds -------------------------------------------------------------------------------------------------
+
+
+def test_bug_38_what_was_refunded_before_is_not_held_again_and_the_platform_bears_it(sandbox: SandboxCompany, order: PaymentOrder) -> None:
+    refund(order, "30.00")
+    opened = dispute(sandbox, order)
+    assert open_(opened).held == eur("70.00")
+    assert (figures(order), disputed(order)) == (("0.00", "-7.00", "70.00"), "70.00")
+    close(decide(sandbox, opened, "lost"))
+    assert (figures(order), balance(chart.dispute_losses())) == (("0.00", "0.00", "0.00"), eur("30.00"))
+    assert balance(chart.fee_revenue()) == zero("EUR")
+
+
+def test_bug_38_while_a_dispute_is_open_nothing_is_refunded_or_cancelled(sandbox: SandboxCompany, order: PaymentOrder) -> None:
+    opened = dispute(sandbox, order, amount=1000)
+    open_(opened)
+    with pytest.raises(NotRefundable, match="disputed"):
+        refunds.request_refund(order.pk, amount=eur("1.00"), reason="", now=timezone.now())
+    with pytest.raises(NotCancellable, match="disputed"):
+        cancellations.cancel_order(order.pk, reason="", once="", requested_by="staff:ada", now=timezone.now())
+    close(decide(sandbox, opened, "won"))
+    refund(order, "100.00")
+    assert figures(order) == ("0.00", "0.00", "0.00")
+
+
+def test_a_dispute_of_what_is_refunded_in_full_holds_nothing_of_the_seller(sandbox: SandboxCompany, order: PaymentOrder) -> None:
+    refund(order, "100.00")
+    opened = dispute(sandbox, order)
+    assert (open_(opened).wallet_entry_id, figures(order)) == (None, ("0.00", "0.00", "0.00"))
+    close(decide(sandbox, opened, "lost"))
+    assert (figures(order), balance(chart.dispute_losses())) == (("0.00", "0.00", "0.00"), eur("100.00"))
+
+
+def test_bug_38_refunds_and_a_dispute_at_the_same_moment_take_no_money_twice(sandbox: SandboxCompany, order: PaymentOrder) -> None:
+    notice = dispute_of(dispute(sandbox, order, amount=8000))
+
+    def ask() -> object:
+        return refunds.request_refund(order.pk, amount=eur("30.00"), reason="", now=timezone.now())
+
+    answers = all_at_once(ask, lambda: disputes.open_dispute(notice, psp="sandbox"), ask)
+    assert {type(error) for error in errors_in(answers)} <= {NotRefundable}
+    order.refresh_from_db()
+    assert order.refunded + order.disputed <= order.amount
+    assert Dispute.objects.get().held == min(eur("80.00"), order.amount - order.refunded)
+
+
+def test_a_disputed_charge_that_came_too_late_holds_nothing_of_the_seller(
+    open_payment: Open, sandbox: SandboxCompany, order: PaymentOrder
+) -> None:
+    event = open_payment("100.00")
+    [capture] = captures_of(charge_and_keep_the_answer(event))
+    settlement.fail([Failure(capture.order_id, capture.attempt_id, capture.psp_key, "", "gave_up", "")])
+    expiry.expire_checkouts(now=event.expires_at)
+    late.settle([capture])
+    opened = dispute(sandbox, event.orders.get())
+    assert open_(opened).held == zero("EUR")
+    close(decide(sandbox, opened, "lost"))
+    assert balance(chart.dispute_losses()) == eur("100.00")
+    assert figures(order) == ("90.00", "0.00", "0.00")

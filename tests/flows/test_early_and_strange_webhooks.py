@@ -1,0 +1,164 @@
+"""Webhooks that come too early, in a strange form, or about somebody else: kept, looked at again where that may help, never dropped."""
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from ledger.models import JournalEntry
+from payments import claims, confirmation, inbox, refunds
+from payments.models import PaymentEvent, PspEvent, Refund
+from payments.psp import registry
+from payments.psp.protocol import ChargeRequest, RefundRequest
+from tests.factories import eur
+from tests.fixtures_money import (
+    Oracle,
+    card_given,
+    charge_and_keep_the_answer,
+    execute_refunds,
+    execute_until_settled,
+    statuses,
+)
+from tests.fixtures_services import SandboxCompany
+from tests.webhooks import apply, deliveries, event_about, post, signed
+
+Open = Callable[..., PaymentEvent]
+SUCCEEDS_THEN_FAILS = "4000000000005126"
+
+
+def due_again() -> list[datetime]:
+    return [event.next_attempt_at for event in PspEvent.objects.all() if event.next_attempt_at is not None]
+
+
+def apply_at(now: datetime) -> list[str]:
+    while inbox.apply_received(now=now):
+        pass
+    return list(PspEvent.objects.order_by("id").values_list("status", flat=True))
+
+
+# --- Too early ------------------------------------------------------------------------------------------------------
+
+
+def test_bug_42_word_of_a_charge_that_comes_before_our_own_row_is_applied_once_later(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    event = open_payment("10.00")
+    order, confirmed, now = event.orders.get(), card_given(event), timezone.now()
+    request = ChargeRequest(order.public_id, confirmed.payment_token, order.amount, reference=order.public_id)
+    registry.psp_named("sandbox").charge(request)  # faster than the commit that comes before it
+    [delivery] = deliveries(sandbox, oracle, "charge.succeeded", count=1)
+    post(delivery)
+    assert (apply_at(now), statuses(event)) == (["parked"], ["NOT_STARTED"])
+    assert PspEvent.objects.get().reason == "no attempt has this key"
+    confirmation.confirm(event.pk, confirmed, now=now)
+    claims.claim_due(now=now, limit=1)
+    assert inbox.apply_received(now=now + timedelta(seconds=4)) == 0
+    assert (apply_at(now + timedelta(seconds=5)), statuses(event)) == (["applied"], ["SUCCESS"])
+    assert (due_again(), PspEvent.objects.get().reason, JournalEntry.objects.count()) == ([], "", 1)
+
+
+def test_what_never_becomes_ours_is_looked_at_for_three_days_and_then_left_to_a_person(
+    open_payment: Open, sandbox: SandboxCompany, caplog: pytest.LogCaptureFixture
+) -> None:
+    post(signed(sandbox, event_about(open_payment("10.00"))))
+    now, waits = timezone.now(), []
+    while inbox.apply_received(now=now) and due_again():
+        [next_look] = due_again()
+        waits.append(int((next_look - now).total_seconds()))
+        now = next_look
+    assert waits == [5, 30, 120, 600, 3600, 21600, 86400, 86400, 86400]
+    assert (PspEvent.objects.get().status, PspEvent.objects.get().tries) == ("parked", 9)
+    assert "not looked at again" in caplog.text
+
+
+def test_a_parked_event_is_applied_when_a_person_has_it_looked_at_again(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    event = open_payment("10.00")
+    charge_and_keep_the_answer(event)
+    [(_headers, body)] = deliveries(sandbox, oracle, "charge.succeeded", count=1)
+    post(signed(sandbox, json.loads(body) | {"api_version": "2099-01-01"}))
+    apply()
+    PspEvent.objects.update(body=json.loads(body))  # as if a release could read it by now
+    assert [status for _type, status, _reason in apply()] == ["parked"], "nothing happens by itself"
+    assert inbox.look_again(PspEvent.objects.values_list("pk", flat=True)) == 1
+    assert [status for _type, status, _reason in apply()] == ["applied"]
+    assert inbox.look_again(PspEvent.objects.values_list("pk", flat=True)) == 0, "what is applied stays applied"
+    assert statuses(event) == ["SUCCESS"]
+
+
+# --- Strange --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"type": "charge.teleported"}, "nothing is done with charge.teleported"),
+        ({"type": "payout.paid"}, "nothing is done with payout.paid"),
+        ({"api_version": "2099-01-01"}, "we do not read events of api_version '2099-01-01'"),
+        ({"api_version": 7}, "we do not read events of api_version '7'"),
+        ({"type": "dispute.opened"}, "not a dispute"),
+        ({"charge": {"reference": "basket-7", "key": "basket-7"}}, "no attempt has this key"),
+    ],
+    ids=["type", "family", "version", "no version", "garbled dispute", "not ours"],
+)
+def test_bug_46_what_we_do_not_know_is_parked_with_a_warning_and_waits_for_a_person(
+    open_payment: Open, sandbox: SandboxCompany, caplog: pytest.LogCaptureFixture, changed: dict[str, Any], reason: str
+) -> None:
+    event = open_payment("10.00")
+    charge_and_keep_the_answer(event)
+    assert post(signed(sandbox, event_about(event, **changed))) == 200
+    with caplog.at_level(logging.WARNING):
+        [(_type, status, said)] = apply()
+    assert (status, due_again()) == ("parked", [])
+    assert reason in said
+    assert reason in caplog.text
+    execute_until_settled()
+
+
+def test_word_of_another_psp_about_our_keys_is_not_believed(open_payment: Open, sandbox: SandboxCompany) -> None:
+    event = open_payment("10.00")
+    charge_and_keep_the_answer(event)
+    post(signed(sandbox, event_about(event, charge={"status": "failed"})))
+    PspEvent.objects.update(psp="elsewhere")
+    assert [status for _type, status, _reason in apply()] == ["parked"]
+    assert statuses(event) == ["EXECUTING"]
+    execute_until_settled()
+
+
+# --- Refunds that do not end as they began --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order_of_news", ["sf", "fs", "sfs", "fsf"])
+def test_bug_39_inv_13_a_refund_that_came_back_is_put_back_in_whatever_order_we_hear_of_it(
+    open_payment: Open, pay: Open, sandbox: SandboxCompany, oracle: Oracle, order_of_news: str
+) -> None:
+    order = pay(open_payment("100.00"), SUCCEEDS_THEN_FAILS).orders.get()
+    refund = refunds.request_refund(order.pk, amount=eur("40.00"), reason="", now=timezone.now())
+    if order_of_news[0] == "s":
+        execute_refunds(now=timezone.now())
+    else:
+        send_only(refund)
+    oracle.wait_for("refund.failed", count=1)
+    told = {
+        "s": deliveries(sandbox, oracle, "refund.succeeded", count=1)[0],
+        "f": deliveries(sandbox, oracle, "refund.failed", count=1)[0],
+    }
+    for kind in order_of_news:
+        assert post(told[kind]) == 200
+        apply_at(timezone.now() + timedelta(minutes=1))
+    refund.refresh_from_db()
+    order.refresh_from_db()
+    assert (refund.status, order.refunded) == ("FAILED", eur("0.00"))
+    again = refunds.request_refund(order.pk, amount=eur("100.00"), reason="", now=timezone.now())
+    assert again.amount == eur("100.00")
+
+
+def send_only(refund: Refund) -> None:
+    """Send the refund as the worker does, and die before its answer is recorded."""
+    request = RefundRequest(key=refund.public_id, charge=refund.charge, amount=refund.amount, reference=refund.public_id)
+    registry.psp_named("sandbox").refund(request)

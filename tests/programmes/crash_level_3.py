@@ -1,0 +1,228 @@
+"""Crash programme, level 3: the real house under load over HTTP, and kill -9 of one of its processes at a random moment.
+
+Each injection begins a few payments at once, kills something while they are under way, starts it again, and waits until every payment that
+was begun is at its end.  Clients ask again with the same key when they get no answer; the clocks of house and PSP are moved on, so that
+leases of the dead are over soon.
+"""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import redis
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+
+from payments.models import DueOrder, PaymentEvent, PaymentOrder
+from payments.states import OrderStatus
+from tests.factories import eur, new_sellers, new_shop
+from tests.fixtures_money import session_for
+from tests.fixtures_services import Letterbox, SandboxCompany
+from tests.programmes import verdicts
+from tests.programmes.crash_level_1 import InThisProcess, Say, Score
+from tests.programmes.flows import CARDS, Case
+from tests.programmes.house import House, Journal, Listener
+from tests.programmes.points import POINTS
+from tests.programmes.real_house import RealHouse
+from tests.programmes.trap import Trap
+from tests.programmes.verdicts import Verdicts
+from wallet import api_keys
+from wallet.models import ApiKey
+
+PAYMENTS_AT_ONCE = 6
+KILL_WITHIN_S = 0.6
+DEADLINE_S = 180
+MOVE_CLOCKS_EVERY_S = 3
+A_LEASE_S = 65
+NO_ANSWER = (httpx.HTTPError,)
+POSTGRES_IS_AWAY = (DatabaseError, InterfaceError)
+
+ONE_BACKEND = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' ORDER BY random() LIMIT 1
+"""
+
+
+@dataclass
+class Client:
+    """A shop's back end that has one basket paid, whoever dies at the other end."""
+
+    house: House
+    url: str
+    number: str
+    chance: random.Random
+    begun: str = ""
+    is_done: bool = False
+    refused: list[str] = field(default_factory=list)
+    _http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10, trust_env=False))
+
+    def pay(self, token_of: Mapping[str, str]) -> None:
+        sellers = self.house.sellers[: self.chance.randint(1, 3)]
+        orders = [
+            {"seller": seller.public_id, "amount": {"amount": f"{self.chance.randint(1, 99)}.00", "currency": "EUR"}} for seller in sellers
+        ]
+        body = {"checkout_id": self.number, "buyer": {"reference": "rosa"}, "payment_orders": orders}
+        payment = self.insist("/v1/payments", body, key=self.number)
+        self.begun = payment.get("id", "")
+        for order in payment.get("payment_orders", []):
+            token = token_of[self.chance.choice(list(token_of))]
+            self.insist(f"/v1/orders/{order['id']}", {"payment_token": token}, key=f"pay-{order['id']}")
+        self.is_done = True
+
+    def insist(self, path: str, body: Mapping[str, Any], *, key: str) -> dict[str, Any]:
+        """Post until there is a yes; a no that is no accident is written down."""
+        until = time.monotonic() + DEADLINE_S
+        headers = {"Authorization": f"Bearer {self.house.token}", "Idempotency-Key": key}
+        while time.monotonic() < until:
+            try:
+                answer = self._http.post(self.url + path, json=body, headers=headers)
+            except NO_ANSWER:
+                time.sleep(0.1)
+                continue
+            if answer.is_success:
+                return dict(answer.json())
+            if answer.status_code not in (409, 429) and answer.status_code < 500:
+                break
+            time.sleep(0.1)
+        self.refused.append(f"{path} was never answered with yes")
+        return {}
+
+
+def run(real: RealHouse, *, injections: int, seed: str, say: Say) -> Score:
+    """Kill so many times, and count."""
+    score, started = Score(), time.monotonic()
+    house = house_of(real)
+    tokens = {card: session_for(eur("900000.00"), card, nonce=f"level-3-{card}").payment_token for card in set(CARDS)}
+    for number in range(injections):
+        chance = random.Random(f"{seed}:{number}")
+        name = chance.choice(list(VICTIMS))
+        clients = [
+            Client(house, real.place.url, f"{seed}-{number}-{place}", random.Random(f"{seed}:{number}:{place}"))
+            for place in range(PAYMENTS_AT_ONCE)
+        ]
+        threads = [threading.Thread(target=client.pay, args=(tokens,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        time.sleep(chance.random() * KILL_WITHIN_S)
+        VICTIMS[name](real, chance)
+        score.injected += 1
+        found = outcome(house, clients, threads)
+        score.verdicts.add(found)
+        for sentence in found.sentences():
+            score.failures.append(sentence)
+            say(f"FAILED after the death of {name}: {sentence}\n  again: ./run crash --level 3 --n {number + 1} --seed {seed}")
+        say(f"{score}: {name}, {time.monotonic() - started:.0f} s")
+    found = verdicts.on_house(house)
+    score.verdicts.add(found)
+    score.failures += found.sentences()
+    for sentence in found.sentences():
+        say(f"FAILED the house: {sentence}")
+    return score
+
+
+def house_of(real: RealHouse) -> House:
+    """Return what the verdicts need to know of the running house, with a shop in it."""
+    kept, url = settings, real.place.sandbox_url
+    client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {kept.PSP_SANDBOX_API_KEY}"}, timeout=20, trust_env=False)
+    sandbox = SandboxCompany(
+        url, kept.PSP_SANDBOX_API_KEY, kept.PSP_SANDBOX_ACCOUNT, kept.PSP_SANDBOX_WEBHOOK_SECRETS[0], Letterbox(), client
+    )
+    shop = new_shop()
+    _key, token = api_keys.issue(shop, name="programme", scopes=ApiKey.Scope.values, mode="test")
+    clock_file = real.place.state / "clock"
+    sellers = new_sellers(shop, "Ada", "Bolt", "Cleo")
+    return House(sandbox, Journal(sandbox), clock_file, shop, sellers, token, Listener(shop, sellers, Letterbox()))
+
+
+def outcome(house: House, clients: list[Client], threads: list[threading.Thread]) -> Verdicts:
+    """Wait until every payment that was begun is at its end, moving the clocks on, and judge them all."""
+    until, next_move = time.monotonic() + DEADLINE_S, time.monotonic()
+    while any(thread.is_alive() for thread in threads) or not patiently(lambda: at_rest(house, clients)):
+        if time.monotonic() > until:
+            break
+        if time.monotonic() > next_move:
+            house.advance(A_LEASE_S)
+            next_move = time.monotonic() + MOVE_CLOCKS_EVERY_S
+        time.sleep(0.05)
+    found = Verdicts(stuck=[sentence for client in clients for sentence in client.refused])
+    found.add(patiently(lambda: verdicts.on_case(case_of(house, clients))))
+    found.stuck += [f"{client.number} was begun and is not known" for client in clients if not client.begun]
+    return found
+
+
+def patiently(ask: Callable[[], Any]) -> Any:
+    """Ask Postgres, again if it went away meanwhile."""
+    until = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return ask()
+        except POSTGRES_IS_AWAY:
+            connection.close()
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+
+
+def case_of(house: House, clients: list[Client]) -> Case:
+    event_ids = list(PaymentEvent.objects.filter(public_id__in=[client.begun for client in clients]).values_list("pk", flat=True))
+    return Case(house, InThisProcess(Trap()), 0, random.Random(0), POINTS[0], passage=1, is_armed=True, event_ids=event_ids)
+
+
+def at_rest(house: House, clients: list[Client]) -> bool:
+    mine = PaymentOrder.objects.filter(event__public_id__in=[client.begun for client in clients])
+    return not (mine.filter(status=OrderStatus.EXECUTING).exists() or DueOrder.objects.filter(order__in=mine).exists())
+
+
+# --- Who dies ---------------------------------------------------------------------------------------------------------
+
+
+def kill_backend(real: RealHouse, chance: random.Random) -> None:
+    """One backend of Postgres: its postmaster ends all others and recovers."""
+
+    def one() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(ONE_BACKEND)
+            row = cursor.fetchone()
+            return int(row[0]) if row else 0
+
+    pid = patiently(one)
+    if pid:
+        os.kill(pid, signal.SIGKILL)
+
+
+def flush_redis(real: RealHouse, chance: random.Random) -> None:
+    redis.Redis.from_url(settings.REDIS_URL).flushall()
+
+
+def process(name: str) -> Callable[[RealHouse, random.Random], None]:
+    def die(real: RealHouse, chance: random.Random) -> None:
+        real.kill(name)
+
+    return die
+
+
+def forked_by(name: str) -> Callable[[RealHouse, random.Random], None]:
+    def die(real: RealHouse, chance: random.Random) -> None:
+        real.kill_child(name, chance.choice)
+
+    return die
+
+
+VICTIMS: Mapping[str, Callable[[RealHouse, random.Random], None]] = {
+    "the postmaster": process("postgres"),
+    "a backend of Postgres": kill_backend,
+    "Redis": process("redis"),
+    "all that Redis knew": flush_redis,
+    "a worker's hand": forked_by("worker-money"),
+    "a worker": process("worker-money"),
+    "the worker of webhooks": process("worker-webhooks"),
+    "beat": process("beat"),
+    "a web process": forked_by("web"),
+    "the web server": process("web"),
+}

@@ -1,0 +1,384 @@
+"""The cases: each kind is a story of a few steps, one of which a process may not survive; afterwards everything heals.
+
+A client whose server died asks again with the same key; a PSP whose webhook was not acknowledged sends it again; what a worker left lying,
+the next one finds when the lease is over.  That is all the mending there is.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Protocol
+
+from django.conf import settings
+from djmoney.money import Money
+
+from ledger import clock, money
+from payments import expiry, intake, settlement
+from payments.models import Cancellation, DueOrder, PaymentEvent, PaymentOrder, Refund
+from payments.settlement import Failure
+from payments.states import CancellationStatus, OrderStatus, PspOperation, RefundStatus
+from tests.factories import basket
+from tests.programmes.house import House
+from tests.programmes.points import Point
+from tests.programmes.steps import SWEEPS
+from tests.programmes.trap import Killed
+from wallet.models import Shop, WebhookDelivery
+
+VISA, DECLINED = "4242424242424242", "4000000000000002"
+PENDING_THEN_SUCCEEDS, PENDING_THEN_FAILS = "4000000000009110", "4000000000009128"
+REFUND_PENDING, REFUND_FAILS_LATER = "4000000000007726", "4000000000005126"
+CARDS = (VISA, VISA, VISA, DECLINED, PENDING_THEN_SUCCEEDS, PENDING_THEN_FAILS)
+REFUND_CARDS = (*[VISA] * 5, REFUND_PENDING, REFUND_PENDING, REFUND_FAILS_LATER)
+MISHAPS = ("execute_then_500", "refuse_500")
+HEALING_S = (65, 65, 130, 700, 4000, 7200, 7200, 7200, 7200, 7200)
+MOST_TRIES = 6
+
+
+class Processes(Protocol):
+    """How a step is taken by a process: in this one (level 1), or in one that is killed (level 2)."""
+
+    def arm(self, point: Point, *, passage: int) -> None:
+        """Let a process die when it comes to the point for the n-th time."""
+
+    def disarm(self) -> None:
+        """Let every process live again."""
+
+    def run(self, name: str, terms: Mapping[str, Any]) -> int | None:
+        """Take the step; raises Killed (trap.py) when the process died of it."""
+
+
+class Refused(Exception):
+    """A client was told no, or was not told yes, by a house that is well."""
+
+
+@dataclass
+class Case:
+    """One case of a programme: its number, its own chance, the place where a process dies, and what it has begun."""
+
+    house: House
+    processes: Processes
+    number: int
+    chance: random.Random
+    point: Point
+    passage: int
+    is_armed: bool = False
+    is_faulty: bool = False
+    event_ids: list[int] = field(default_factory=list)
+    checkout_ids: list[str] = field(default_factory=list)
+    deaths: int = 0
+    listens: bool = False
+    refunds_fail_later: bool = False
+    asks_for_disputes: bool = False
+
+    def step(self, name: str, **terms: Any) -> int | None:
+        """Let a process take a step; nobody repeats it if it dies of it."""
+        if not self.is_armed:
+            self.is_armed = True
+            self.processes.arm(self.point, passage=self.passage)
+        try:
+            return self.processes.run(name, terms)
+        except Killed:
+            self.deaths += 1
+            return None
+
+    def before(self, name: str, **terms: Any) -> None:
+        """Take a step of what came before the story; nobody dies of it."""
+        self.processes.run(name, terms)
+
+    def insist(self, name: str, **terms: Any) -> None:
+        """Take a step as a client does: whoever gets no answer, or one that says later, asks again when a lease is over."""
+        for _try in range(MOST_TRIES):
+            status = self.step(name, **terms)
+            if status is not None and 200 <= status < 300:
+                return
+            if status is not None and status not in (409, 429) and status < 500:
+                break
+            self.house.advance(65)
+        raise Refused(f"case {self.number}: {name} answers {status}: {terms}")
+
+    def open(self, *, lifetime_s: int | None = None, shop: Shop | None = None) -> PaymentEvent:
+        """Open a checkout of one to three orders, in the house's shop if no other is named."""
+        sellers = self.house.sellers if shop is None else list(shop.sellers.all())
+        asked = basket(sellers, *self.amounts(), checkout_id=self.checkout_id())
+        moved = timedelta(seconds=lifetime_s - settings.CHECKOUT_LIFETIME_S) if lifetime_s is not None else timedelta()
+        event, _is_new = intake.open_event(shop or self.house.shop, asked, now=clock.now() + moved)
+        self.event_ids.append(event.pk)
+        return event
+
+    def checkout_id(self) -> str:
+        name = f"{self.house.shop.pk}-{self.number}-{len(self.checkout_ids)}-{self.chance.getrandbits(32):x}"
+        self.checkout_ids.append(name)
+        return name
+
+    def amounts(self) -> list[str]:
+        return [str(money.from_minor(self.chance.randint(1, 50_000), "EUR").amount) for _order in range(self.chance.randint(1, 3))]
+
+    def card_terms(self, event: PaymentEvent, card: str) -> dict[str, Any]:
+        session, token = self.house.means_to_pay(card, event.amount)
+        return {
+            "event": event.pk,
+            "session": session,
+            "payment_token": token,
+            "amount": str(event.amount.amount),
+            "currency": event.amount.currency.code,
+        }
+
+    def confirm(self, event: PaymentEvent, card: str) -> None:
+        """Let the buyer press the button until the payment has begun."""
+        for _press in range(MOST_TRIES):
+            self.step("confirm", **self.card_terms(event, card))
+            if event.orders.exclude(status=OrderStatus.NOT_STARTED).exists():
+                return
+        raise Refused(f"case {self.number}: {event.public_id} cannot be confirmed")
+
+    def ask_back(self, order: PaymentOrder, amount: Money) -> None:
+        """Let the shop ask for a refund until it stands."""
+        standing = Refund.objects.filter(order=order).count()
+        for _try in range(MOST_TRIES):
+            self.step("request_refund", order=order.pk, amount=str(amount.amount), currency=amount.currency.code)
+            if Refund.objects.filter(order=order).count() > standing:
+                return
+        raise Refused(f"case {self.number}: {order.public_id} cannot be refunded")
+
+    def mishap(self, operation: str, reference: str, *kinds: str) -> None:
+        """Let the PSP's next call about this reference go wrong in one of these ways."""
+        self.is_faulty = True
+        self.house.fault(operation, self.chance.choice(kinds), reference)
+
+    def orders(self) -> list[PaymentOrder]:
+        return list(PaymentOrder.objects.filter(event_id__in=self.event_ids).order_by("id"))
+
+    def refunds(self) -> list[Refund]:
+        return list(Refund.objects.filter(order__event_id__in=self.event_ids).order_by("id"))
+
+    def heal(self) -> None:
+        """Switch faults off, and let the sweepers run with a clock that jumps, until nothing of this case waits for us."""
+        if self.is_faulty:
+            self.house.heal()
+        for seconds in HEALING_S:
+            self.house.advance(seconds)
+            for sweep in self.sweeps():
+                self.step(sweep)
+            if not self.waits_for_us():
+                break
+        if self.refunds_fail_later:
+            self.hear_of_failures()
+
+    def hear_of_failures(self) -> None:
+        """Wait until the refunds that the PSP paid back have come back to it, and let it tell us; nothing but its letters does."""
+        for refund in self.refunds():
+            if self.house.journal.count(refund.public_id, "refund"):
+                for letter in self.house.letters(refund.public_id, count=2):
+                    self.insist("receive", body=letter.decode(), signature=self.house.signed(letter))
+        self.step("apply_events")
+
+    def sweeps(self) -> list[str]:
+        """Name what beat starts, as far as it concerns this case."""
+        return [*SWEEPS, *(["deliver"] if self.listens else []), *(["watch_disputes"] if self.asks_for_disputes else [])]
+
+    def give_up(self, orders: Sequence[PaymentOrder]) -> None:
+        """Let a person fail what the machine does not know the end of."""
+        for order in orders:
+            attempt = order.attempts.filter(operation=PspOperation.CHARGE).latest("number")
+            settlement.fail([Failure(order.pk, attempt.pk, attempt.psp_key, "", "given_up", "")])
+
+    def close(self, event: PaymentEvent) -> None:
+        """Let the checkout's time be up."""
+        expiry.expire_checkouts(now=event.expires_at)
+
+    def waits_for_us(self) -> list[str]:
+        """Return what is not done although the PSP knows its end; a dead letter waits for a person, not for us."""
+        self.house.journal.read_on()
+        due = DueOrder.objects.filter(order__event_id__in=self.event_ids, next_attempt_at__isnull=False)
+        refunds = Refund.objects.filter(order__event_id__in=self.event_ids, status=RefundStatus.EXECUTING, next_attempt_at__isnull=False)
+        deliveries = WebhookDelivery.objects.filter(
+            message__about__in=[order.public_id for order in self.orders()] if self.listens else [], status=WebhookDelivery.Status.PENDING
+        )
+        cancelling = Cancellation.objects.filter(order__event_id__in=self.event_ids, status=CancellationStatus.EXECUTING)
+        waiting = [*deliveries.values_list("message__public_id", flat=True), *cancelling.values_list("order__public_id", flat=True)]
+        waiting += [*due.values_list("order__public_id", flat=True), *refunds.values_list("public_id", flat=True)]
+        return [reference for reference in waiting if not self.house.journal.is_pending(reference)]
+
+
+# --- The stories ------------------------------------------------------------------------------------------------------
+
+
+def open_by_rest(case: Case) -> None:
+    """A shop's back end opens a checkout over REST."""
+    house = case.house
+    orders = [
+        {"seller": seller.public_id, "amount": {"amount": amount, "currency": "EUR"}}
+        for seller, amount in zip(house.sellers, case.amounts(), strict=False)
+    ]
+    body = {"checkout_id": case.checkout_id(), "buyer": {"reference": "rosa"}, "payment_orders": orders}
+    case.insist("post", path="/v1/payments", body=body, token=house.token, key=f"key-{body['checkout_id']}")
+    [event] = PaymentEvent.objects.filter(shop=house.shop, checkout_id=body["checkout_id"])
+    case.event_ids.append(event.pk)
+
+
+def execute_by_rest(case: Case) -> None:
+    """A shop's back end has an order executed over REST, with a token that it has from the PSP."""
+    event = case.open()
+    for order in event.orders.order_by("id"):
+        _session, token = case.house.means_to_pay(case.chance.choice(CARDS), order.amount)
+        path, key = f"/v1/orders/{order.public_id}", f"key-{order.public_id}"
+        case.insist("post", path=path, body={"payment_token": token}, token=case.house.token, key=key)
+
+
+def pay(case: Case) -> None:
+    """A buyer confirms once, and the worker charges each order."""
+    event, card = case.open(), case.chance.choice(CARDS)
+    if "fail" in case.point.place.lower():
+        card = DECLINED
+    if case.chance.random() < 0.25:
+        case.mishap("charge", event.orders.order_by("id")[0].public_id, *MISHAPS)
+    case.confirm(event, card)
+    case.step("execute")
+
+
+def webhook(case: Case) -> None:
+    """The worker hears nothing of what the PSP did; webhooks tell it, twice and in any order."""
+    event, card = case.open(), case.chance.choice((VISA, VISA, DECLINED))
+    if "balances" in case.point.place or "journal" in case.point.place or "settle" in case.point.place:
+        card = VISA
+    references = [order.public_id for order in event.orders.order_by("id")]
+    for reference in references:
+        case.mishap("charge", reference, "execute_then_500")
+    case.confirm(event, card)
+    case.step("execute")
+    letters = [letter for reference in references for letter in case.house.letters(reference, count=1)] * 2
+    case.chance.shuffle(letters)
+    for letter in letters:
+        case.insist("receive", body=letter.decode(), signature=case.house.signed(letter))
+    case.step("apply_events")
+
+
+def lookup(case: Case) -> None:
+    """The PSP's answer is lost, and it is asked."""
+    event, card = case.open(), case.chance.choice((VISA, VISA, DECLINED, PENDING_THEN_SUCCEEDS))
+    if "settle" in case.point.place:
+        card = VISA
+    for order in event.orders.order_by("id"):
+        kind = "execute_then_500" if "settle" in case.point.place else case.chance.choice(MISHAPS)
+        case.mishap("charge", order.public_id, kind)
+    case.confirm(event, card)
+    case.step("execute")
+    case.house.advance(10)
+    case.step("execute")
+
+
+def refund(case: Case) -> None:
+    """Part or all of a paid order goes back, once or in several parts."""
+    event = case.open()
+    card = VISA if "settle_refund" in case.point.place or "journal" in case.point.place else case.chance.choice(REFUND_CARDS)
+    case.refunds_fail_later = card == REFUND_FAILS_LATER
+    case.before("confirm", **case.card_terms(event, card))
+    case.before("execute")
+    order = event.orders.order_by("id")[0]
+    left = money.to_minor(order.amount)
+    for _part in range(case.chance.randint(1, 2)):
+        units = case.chance.randint(1, left)
+        left -= units
+        case.ask_back(order, money.from_minor(units, "EUR"))
+        if not left:
+            break
+    if case.chance.random() < 0.25:
+        case.mishap("refund", case.refunds()[0].public_id, *MISHAPS)
+    case.step("execute_refunds")
+
+
+def cancel(case: Case) -> None:
+    """A shop calls orders off before, while and after they are charged."""
+    event, mishap = case.open(), case.chance.choice(("refuse_500", "execute_then_500", ""))
+    orders = list(event.orders.order_by("id"))
+    if mishap:
+        for order in orders:
+            case.mishap("charge", order.public_id, mishap)
+    case.before("confirm", **case.card_terms(event, case.chance.choice((VISA, VISA, PENDING_THEN_SUCCEEDS, DECLINED))))
+    if mishap or case.chance.random() < 0.5:
+        case.before("execute")
+    for order in orders:
+        for _try in range(MOST_TRIES):
+            case.step("cancel", order=order.pk, once=f"cancel-{order.public_id}")
+            if order.cancellations.exists():
+                break
+    case.step("execute")
+    case.step("execute_refunds")
+    case.step("follow")
+
+
+def late(case: Case) -> None:
+    """The PSP says that it refused, or we gave up, and then it took the money after all."""
+    event = case.open()
+    orders = list(event.orders.order_by("id"))
+    for order in orders:
+        case.mishap("charge", order.public_id, "execute_then_500")
+    case.before("confirm", **case.card_terms(event, VISA))
+    case.before("execute")
+    case.give_up(orders)
+    if case.point.place.endswith("receive"):
+        case.close(event)
+    for order in orders:
+        for letter in case.house.letters(order.public_id, count=1):
+            case.insist("receive", body=letter.decode(), signature=case.house.signed(letter))
+    case.step("apply_events")
+
+
+def dispute(case: Case) -> None:
+    """Banks take money back, and decide; a webhook tells it, or nobody does and we ask."""
+    event = case.open()
+    case.before("confirm", **case.card_terms(event, VISA))
+    case.before("execute")
+    order = event.orders.order_by("id")[0]
+    case.house.letters(order.public_id, count=1)
+    amount = case.chance.randint(1, money.to_minor(order.amount))
+    house, opened = case.house, "opened" in case.point.place or case.chance.random() < 0.7
+    said = house.sandbox.client.post("/v1/disputes", json={"reference": order.public_id, "amount": amount})
+    dispute_id = said.raise_for_status().json()["id"]
+    letters = house.letters(order.public_id, count=1) if opened else []
+    outcome = case.chance.choice(("won", "lost", "partial" if amount > 1 else "lost"))
+    terms = {"outcome": outcome} | ({"lost_amount": case.chance.randint(1, amount - 1)} if outcome == "partial" else {})
+    house.sandbox.client.post(f"/v1/disputes/{dispute_id}/close", json=terms).raise_for_status()
+    letters += house.letters(order.public_id, count=1 if opened else 2)
+    case.chance.shuffle(letters)
+    if "since" not in case.point.place:
+        for letter in letters:
+            case.insist("receive", body=letter.decode(), signature=house.signed(letter))
+        case.step("apply_events")
+    case.step("watch_disputes")
+    case.asks_for_disputes = True
+
+
+def outgoing(case: Case) -> None:
+    """A shop's server is told by webhook, whoever dies while telling it."""
+    case.listens = True
+    event = case.open(shop=case.house.listener.shop)
+    case.before("confirm", **case.card_terms(event, VISA))
+    case.step("execute")
+    case.step("deliver")
+
+
+def expire(case: Case) -> None:
+    """A checkout is left open until its time is up, with nothing tried or a card declined."""
+    event = case.open(lifetime_s=60)
+    if case.chance.random() < 0.5:
+        case.confirm(event, case.chance.choice((DECLINED, VISA)))
+        case.step("execute")
+    case.house.advance(70)
+    case.step("expire")
+
+
+FLOWS: Mapping[str, Callable[[Case], None]] = {
+    "open": open_by_rest,
+    "execute": execute_by_rest,
+    "pay": pay,
+    "webhook": webhook,
+    "lookup": lookup,
+    "refund": refund,
+    "expire": expire,
+    "cancel": cancel,
+    "late": late,
+    "dispute": dispute,
+    "outgoing": outgoing,
+}

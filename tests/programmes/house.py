@@ -1,0 +1,203 @@
+"""The house that the programmes torment: our code on a real Postgres, the real sandbox PSP over HTTP, one clock for both, and a shop.
+
+One house serves thousands of cases and is never emptied in between: each case has orders of its own, and the PSP's journal is read on, not
+over again.  Time is moved, never waited for.
+"""
+
+import hashlib
+import hmac
+import itertools
+import json
+import logging
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.test.utils import setup_databases, teardown_databases
+from djmoney.money import Money
+from rest_framework.settings import api_settings
+
+from ledger import clock
+from ledger.money import exact
+from payments.models import CircuitBreaker
+from payments.psp import registry
+from payments.psp.protocol import Session
+from tests.factories import new_sellers, new_shop
+from tests.fixtures_money import session_for
+from tests.fixtures_services import Letterbox, SandboxCompany, a_letterbox, running_sandbox
+from wallet import api_keys
+from wallet.models import ApiKey, Seller, Shop
+from wallet.notifications import endpoints
+
+DEADLINE_S = 30
+MOST_PER_TOKEN = exact("9000000.00", "EUR")
+Row = dict[str, Any]
+
+
+@dataclass
+class Journal:
+    """The PSP's own journal, read on from where it was read before; the judge of every case."""
+
+    sandbox: SandboxCompany
+    rows: list[Row] = field(default_factory=list)
+    by_reference: dict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    last: int = 0
+
+    def read_on(self) -> None:
+        """Read what has happened since the last look."""
+        more = True
+        while more:
+            page = self.sandbox.client.get("/v1/journal", params={"after": self.last, "limit": 1000}).json()
+            for row in page["data"]:
+                self.rows.append(row)
+                self.by_reference[row["reference"]].append(row)
+                self.last = row["seq"]
+            more = page["has_more"]
+
+    def count(self, reference: str, kind: str) -> int:
+        """Return how often the PSP moved money for this reference: what succeeded, less what it took back later."""
+        undone = {"charge": "charge.voided", "refund": "refund.failed"}[kind]
+        counted = 0
+        for object_id in {row["object_id"] for row in self.by_reference[reference]}:
+            types = [row["type"] for row in self.by_reference[reference] if row["object_id"] == object_id]
+            counted += f"{kind}.succeeded" in types and undone not in types
+        return counted
+
+    def is_pending(self, reference: str) -> bool:
+        """Tell whether the PSP itself does not know yet how something under this reference ends."""
+        last = {row["object_id"]: row["type"] for row in self.by_reference[reference]}
+        return any(type_.endswith(".pending") for type_ in last.values())
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Another shop, whose server hears our webhooks."""
+
+    shop: Shop
+    sellers: Sequence[Seller]
+    letterbox: Letterbox
+
+    def has_heard(self, event_id: str) -> bool:
+        return any(json.loads(body)["id"] == event_id for _headers, body in self.letterbox.deliveries)
+
+
+@dataclass
+class House:
+    """What a case works with: the PSP, its journal and its letters, the clock, a shop with sellers, and what pays."""
+
+    sandbox: SandboxCompany
+    journal: Journal
+    clock_file: Path
+    shop: Shop
+    sellers: Sequence[Seller]
+    token: str
+    listener: "Listener"
+    offset_s: int = 0
+    _letters: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    _opened: int = 0
+    _sessions: dict[str, tuple[Session, Money]] = field(default_factory=dict)
+    _nonces: Iterator[int] = field(default_factory=itertools.count)
+
+    def advance(self, seconds: int) -> None:
+        """Move both clocks on, the PSP's first, so that it is never behind."""
+        self.offset_s += seconds
+        self.sandbox.client.put("/v1/clock", json={"offset_s": self.offset_s})
+        self.clock_file.write_text(str(self.offset_s))
+
+    def fault(self, operation: str, kind: str, reference: str, **terms: Any) -> None:
+        """Let the PSP's next call about this reference go wrong."""
+        wanted = {"operation": operation, "kind": kind, "reference": reference, "times": 1} | terms
+        self.sandbox.client.put("/v1/faults", json=wanted).raise_for_status()
+
+    def heal(self) -> None:
+        """Switch every fault off, and let the line to the PSP count as mended: the next case has nothing to do with it."""
+        self.sandbox.client.delete("/v1/faults").raise_for_status()
+        CircuitBreaker.objects.update(failures=0, opened_at=None, open_until=None)
+
+    def means_to_pay(self, card: str, amount: Money) -> tuple[str, str]:
+        """Return a session of the PSP and its token, complete for this card and large enough; many cases share one."""
+        session, left = self._sessions.get(card, (None, None))
+        if session is None or left is None or left < amount:
+            nonce = f"programme-{self.shop.public_id}-{next(self._nonces)}"
+            session, left = session_for(MOST_PER_TOKEN, card, nonce=nonce), MOST_PER_TOKEN
+        self._sessions[card] = session, left - amount
+        return session.id, session.payment_token
+
+    def letters(self, reference: str, *, count: int) -> list[bytes]:
+        """Wait until the PSP has written so many letters (webhooks) about this reference, and take them."""
+        self.wait_until(lambda: len(self._sorted()[reference]) >= count, what=f"{count} webhooks about {reference}")
+        return self._letters.pop(reference)
+
+    def all_letters(self) -> list[bytes]:
+        """Take what the PSP has written, whatever it is about."""
+        taken = [body for bodies in self._sorted().values() for body in bodies]
+        self._letters.clear()
+        return taken
+
+    def signed(self, body: bytes) -> str:
+        """Return the PSP's signature of a letter that it sends now, for the first time or again."""
+        moment = int(clock.now().timestamp())
+        digest = hmac.new(self.sandbox.webhook_secret.encode(), b"%d." % moment + body, hashlib.sha256).hexdigest()
+        return f"t={moment},v1={digest}"
+
+    def wait_until(self, holds: Callable[[], bool], *, what: str) -> None:
+        """Wait for something that another process does; raises TimeoutError after DEADLINE_S."""
+        until = time.monotonic() + DEADLINE_S
+        while not holds():
+            if time.monotonic() > until:
+                raise TimeoutError(f"{what}: not within {DEADLINE_S} s")
+            time.sleep(0.001)
+
+    def _sorted(self) -> dict[str, list[bytes]]:
+        arrived = self.sandbox.letterbox.deliveries[self._opened :]
+        self._opened += len(arrived)
+        for _headers, body in arrived:
+            self._letters[json.loads(body)["data"]["object"].get("reference", "")].append(body)
+        return self._letters
+
+
+@contextmanager
+def house_in(sandbox: SandboxCompany, directory: Path) -> Iterator[House]:
+    """Give a house on the database that Django is connected to, with both clocks at the machine's own time at the end as at the start."""
+    shop = new_shop(name=f"Programme {time.monotonic_ns()}")
+    _key, token = api_keys.issue(shop, name="programme", scopes=ApiKey.Scope.values, mode="test")
+    journal = Journal(sandbox)
+    journal.read_on()
+    journal.rows.clear()  # what happened before is somebody else's
+    rate: dict[str, Any] = api_settings.DEFAULT_THROTTLE_RATES
+    kept = settings.TEST_CLOCK_FILE, dict(rate)
+    settings.TEST_CLOCK_FILE = str(directory / "clock")
+    rate["key"] = None
+    sellers = new_sellers(shop, "Ada", "Bolt", "Cleo")
+    try:
+        with a_letterbox() as (letterbox, url):
+            listening = new_shop(name=f"Listener {time.monotonic_ns()}")
+            endpoints.open_endpoint(listening, url=url)
+            listener = Listener(listening, new_sellers(listening, "Dora"), letterbox)
+            yield House(sandbox, journal, directory / "clock", shop, sellers, token, listener)
+    finally:
+        settings.TEST_CLOCK_FILE = kept[0]
+        rate.update(kept[1])
+        sandbox.client.delete("/v1/clock")
+
+
+@contextmanager
+def standing_house() -> Iterator[House]:
+    """Build a house of its own on the servers that ONEBOOK_SERVICES names: a fresh database, a sandbox, a shop."""
+    logging.disable(logging.CRITICAL)
+    databases = setup_databases(verbosity=0, interactive=False)
+    try:
+        with tempfile.TemporaryDirectory() as directory, running_sandbox("programme", logs=Path(directory)) as sandbox:
+            registry.psp_named.cache_clear()
+            with house_in(sandbox, Path(directory)) as house:
+                yield house
+    finally:
+        connection.close()
+        teardown_databases(databases, verbosity=0)

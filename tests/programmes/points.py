@@ -1,0 +1,167 @@
+"""Where a process may die: every crash point (CP-..) of docs/reliability.md, named by a function, a statement, or a COMMIT.
+
+Product code knows nothing of this: a point is a dotted name, found and wrapped by trap.py while a programme runs.  `within` narrows a point
+to the time in which another function runs; a name that is gone is an error at the start, and a point that no case ever passes is one at
+the end.  `flow` is the kind of case (flows.py) that passes it.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class When(StrEnum):
+    BEFORE = "before"
+    AFTER = "after"
+    COMMIT_UNSENT = "its COMMIT not sent"
+    COMMIT_UNHEARD = "its COMMIT done, the answer not read"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One place to die at: `id` as in docs/reliability.md, and where that is in our code."""
+
+    id: str
+    flow: str
+    when: When
+    place: str
+    within: str = ""
+
+    def __str__(self) -> str:
+        inside = f" within {self.within}" if self.within else ""
+        return f"{self.id} in {self.flow}: {self.when} {self.place}{inside}"
+
+
+SENT = "httpcore._sync.http11.HTTP11Connection._receive_response_headers"  # the request is sent, and nothing of the answer is read
+PSP = "payments.psp.sandbox.SandboxPsp"
+TASKS = "payments.tasks"
+
+# id, flow, when, place[, within]
+TABLE = f"""
+CP-01 open      before  payments.intake.open_event
+CP-01 execute   before  payments.confirmation.confirm_order
+CP-01 pay       before  payments.confirmation.confirm
+CP-02 open      after   wallet.idempotency.claim
+CP-02 execute   after   wallet.idempotency.claim
+CP-03 open      unsent  payments.intake.store
+CP-03 open      unheard payments.intake.store
+CP-03 execute   unsent  payments.confirmation.confirm_order
+CP-03 execute   unheard payments.confirmation.confirm_order
+CP-03 pay       unsent  payments.confirmation.confirm
+CP-03 pay       unheard payments.confirmation.confirm
+CP-03 pay       unsent  payments.claims.claim_some
+CP-04 pay       before  {PSP}.charge
+CP-05 pay       before  {SENT} {PSP}.charge
+CP-06 pay       after   {PSP}.charge
+CP-06 pay       before  payments.executor.hand_over
+CP-07 pay       after   payments.settlement.SUCCEED
+CP-07 pay       after   payments.settlement.FAIL
+CP-07 pay       after   payments.settlement.CLOSE_EVENTS
+CP-08 pay       before  wallet.balances.credit
+CP-08 pay       after   wallet.balances.credit
+CP-09 pay       before  ledger.journal.post
+CP-09 pay       after   ledger.journal.post
+CP-09 pay       after   wallet.notifications.publish
+CP-10 pay       unsent  payments.settlement.settle
+CP-10 pay       unheard payments.settlement.settle
+CP-10 pay       unsent  payments.settlement.fail
+CP-10 pay       unheard payments.settlement.fail
+CP-11 open      after   payments.intake.open_event
+CP-11 open      before  wallet.idempotency.finish
+CP-11 open      after   wallet.idempotency.finish
+CP-11 execute   after   payments.confirmation.confirm_order
+CP-11 execute   before  wallet.idempotency.finish
+CP-11 execute   after   wallet.idempotency.finish
+CP-12 execute   before  {TASKS}.ring
+CP-12 execute   after   {TASKS}.ring
+CP-12 webhook   before  {TASKS}.ring
+CP-12 outgoing  before  wallet.notifications.publish payments.settlement.settle
+CP-13 outgoing  unsent  wallet.notifications.relay.fan_out
+CP-13 outgoing  unheard wallet.notifications.relay.fan_out
+CP-13 outgoing  before  wallet.notifications.delivery.send
+CP-13 outgoing  after   wallet.notifications.delivery.send
+CP-13 outgoing  unsent  wallet.notifications.delivery.record
+CP-13 outgoing  unheard wallet.notifications.delivery.record
+CP-14 outgoing  after   wallet.notifications.relay.run wallet.notifications.relay.fan_out
+CP-14 outgoing  unheard wallet.notifications.delivery.claimed
+CP-15 pay       before  {TASKS}.execute_due_orders.run
+CP-15 refund    before  {TASKS}.execute_due_refunds.run
+CP-15 webhook   before  {TASKS}.apply_psp_events.run
+CP-16 pay       before  payments.claims.claim_due
+CP-03 pay       unheard payments.claims.claim_some
+CP-16 pay       before  payments.settlement.lock_executing
+CP-17 pay       after   payments.settlement.settle
+CP-17 pay       after   payments.executor.hand_over
+CP-18 pay       after   {TASKS}.execute_due_orders.run
+CP-18 refund    after   {TASKS}.execute_due_refunds.run
+CP-18 webhook   after   {TASKS}.apply_psp_events.run
+CP-19 webhook   before  {PSP}.verify_webhook
+CP-20 webhook   after   {PSP}.verify_webhook
+CP-20 webhook   before  payments.inbox.store
+CP-21 webhook   after   payments.inbox.store
+CP-22 webhook   before  payments.inbox.verdicts_on
+CP-22 webhook   after   ledger.journal.post payments.inbox.apply_received
+CP-22 webhook   after   wallet.balances.credit payments.inbox.apply_received
+CP-22 webhook   unsent  payments.settlement.settle payments.inbox.apply_received
+CP-22 webhook   unheard payments.settlement.settle payments.inbox.apply_received
+CP-23 webhook   after   payments.inbox.verdicts_on
+CP-23 webhook   after   payments.inbox.apply_received
+CP-24 lookup    before  {PSP}.find_charge
+CP-24 lookup    before  {SENT} {PSP}.find_charge
+CP-25 lookup    after   {PSP}.find_charge
+CP-26 lookup    after   payments.claims.PUT_BACK
+CP-26 lookup    unsent  payments.claims.put_back
+CP-26 lookup    unheard payments.claims.put_back
+CP-27 lookup    unheard payments.settlement.settle
+CP-27 expire    after   payments.expiry.LOCK_DUE
+CP-27 expire    after   payments.expiry.EXPIRE
+CP-27 expire    unsent  payments.expiry.expire_checkouts
+CP-27 expire    unheard payments.expiry.expire_checkouts
+CP-28 refund    unsent  payments.refunds.request_refund
+CP-28 refund    unheard payments.refunds.request_refund
+CP-28 refund    unheard payments.refund_executor.claim_due
+CP-28 refund    before  {PSP}.refund
+CP-28 refund    unheard payments.refund_executor.open_attempt
+CP-28 cancel    unsent  payments.cancellations.cancel
+CP-28 cancel    unheard payments.cancellations.cancel
+CP-28 cancel    before  {PSP}.void
+CP-29 cancel    before  {SENT} {PSP}.void
+CP-30 cancel    after   {PSP}.void
+CP-31 cancel    unsent  payments.cancellations.release
+CP-31 cancel    unheard payments.cancellations.release
+CP-22 late      unsent  payments.late.revive
+CP-22 late      unheard payments.late.revive
+CP-22 late      unsent  payments.late.receive
+CP-22 late      unheard payments.late.receive
+CP-22 dispute   unsent  payments.disputes.open_dispute
+CP-22 dispute   unheard payments.disputes.open_dispute
+CP-22 dispute   after   payments.disputes.open_dispute
+CP-22 dispute   unsent  payments.disputes.close_dispute
+CP-22 dispute   unheard payments.disputes.close_dispute
+CP-24 dispute   before  {PSP}.disputes_since
+CP-25 dispute   after   {PSP}.disputes_since
+CP-29 refund    before  {SENT} {PSP}.refund
+CP-30 refund    after   {PSP}.refund
+CP-30 refund    before  payments.settlement.settle_refund
+CP-31 refund    after   ledger.journal.post
+CP-31 refund    unsent  payments.settlement.settle_refund
+CP-31 refund    unheard payments.settlement.settle_refund
+"""
+
+WHEN = {"before": When.BEFORE, "after": When.AFTER, "unsent": When.COMMIT_UNSENT, "unheard": When.COMMIT_UNHEARD}
+
+
+def read(table: str) -> tuple[Point, ...]:
+    rows = (line.split() for line in table.strip().splitlines())
+    return tuple(Point(name, flow, WHEN[when], *place) for name, flow, when, *place in rows)
+
+
+POINTS = read(TABLE)
+FLOWS = tuple(dict.fromkeys(point.flow for point in POINTS))
+
+
+def named(point_id: str) -> tuple[Point, ...]:
+    """Return the places of one crash point, or of all for an empty name.  Raises KeyError for a name that is none."""
+    chosen = tuple(point for point in POINTS if point_id in ("", point.id))
+    if not chosen:
+        raise KeyError(f"There is no {point_id}; there are {', '.join(dict.fromkeys(point.id for point in POINTS))}.")
+    return chosen

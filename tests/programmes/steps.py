@@ -1,0 +1,100 @@
+"""What one process of the house does before it is done or dies: a web request, a task of the worker, a sweep of beat.
+
+Each step takes what JSON can carry, so that it can run in this process (level 1) or in a forked one that is killed (level 2).  A step answers
+with an HTTP status, or with nothing; whoever called it asks the database what has become of it.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.test import Client
+
+from ledger import clock
+from ledger.money import exact
+from payments import cancellations, confirmation, expiry, refunds, tasks
+from payments.confirmation import Confirmed
+from wallet import tasks as wallet_tasks
+
+JSON = "application/json"
+CLIENT = Client(raise_request_exception=False)  # one for all: its middleware is loaded once
+
+
+def post(path: str, body: Mapping[str, Any], token: str, key: str) -> int:
+    """Serve one POST of a shop's back end."""
+    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
+    return CLIENT.post(path, json.dumps(body), content_type=JSON, headers=headers).status_code
+
+
+def receive(body: str, signature: str) -> int:
+    """Serve one webhook of the PSP."""
+    headers = {"Sandbox-Signature": signature}
+    return CLIENT.post("/webhooks/psp/sandbox", body, content_type=JSON, headers=headers).status_code
+
+
+def confirm(event: int, session: str, payment_token: str, amount: str, currency: str) -> None:
+    """Take the buyer's one confirmation."""
+    confirmation.confirm(event, Confirmed(session, payment_token, exact(amount, currency)), now=clock.now())
+
+
+def request_refund(order: int, amount: str, currency: str) -> None:
+    """Take the wish for a refund."""
+    refunds.request_refund(order, amount=exact(amount, currency), reason="", now=clock.now())
+
+
+def cancel(order: int, once: str) -> None:
+    """Take the wish that an order shall not be paid after all."""
+    cancellations.cancel_order(order, reason="", once=once, requested_by="api:programme", now=clock.now())
+
+
+def execute() -> None:
+    tasks.execute_due_orders()
+
+
+def execute_refunds() -> None:
+    tasks.execute_due_refunds()
+
+
+def apply_events() -> None:
+    tasks.apply_psp_events()
+
+
+def expire() -> None:
+    expiry.expire_checkouts(now=clock.now())
+
+
+def follow() -> None:
+    tasks.follow_cancellations()
+
+
+def watch_disputes() -> None:
+    tasks.watch_disputes()
+
+
+def deliver() -> None:
+    wallet_tasks.deliver_webhooks()
+
+
+STEPS: dict[str, Callable[..., int | None]] = {
+    step.__name__: step
+    for step in (
+        post,
+        receive,
+        confirm,
+        request_refund,
+        cancel,
+        execute,
+        execute_refunds,
+        apply_events,
+        expire,
+        follow,
+        watch_disputes,
+        deliver,
+    )
+}
+SWEEPS = ("apply_events", "execute", "follow", "execute_refunds", "expire")
+
+
+def take(name: str, terms: Mapping[str, Any]) -> int | None:
+    """Take the step of this name."""
+    return STEPS[name](**terms)

@@ -51,6 +51,7 @@ app.conf.update(
     task_routes={
         "payments.tasks.apply_psp_events": {"queue": "webhooks"},
         "payments.tasks.take_snapshots": {"queue": "bulk"},
+        "payments.tasks.watch_disputes": {"queue": "webhooks"},
         "payments.tasks.*": {"queue": "money"},
         "wallet.tasks.deliver_webhooks": {"queue": "webhooks"},
     },

@@ -20,6 +20,7 @@ GUARDS = frozenset(
         ("ledger_entrydigest", "seals_are_append_only"),
         ("wallet_walletentry", "entries_are_append_only"),
         ("wallet_outboxmessage", "messages_are_append_only"),
+        ("wallet_deliveryattempt", "attempts_are_never_changed"),
         ("payments_paymentorder", "order_is_final"),
         ("payments_paymentorder", "status_has_changed"),
         ("payments_paymentevent", "status_has_changed"),

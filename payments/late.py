@@ -86,12 +86,13 @@ def receive(capture: Capture) -> str:
     """Book a charge that its order cannot take any more as owed to the buyer, and reserve its refund; return why not, or "" if it is booked.
 
     Once per charge of the PSP, whoever tells of it.  An order that executes or may still be paid decides first: nothing is done before.
-    Locks the order.
+    Locks the event, then the order.
     """
-    order = PaymentOrder.objects.select_for_update(no_key=True).select_related("event").get(pk=capture.order_id)
+    event = PaymentEvent.objects.select_for_update(no_key=True).get(orders=capture.order_id)
+    order = PaymentOrder.objects.select_for_update(no_key=True).get(pk=capture.order_id)
     if not not_booked([capture]):
         return ""
-    if order.status not in (OrderStatus.SUCCESS, OrderStatus.CANCELLED) and not order.event.is_payment_done:
+    if order.status not in (OrderStatus.SUCCESS, OrderStatus.CANCELLED) and not event.is_payment_done:
         return f"the money came under {capture.psp_key}, and {order.public_id} is {order.status}: it is not decided yet"
     charge = LateCharge(order=order, psp=order.psp, psp_key=capture.psp_key, psp_reference=capture.psp_reference)
     charge.amount, charge.charged_at = capture.amount, capture.charged_at

@@ -291,6 +291,11 @@ class LateCharge(models.Model):
     def __str__(self) -> str:
         return f"{self.public_id} {self.amount}"
 
+    @property
+    def refund(self) -> "Refund":
+        """The refund that gives it back, the latest one: a person may have asked for another where one had failed."""
+        return max(self.refunds.all(), key=lambda refund: refund.pk)
+
 
 class Refund(models.Model):
     """Money that goes back to the buyer: of one order, or (`late_charge`) of a charge that came too late to be anybody's order.
@@ -306,7 +311,7 @@ class Refund(models.Model):
 
     public_id = models.TextField(default=new_refund_id, editable=False)
     order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="refunds")
-    late_charge = models.OneToOneField(LateCharge, models.PROTECT, related_name="refund", null=True)
+    late_charge = models.ForeignKey(LateCharge, models.PROTECT, related_name="refunds", null=True)
     cause = models.TextField(choices=Cause, default=Cause.REQUESTED, db_default=Cause.REQUESTED.value)
     charge = models.TextField(db_default="", default="", help_text="The PSP's id of the charge whose money goes back")
     amount = AmountField()
@@ -334,6 +339,9 @@ class Refund(models.Model):
         indexes = [models.Index(fields=["next_attempt_at"], condition=Q(status="EXECUTING"), name="refund_to_execute")]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="refund_has_one_public_id"),
+            models.UniqueConstraint(
+                fields=["late_charge"], condition=~Q(status=RefundStatus.FAILED), name="late_charge_is_given_back_once"
+            ),
             models.UniqueConstraint(fields=["order", "reference"], condition=~Q(reference=""), name="refund_reference_is_used_once"),
             models.UniqueConstraint(fields=["order", "once"], condition=~Q(once=""), name="refund_is_asked_for_once_per_key"),
             models.CheckConstraint(condition=Q(amount__gt=0, fee__gte=0, net__gte=0), name="refund_has_an_amount"),

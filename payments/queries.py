@@ -120,7 +120,7 @@ def disputes_of(shop: Shop) -> QuerySet[Dispute]:
 
 def late_charges_of(shop: Shop) -> QuerySet[LateCharge]:
     """Return the shop's late charges with what a reader needs to show them."""
-    return LateCharge.objects.filter(order__shop=shop).select_related("order__event", "refund")
+    return LateCharge.objects.filter(order__shop=shop).select_related("order__event").prefetch_related("refunds")
 
 
 def wire(amount: Money) -> dict[str, str]:

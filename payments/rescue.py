@@ -11,7 +11,7 @@ from django.db import transaction
 
 from ledger.errors import DomainError
 from ledger.statements import execute
-from payments import cancellations, confirmation, dead_letters, news, refund_executor, settlement, transitions
+from payments import cancellations, confirmation, dead_letters, late, news, refund_executor, settlement, transitions
 from payments.models import Cancellation, DeadLetter, DueOrder, PaymentEvent, PaymentOrder, PspAttempt, Refund
 from payments.settlement import Failure
 from payments.states import AttemptStatus, OrderStatus, PspOperation, RefundStatus, require_transition
@@ -48,10 +48,12 @@ def redrive(letter_id: int, *, actor: str, note: str, now: datetime) -> DeadLett
     """Try again: the order or refund is due at once, and its tries are counted anew.
 
     What may have been sent is asked for first, as always.  An order that failed because its tries were used up is charged under the same
-    key, as long as its checkout is open.  Raises AlreadyDecided, NotToRescue.
+    key, as long as its checkout is open; a late charge whose refund has failed gets another one.  Raises AlreadyDecided, NotToRescue.
     """
     case = opened(letter_id, actor=actor, note=note)
-    if case.refund is not None:
+    if case.refund is not None and case.refund.late_charge is not None and case.refund.status == RefundStatus.FAILED:
+        late.refund_of(case.refund.late_charge).save()  # under a key of its own: the PSP has decided over the old one
+    elif case.refund is not None:
         require(case.refund.status == RefundStatus.EXECUTING, f"{case.refund.public_id} is {case.refund.status}: ask for a new refund.")
         Refund.objects.filter(pk=case.refund.pk).update(next_attempt_at=now, failures=0)
     elif case.order.status == OrderStatus.FAILED:

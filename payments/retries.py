@@ -45,9 +45,9 @@ def delay_s(policy: Policy, *, failures: int) -> float | None:
         case Strategy.IMMEDIATE:
             return 0.0
         case Strategy.FIXED_INTERVAL:
-            return float(min(policy.first_s, policy.longest_s))
+            return min(policy.first_s, policy.longest_s)
         case Strategy.INCREMENTAL_INTERVAL:
-            return float(min(policy.first_s * failures, policy.longest_s))
+            return min(policy.first_s * failures, policy.longest_s)
         case Strategy.EXPONENTIAL_BACKOFF:
             longest = min(policy.first_s * 2.0 ** min(failures - 1, 30), policy.longest_s)
             return longest * random.uniform(0.5, 1)  # noqa: S311 - spread, not secrecy

@@ -121,13 +121,18 @@ CHECKS: dict[str, Check] = {
               AND (refund.amount, refund.net, refund.fee, refund.currency) = (late.amount, late.amount, 0, late.currency)
         WHERE late.id IS NULL OR entry.id IS NULL OR refund.id IS NULL
         UNION ALL
+        SELECT late.public_id, late.amount, sum(refund.amount) FILTER (WHERE refund.status <> 'FAILED')
+        FROM payments_latecharge AS late JOIN payments_refund AS refund ON refund.late_charge_id = late.id
+        GROUP BY late.id HAVING sum(refund.amount) FILTER (WHERE refund.status <> 'FAILED') > late.amount
+        UNION ALL
         SELECT coalesce(booked.currency, owed.currency), booked.amount, owed.amount
         FROM (SELECT posting.currency, -sum(amount) AS amount
               FROM ledger_posting AS posting JOIN ledger_account AS account ON account.id = posting.account_id
               JOIN ledger_journalentry AS entry ON entry.id = posting.entry_id
               WHERE code = 'owed_to_buyers' AND kind IN ('late_charge', 'refund', 'refund_reversal') GROUP BY 1) AS booked
-        FULL JOIN (SELECT currency, sum(amount) AS amount FROM payments_refund
-                   WHERE late_charge_id IS NOT NULL AND status <> 'SUCCESS' GROUP BY 1) AS owed ON owed.currency = booked.currency
+        FULL JOIN (SELECT currency, sum(amount) AS amount FROM payments_latecharge AS late
+                   WHERE NOT EXISTS (SELECT FROM payments_refund WHERE late_charge_id = late.id AND status = 'SUCCESS')
+                   GROUP BY 1) AS owed ON owed.currency = booked.currency
         WHERE coalesce(booked.amount, 0) <> coalesce(owed.amount, 0)
     """,
     "INV-07 disputes hold and lose what their orders say, each with its entries": """
@@ -258,7 +263,7 @@ def differences_from(journal: Iterable[Mapping[str, Any]], *, psp: str) -> list[
     voids = [refund for refund in given_back if refund.psp_reference == refund.charge]
     voided = {refund.order_id for refund in voids if refund.late_charge_id is None}
     paid = PaymentOrder.objects.filter(psp=psp, status=OrderStatus.SUCCESS).exclude(pk__in=voided)
-    came_late = LateCharge.objects.filter(psp=psp).exclude(refund__in=voids).select_related("order")
+    came_late = LateCharge.objects.filter(psp=psp).exclude(refunds__in=voids).select_related("order")
     kept = [
         *(("charge.succeeded", order.public_id, order.amount) for order in paid),
         *(("charge.succeeded", late.order.public_id, late.amount) for late in came_late),

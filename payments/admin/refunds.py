@@ -7,7 +7,8 @@ second time.
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
@@ -202,7 +203,7 @@ class LateChargeAdmin(WithDeeds):
         time_column("charged_at", _("charged")),
         time_column("seen_at", _("noted")),
     )
-    list_select_related = ("order", "refund")
+    list_select_related = ("order",)
     list_filter = (
         still_open("seen_at", _("state"), open_words=_("Not noted"), done_words=_("Noted")),
         CurrencyFilter,
@@ -238,6 +239,9 @@ class LateChargeAdmin(WithDeeds):
         ),
     )
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LateCharge]:
+        return super().get_queryset(request).prefetch_related("refunds")
+
     def facts(self, row: LateCharge) -> list[tuple[Any, Any]]:
         return [
             (_("order"), row.order.public_id),
@@ -251,5 +255,4 @@ class LateChargeAdmin(WithDeeds):
 
     @admin.display(description=_("refund"))
     def refund_status(self, late: LateCharge) -> SafeString | str:
-        refund: Refund | None = getattr(late, "refund", None)
-        return link(Refund, refund.pk, refund.get_status_display()) if refund else NOTHING
+        return link(Refund, late.refund.pk, late.refund.get_status_display()) if late.refunds.all() else NOTHING

@@ -9,7 +9,7 @@ from djmoney.money import Money
 
 from ledger import chart, queries
 from ledger.models import JournalEntry
-from payments import cancellations, expiry, late, settlement
+from payments import cancellations, expiry, late, rescue, settlement
 from payments.models import DeadLetter, DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspEvent, Refund
 from payments.psp import registry
 from payments.psp.protocol import Charged, ChargeRequest
@@ -188,3 +188,21 @@ def test_a_late_charge_whose_refund_came_back_is_owed_again_and_waits_for_a_pers
     assert (refund.status, owed()) == ("FAILED", eur("10.00"))
     assert list(DeadLetter.objects.values_list("reason", "refund")) == [("late_charge_not_given_back", refund.pk)]
     assert JournalEntry.objects.get(kind="refund_reversal").reference == f"{refund.public_id}:reversal"
+
+
+def test_a_late_charge_whose_refund_came_back_gets_another_refund_when_a_person_says_so(open_payment: Open, oracle: Oracle) -> None:
+    event = open_payment("10.00")
+    captures = given_up(event, "4000000000005126")
+    end(event)
+    late.settle(captures)
+    for round_ in (1, 2):
+        execute_refunds(now=timezone.now())
+        assert (Refund.objects.latest("id").status, owed()) == ("SUCCESS", eur("0.00"))
+        oracle.wait_for("refund.failed", count=round_)
+        settlement.reverse_refund(Refund.objects.latest("id").pk, code="refund_failed", at=timezone.now())
+        assert owed() == eur("10.00")
+        letter = DeadLetter.objects.get(decided_at=None)
+        if round_ == 1:
+            rescue.redrive(letter.pk, actor="staff:ada", note="the bank says it was their mistake", now=timezone.now())
+            assert LateCharge.objects.get().refund.status == "EXECUTING"
+    assert len({row["key"] for row in oracle.rows("refund.succeeded")}) == 2

@@ -126,6 +126,9 @@ CP-28 cancel    unheard payments.cancellations.cancel
 CP-28 cancel    before  {PSP}.void
 CP-29 cancel    before  {SENT} {PSP}.void
 CP-30 cancel    after   {PSP}.void
+CP-31 refund    unheard payments.settlement.fail_refund
+CP-31 refund    unsent  payments.settlement.reverse_refund
+CP-31 refund    unheard payments.settlement.reverse_refund
 CP-31 cancel    unsent  payments.cancellations.release
 CP-31 cancel    unheard payments.cancellations.release
 CP-22 late      unsent  payments.late.revive

@@ -48,10 +48,14 @@ def on_case(case: Case) -> Verdicts:
     journal.read_on()
     orders, refunds = case.orders(), case.refunds()
     known_dead = set(DeadLetter.objects.filter(order__in=orders, decided_at=None).values_list("order_id", flat=True))
-    late = Counter(LateCharge.objects.filter(order__in=orders).values_list("order_id", flat=True))
+    voids = [refund for refund in refunds if refund.status == RefundStatus.SUCCESS and refund.psp_reference == refund.charge]
+    came_late = LateCharge.objects.filter(order__in=orders).exclude(refunds__in=voids)
+    late = Counter(came_late.values_list("order_id", flat=True))
+    voided = {refund.order_id for refund in voids if refund.late_charge_id is None}  # what the PSP took and undid: as if never taken
     for order in orders:
         kept = journal.count(order.public_id, "charge") - late[order.pk]
-        compare(verdicts, order.public_id, order.status, kept, expected=int(order.status == OrderStatus.SUCCESS))
+        is_kept = order.status == OrderStatus.SUCCESS and order.pk not in voided
+        compare(verdicts, order.public_id, order.status, kept, expected=int(is_kept))
         if order.status == OrderStatus.EXECUTING and order.pk not in known_dead and not journal.is_pending(order.public_id):
             verdicts.stuck.append(f"{order.public_id} is still EXECUTING")
     for refund in refunds:
@@ -59,7 +63,7 @@ def on_case(case: Case) -> Verdicts:
         if refund.status == RefundStatus.EXECUTING:
             if refund.order_id not in known_dead and not journal.is_pending(refund.public_id):
                 verdicts.stuck.append(f"{refund.public_id} is still EXECUTING")
-        else:
+        elif refund not in voids:
             compare(verdicts, refund.public_id, refund.status, given, expected=int(refund.status == RefundStatus.SUCCESS))
     if case.listens:
         verdicts.lost += unheard(case, orders)

@@ -8,7 +8,7 @@ import os
 
 from celery import Celery
 from celery.schedules import crontab
-from celery.signals import worker_init
+from celery.signals import worker_init, worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -19,7 +19,7 @@ django.setup()
 from django.conf import settings  # noqa: E402
 from django.db import connections  # noqa: E402
 
-from config import startup  # noqa: E402
+from config import hearing, startup  # noqa: E402
 from reconciliation.queues import QUEUES  # noqa: E402
 
 VISIBILITY_TIMEOUT_S = 600  # more than twice the longest task: a message comes back only when its worker is surely gone
@@ -107,6 +107,9 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks()
+
+
+worker_ready.connect(hearing.watch)
 
 
 @worker_init.connect

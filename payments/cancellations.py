@@ -2,7 +2,8 @@
 
 Before anything was sent, the order is called off at once.  While its charge is under way, the executor has the PSP void the charge's key
 (nothing was and nothing will be taken under it) and reports here.  What was paid is given back by a refund of all that is left, with all of
-our fee.  One cancellation lives per order; asking again finds it.
+our fee.  It has done its work when nothing of the order is left, whoever gave the rest back: what fails on the way is asked for again.
+One cancellation lives per order; asking again finds it, unless money that had gone back came back to us since.
 
 `follow` finishes what others began: it may run at any time and as often as it likes, so that whoever dies between two steps loses none.
 """
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from ledger.errors import DomainError
 from payments import news, queries, refunds, settlement, transitions
@@ -74,9 +75,15 @@ def cancel(event_id: int, order_ids: Sequence[int], *, reason: str, once: str, r
 
 
 def standing(order: PaymentOrder, *, once: str) -> Cancellation | None:
-    """Return the cancellation that this wish began before, or else the one that lives."""
+    """Return the cancellation that this wish began before, or else the one that lives.
+
+    One that refunded the order is over once something of it is left again: a refund came back, or a dispute was won.
+    """
     same = order.cancellations.filter(once=once).first() if once else None
-    return same or order.cancellations.exclude(status=CancellationStatus.FAILED).first()
+    living = order.cancellations.exclude(status=CancellationStatus.FAILED)
+    if order.left:
+        living = living.exclude(outcome=Cancellation.Outcome.REFUNDED)
+    return same or living.first()
 
 
 def keep(cancellation: Cancellation, *, now: datetime) -> Cancellation:
@@ -100,13 +107,14 @@ def keep(cancellation: Cancellation, *, now: datetime) -> Cancellation:
 def refund_of(order: PaymentOrder, cancellation: Cancellation, *, now: datetime) -> Refund:
     """Reserve the refund of all that is left of a paid order, with all that is left of our fee.  Raises NotCancellable.
 
-    The caller holds the order.
+    Each refund of a cancellation has at most one that comes after it.  The caller holds the order.
     """
+    before = f":{cancellation.refund.public_id}" if cancellation.refund else ""
     wish = Wish(
         amount=None,
         reason=cancellation.reason,
         fee_policy=Shop.FeePolicy.FULL,
-        once=f"cancellation:{cancellation.public_id}",
+        once=f"cancellation:{cancellation.public_id}{before}",
         requested_by=cancellation.requested_by,
         cause=Refund.Cause.CANCELLATION,
     )
@@ -214,9 +222,12 @@ def finish(cancellation: Cancellation, *, now: datetime, outcome: str = "", fail
 
 # --- Following what others decided ------------------------------------------------------------------------------------
 
-# The order's charge was declined after all; or it is paid, and its refund is not asked for yet, or has ended.
+# The order's charge was declined after all; or it is paid, and its refund is not asked for yet, has failed, or succeeded as the last one.
+UNDER_WAY = Refund.objects.filter(late_charge__isnull=True, status=RefundStatus.EXECUTING)
 MAY_GO_ON = Q(order__status=OrderStatus.FAILED) | Q(order__status=OrderStatus.SUCCESS) & (
-    Q(refund__isnull=True) | ~Q(refund__status=RefundStatus.EXECUTING)
+    Q(refund__isnull=True)
+    | Q(refund__status=RefundStatus.FAILED)
+    | Q(refund__status=RefundStatus.SUCCESS) & ~Exists(UNDER_WAY.filter(order=OuterRef("order")))
 )
 
 
@@ -252,6 +263,7 @@ def goes_on(cancellation: Cancellation, *, now: datetime) -> bool:
 def take_step(cancellation_id: int, *, now: datetime) -> None:
     """Call off an order whose charge was declined, refund one that was paid, or end the cancellation with its refund.
 
+    Its refund is not the end while others of the order are under way, nor where one of them failed: then the rest is refunded too.
     Locks the event, the order, then the cancellation.
     """
     event = PaymentEvent.objects.select_for_update(no_key=True).get(orders__cancellations=cancellation_id)
@@ -264,14 +276,17 @@ def take_step(cancellation_id: int, *, now: datetime) -> None:
         settlement.close_events([event.pk])
     elif order.status == OrderStatus.SUCCESS and cancellation.refund is None:
         refund_or_fail(order, cancellation, now=now)
-    elif cancellation.refund is not None and cancellation.refund.status == RefundStatus.SUCCESS:
-        finish(cancellation, outcome=Cancellation.Outcome.REFUNDED, now=now)
     elif cancellation.refund is not None and cancellation.refund.status == RefundStatus.FAILED:
         finish(cancellation, failure_code=cancellation.refund.failure_code or "refund_failed", now=now)
+    elif cancellation.refund is not None and not UNDER_WAY.filter(order=order).exists():
+        if order.left:
+            refund_or_fail(order, cancellation, now=now)
+        else:
+            finish(cancellation, outcome=Cancellation.Outcome.REFUNDED, now=now)
 
 
 def refund_or_fail(order: PaymentOrder, cancellation: Cancellation, *, now: datetime) -> None:
-    """Reserve the refund of an order that was paid before it could be voided; if it cannot be refunded, the cancellation has failed."""
+    """Reserve the refund of all that is left of a paid order; if it cannot be refunded, the cancellation has failed."""
     try:
         cancellation.refund = refund_of(order, cancellation, now=now)
         cancellation.save(update_fields=["refund"])

@@ -1,7 +1,8 @@
 """Confirmation: the buyer said yes.  All payable orders of a checkout start executing at once, each with its row in the executor's queue.
 
 The buyer confirms once for the whole basket; the token of that confirmation is then charged once per order, under a key that is stored
-here, before anything is sent.  Confirming again while orders execute, or with a session that was confirmed before, changes nothing.
+here, before anything is sent.  Confirming again while orders execute, or by a wish that started them before - a session of the PSP, or
+a shop's Idempotency-Key, however long ago - changes nothing.
 """
 
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ class Confirmed:
 
 @transaction.atomic(durable=True)
 def confirm(event_id: int, confirmed: Confirmed, *, now: datetime) -> list[PaymentOrder]:
-    """Start every payable order of the event; return those started now (none, if this session was confirmed before).
+    """Start every payable order of the event; return those started now (none, if this session ever started one of them).
 
     Locks the event, then its orders.  Raises NothingToPay, CheckoutExpired, TooManyTries, and AmountChanged when the session was opened
     for another sum than is payable now.
@@ -56,7 +57,7 @@ def confirm(event_id: int, confirmed: Confirmed, *, now: datetime) -> list[Payme
     event = PaymentEvent.objects.select_for_update(no_key=True).get(pk=event_id)
     orders = list(event.orders.order_by("id").select_for_update(no_key=True))
     payable = payable_of(orders)
-    if confirmed.session == event.confirmed_session or any(order.status == OrderStatus.EXECUTING for order in orders):
+    if any(order.status == OrderStatus.EXECUTING or was_started_by(order, confirmed.session) for order in orders):
         return []
     require_open(event, payable, now=now)
     if queries.sum_of(payable) != confirmed.amount:
@@ -79,12 +80,16 @@ def confirm_order(order_id: int, *, payment_token: str, once: str, now: datetime
     """
     event = PaymentEvent.objects.select_for_update(no_key=True).get(orders=order_id)
     order = event.orders.select_for_update(no_key=True).get(pk=order_id)
-    if payable_of([order]) and order.confirmed_by != once:
+    if payable_of([order]) and not was_started_by(order, once):
         require_open(event, [order], now=now)
         start([order], payment_token=payment_token, confirmed_by=once, now=now)
         event.payment_token = payment_token
         event.save(update_fields=["payment_token"])
     return order
+
+
+def was_started_by(order: PaymentOrder, wish: str) -> bool:
+    return wish == order.confirmed_by or wish in order.confirmed_before
 
 
 def payable_of(orders: Sequence[PaymentOrder]) -> list[PaymentOrder]:
@@ -109,9 +114,11 @@ def start(orders: Sequence[PaymentOrder], *, payment_token: str, confirmed_by: s
     """Move the orders to EXECUTING and queue them.  The first key of an order is its id; each later confirmation has a key of its own."""
     for order in orders:
         require_transition(order.status, to=OrderStatus.EXECUTING, what=order.public_id)
+        if order.confirmed_by:
+            order.confirmed_before.append(order.confirmed_by)
         order.status, order.confirmed_by = OrderStatus.EXECUTING, confirmed_by
         order.confirmations += 1
-    PaymentOrder.objects.bulk_update(orders, ["status", "confirmed_by", "confirmations"])
+    PaymentOrder.objects.bulk_update(orders, ["status", "confirmed_by", "confirmed_before", "confirmations"])
     DueOrder.objects.bulk_create(
         DueOrder(order=order, psp_key=psp_key_of(order), payment_token=payment_token, next_attempt_at=now) for order in orders
     )

@@ -21,11 +21,13 @@ CANNOT_BE_BOOKED = "cannot_be_booked"
 NOT_GIVEN_BACK = "late_charge_not_given_back"
 LONGEST_DETAIL = 500
 
+# An open letter says why until a person has read it; but that a buyer's money is still with us outweighs whatever it said before.
 BURY = """
-INSERT INTO payments_deadletter (public_id, order_id, refund_id, reason, detail)
+INSERT INTO payments_deadletter AS standing (public_id, order_id, refund_id, reason, detail)
 SELECT public_id, order_id, refund_id, reason, detail
 FROM json_to_recordset(%s) AS letter (public_id text, order_id bigint, refund_id bigint, reason text, detail text)
-ON CONFLICT (order_id, refund_id) WHERE decided_at IS NULL DO NOTHING
+ON CONFLICT (order_id, refund_id) WHERE decided_at IS NULL DO UPDATE SET reason = excluded.reason, detail = excluded.detail
+WHERE excluded.reason = 'late_charge_not_given_back' AND standing.reason <> excluded.reason
 RETURNING public_id
 """
 
@@ -46,6 +48,7 @@ END
 def bury(order_id: int, *, refund_id: int | None = None, reason: str, detail: str) -> None:
     """Give an order, or one of its refunds, up to a person: write the letter, if none is open, and take it out of the queue.
 
+    One that is open already learns that a late charge was not given back, and no other new reason.
     Inside the caller's transaction, which holds the order's row or its place in the queue; the refund's row for a refund.
     """
     require_transaction("dead_letters.bury")
@@ -56,8 +59,8 @@ def bury(order_id: int, *, refund_id: int | None = None, reason: str, detail: st
         "reason": reason,
         "detail": detail[:LONGEST_DETAIL].replace("\0", ""),
     }
-    if execute(BURY, [letter]):
-        logger.error("%s waits for a person: %s of order %s, refund %s", letter["public_id"], reason, order_id, refund_id)
+    for (public_id,) in execute(BURY, [letter]):
+        logger.error("%s waits for a person: %s of order %s, refund %s", public_id, reason, order_id, refund_id)
     if refund_id is None:
         DueOrder.objects.filter(order=order_id).update(next_attempt_at=None, claimed_until=None)
     else:

@@ -1,7 +1,7 @@
 """The dispute watch: PSPs are asked for their disputes now and then, so that a lost webhook loses none.
 
-Called by beat.  What was asked for before is asked for again with a day of overlap; a dispute of a charge that is not booked yet is asked
-for again until it is, for a month.
+Called by beat.  What was asked for before is asked for again with a day of overlap; a dispute that cannot be recorded yet - its charge is not
+booked, or who bears the loss hangs on a refund that is under way - is asked for again until it can.
 """
 
 import logging
@@ -16,13 +16,13 @@ from payments.models import Dispute, DisputeWatch
 from payments.psp import registry
 from payments.psp.protocol import DisputeNotice, PspError
 from payments.psp.registry import UnknownPsp
-from payments.states import DisputeStatus
+from payments.settlement import Undecided
 
 logger = logging.getLogger(__name__)
 
 OVERLAP = timedelta(days=1)
 FIRST_LOOK = timedelta(days=180)  # a buyer's bank may take a charge back for about that long
-LONGEST_WAIT = timedelta(days=30)
+LONG = timedelta(days=30)  # what waits for longer is an error
 
 
 def watch(*, now: datetime) -> int:
@@ -43,14 +43,15 @@ def look(psp: str, *, now: datetime) -> int:
     count, waiting = 0, [now]
     for notice in unheard(notices, psp=psp):
         try:
-            record(notice, psp=psp)
+            disputes.record(notice, psp=psp)
             count += 1
-        except TooEarly as error:
-            logger.warning("%s: %s", psp, error)
+        except (TooEarly, Undecided) as error:
+            log = logger.error if now - notice.updated_at > LONG else logger.warning
+            log("dispute %s of %s waits: %s", notice.psp_reference, psp, error)
             waiting.append(notice.updated_at)
         except settlement.CANNOT_BOOK as error:
             logger.error("dispute %s of %s cannot be recorded: %s", notice.psp_reference, psp, error)
-    DisputeWatch.objects.update_or_create(psp=psp, defaults={"asked_until": max(min(waiting), now - LONGEST_WAIT)})
+    DisputeWatch.objects.update_or_create(psp=psp, defaults={"asked_until": min(waiting)})
     return count
 
 
@@ -59,11 +60,3 @@ def unheard(notices: Sequence[DisputeNotice], *, psp: str) -> list[DisputeNotice
     rows = Dispute.objects.filter(psp=psp, psp_reference__in=[notice.psp_reference for notice in notices])
     known = dict(rows.values_list("psp_reference", "status"))
     return [notice for notice in notices if known.get(notice.psp_reference) != notice.status]
-
-
-def record(notice: DisputeNotice, *, psp: str) -> None:
-    """Open or close the dispute as the notice says.  Raises as `disputes` does."""
-    if notice.status == DisputeStatus.OPEN:
-        disputes.open_dispute(notice, psp=psp)
-    else:
-        disputes.close_dispute(notice, psp=psp)

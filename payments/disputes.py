@@ -1,8 +1,9 @@
 """Disputes: a buyer's bank takes the money of an order back, and decides later who keeps it.
 
 Opening holds the seller's part, pending money first; what was refunded before is not held a second time.  Closing lets the seller bear what
-is lost of it, gives our fee on that back by the shop's policy, and frees the rest; what was not held and is lost, the platform bears.  The
-PSP's own fee for a dispute is the platform's and never comes back.
+is lost, as far as the order was not refunded, gives our fee on that back by the shop's policy, and frees the rest; what is lost beyond that
+the platform bears.  A refund that came to nothing while the dispute was open leaves its money to the seller, and so its loss.  What is lost
+of a charge that came too late is owed to the buyer no more.  The PSP's own fee for a dispute is the platform's and never comes back.
 
 What the PSP says may come in any order and as often as it likes: a dispute is kept once, by the PSP's id of it, and decided once.
 """
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models.functions import Now
 from djmoney.money import Money
 
 from ledger import chart, journal
@@ -19,10 +21,10 @@ from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.money import to_minor, zero
 from payments import fees, news, queries
-from payments.models import Dispute, LateCharge, PaymentOrder
+from payments.models import DeadLetter, Dispute, LateCharge, PaymentOrder
 from payments.psp.protocol import DisputeNotice
-from payments.settlement import NotBookable
-from payments.states import DisputeStatus, OrderStatus
+from payments.settlement import NotBookable, Undecided
+from payments.states import DisputeStatus, OrderStatus, RefundStatus
 from wallet import balances, notifications
 from wallet.balances import Change
 from wallet.models import WalletEntry
@@ -36,11 +38,30 @@ class TooEarly(NotBookable):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """How a decided dispute is shared: what the seller bears of what is lost, what the platform bears, and our fee that goes back."""
+    """How what is lost is shared: what the seller bears, what is owed to the buyer no more, what the platform bears; and our fee that goes back.
+
+    `from_pending` and `from_available` are what the seller bears beyond what was held.
+    """
 
     seller: Money
+    buyer: Money
     platform: Money
     fee: Money
+    from_pending: Money
+    from_available: Money
+
+
+def record(notice: DisputeNotice, *, psp: str) -> Dispute:
+    """Open or close the dispute, as the notice says.
+
+    Raises as `open_dispute` and `close_dispute` do, and Undecided if the decision cannot be booked yet: nothing is lost, look again.
+    """
+    if notice.status == DisputeStatus.OPEN:
+        return open_dispute(notice, psp=psp)
+    dispute = close_dispute(notice, psp=psp)
+    if dispute.status == DisputeStatus.OPEN:
+        raise Undecided(f"{dispute.public_id} is lost, and a refund of the same money is under way: who bears the loss hangs on it.")
+    return dispute
 
 
 @transaction.atomic(durable=True)
@@ -50,20 +71,21 @@ def open_dispute(notice: DisputeNotice, *, psp: str) -> Dispute:
     Raises TooEarly (the charge is not booked yet), NotBookable (no such order, another charge, currency or amount).
     """
     order = lock_order(notice, psp=psp)
-    return kept(notice, psp=psp) or opened(notice, order)
+    return kept(notice, order) or opened(notice, order)
 
 
 @transaction.atomic(durable=True)
 def close_dispute(notice: DisputeNotice, *, psp: str) -> Dispute:
     """Record how the dispute was decided, and open it first if nobody told us of it; the second time nothing changes.
 
-    Locks the order, the dispute, then the wallet.  Raises as `open_dispute` does, and NotBookable for a decision that makes no sense or is
-    another than the one that stands.
+    It stays open if more is lost than the seller and the buyer can bear as long as a refund of the same money is under way.  Locks the
+    order, the dispute, then the wallet.  Raises as `open_dispute` does, and NotBookable for a decision that makes no sense or is another than
+    the one that stands.
     """
     order = lock_order(notice, psp=psp)
-    dispute = kept(notice, psp=psp) or opened(notice, order)
+    dispute = kept(notice, order) or opened(notice, order)
     require_decision(notice, dispute)
-    if dispute.status == DisputeStatus.OPEN:
+    if dispute.status == DisputeStatus.OPEN and not hangs_on_a_refund(dispute, order, lost=notice.lost):
         close(dispute, notice, order)
     return dispute
 
@@ -75,7 +97,7 @@ def lock_order(notice: DisputeNotice, *, psp: str) -> PaymentOrder:
         raise NotBookable(f"{notice.psp_reference} disputes a charge of {notice.reference}, which is no order of ours.")
     if notice.amount.currency != order.amount.currency or not 0 < to_minor(notice.amount) <= to_minor(order.amount):
         raise NotBookable(f"{notice.psp_reference} is over {notice.amount}, and {order.public_id} is over {order.amount}.")
-    if not (is_its_charge(notice, order) or LateCharge.objects.filter(order=order, psp_reference=notice.charge).exists()):
+    if not (is_its_charge(notice, order) or late_charge_of(order, notice.charge)):
         raise TooEarly(f"{notice.psp_reference} disputes {notice.charge}, which is not booked on {order.public_id}.")
     return order
 
@@ -85,16 +107,25 @@ def is_its_charge(notice: DisputeNotice, order: PaymentOrder) -> bool:
     return order.status == OrderStatus.SUCCESS and queries.charge_of(order) == notice.charge
 
 
-def kept(notice: DisputeNotice, *, psp: str) -> Dispute | None:
-    return Dispute.objects.select_for_update(no_key=True).filter(psp=psp, psp_reference=notice.psp_reference).first()
+def late_charge_of(order: PaymentOrder, charge: str) -> LateCharge | None:
+    """Return the order's charge of that id that came too late; None if it is another one, the order's own."""
+    return LateCharge.objects.filter(order=order, psp_reference=charge).first()
+
+
+def kept(notice: DisputeNotice, order: PaymentOrder) -> Dispute | None:
+    """Lock and return the dispute if it is kept already.  Raises NotBookable if it is kept of another order or charge."""
+    dispute = Dispute.objects.select_for_update(no_key=True).filter(psp=order.psp, psp_reference=notice.psp_reference).first()
+    if dispute is not None and (dispute.order_id, dispute.charge) != (order.pk, notice.charge):
+        raise NotBookable(f"{dispute.public_id} is about {dispute.charge}, and not about {notice.charge} of {order.public_id}.")
+    return dispute
 
 
 def opened(notice: DisputeNotice, order: PaymentOrder) -> Dispute:
     """Book that the PSP took the money back, and hold what the seller has of it.  The order is locked.  Raises TooEarly."""
-    if order.disputes.filter(status=DisputeStatus.OPEN).exists():
-        raise TooEarly(f"another dispute of {order.public_id} is open still; we did not hear how it was decided.")
+    if order.disputes.filter(status=DisputeStatus.OPEN, charge=notice.charge).exists():
+        raise TooEarly(f"another dispute of {notice.charge} is open still; we did not hear how it was decided.")
     currency = order.amount.currency.code
-    dispute = Dispute(order=order, psp=order.psp, psp_reference=notice.psp_reference, reason=notice.reason)
+    dispute = Dispute(order=order, psp=order.psp, psp_reference=notice.psp_reference, charge=notice.charge, reason=notice.reason)
     dispute.amount, dispute.fee = notice.amount, notice.fee
     dispute.lost = dispute.fee_returned = zero(currency)
     dispute.held = min(notice.amount, order.amount - order.refunded - order.disputed) if is_its_charge(notice, order) else zero(currency)
@@ -122,28 +153,65 @@ def require_decision(notice: DisputeNotice, dispute: Dispute) -> None:
         raise NotBookable(f"{dispute.public_id} was decided before: {dispute.status}, and {dispute.lost} lost.")
 
 
+def hangs_on_a_refund(dispute: Dispute, order: PaymentOrder, *, lost: Money) -> bool:
+    """Would the platform bear a part of the loss only because a refund of the same charge is under way, which may come to nothing?"""
+    refunds = order.refunds.filter(charge=dispute.charge, status=RefundStatus.EXECUTING)
+    return lost > room(dispute, order) and refunds.exists()
+
+
+def room(dispute: Dispute, order: PaymentOrder) -> Money:
+    """Return how much of a loss need not be the platform's: what the seller, or the buyer of a late charge, has not got back otherwise."""
+    late = late_charge_of(order, dispute.charge)
+    if late is None:
+        return order.amount - order.refunded - order.disputed + dispute.held
+    is_given_back = late.refunds.exclude(status=RefundStatus.FAILED).exists()
+    return zero(late.amount.currency.code) if is_given_back else late.amount - late.taken_back
+
+
 def close(dispute: Dispute, notice: DisputeNotice, order: PaymentOrder) -> None:
     """Book the decision: what came back, what is lost and who bears it.  Order and dispute are locked."""
+    dispute.fee_policy = order.shop.refund_fee_policy
     parts = shares(dispute, order, lost=notice.lost)
-    dispute.order, dispute.lost, dispute.fee_returned = order, notice.lost, parts.fee
+    dispute.lost, dispute.fee_returned = notice.lost, parts.fee
     dispute.status, dispute.closed_at = notice.status, notice.updated_at
     [entry] = journal.post([decided(dispute, parts, at=notice.updated_at)])
     dispute.closing_entry_id = entry
-    if dispute.held:
+    if dispute.held or parts.seller:
         [dispute.closing_wallet_entry_id] = balances.change([freed(dispute, entry, parts)])
     order.disputed += parts.seller - dispute.held
     order.save(update_fields=["disputed"])
+    dispute.held = max(dispute.held, parts.seller)
+    if parts.buyer:
+        owe_no_more(order, dispute.charge, parts.buyer)
     dispute.told += 1
     dispute.save()
     notifications.publish([news.dispute_news(dispute)])
 
 
 def shares(dispute: Dispute, order: PaymentOrder, *, lost: Money) -> Parts:
-    """Share what is lost: the seller bears it as far as it was held, and gets our fee on that part back by the shop's policy."""
-    seller = min(lost, dispute.held)
+    """Share what is lost: the seller bears it as far as the order was not refunded, and gets our fee on that part back by the shop's policy.
+
+    Locks the wallet.
+    """
+    nothing = zero(lost.currency.code)
+    borne = min(lost, room(dispute, order))
+    seller, buyer = (borne, nothing) if late_charge_of(order, dispute.charge) is None else (nothing, borne)
     others = queries.returns_of(order)
-    fee = fees.given_back(seller, policy=order.shop.refund_fee_policy, amount=order.amount, fee=order.fee, others=others)
-    return Parts(seller, lost - seller, fee)
+    fee = fees.given_back(seller, policy=dispute.fee_policy, amount=order.amount, fee=order.fee, others=others)
+    beyond = max(seller - dispute.held, nothing)
+    from_pending, from_available = balances.lock(order.seller_id, currency=lost.currency.code).part(beyond)
+    return Parts(seller, buyer, lost - borne, fee, from_pending, from_available)
+
+
+def owe_no_more(order: PaymentOrder, charge: str, part: Money) -> None:
+    """Write on the late charge what the buyer's bank took of it for good; when it is all of it, nobody need see to its refund any more."""
+    late = LateCharge.objects.select_for_update(no_key=True).get(order=order, psp_reference=charge)
+    late.taken_back += part
+    late.save(update_fields=["taken_back"])
+    if late.taken_back == late.amount:
+        DeadLetter.objects.filter(refund__late_charge=late, decided_at__isnull=True).update(
+            decision=DeadLetter.Decision.SETTLED, decided_by="machine", decided_at=Now(), note="The buyer's bank took it back."
+        )
 
 
 def taken(dispute: Dispute, from_pending: Money, from_available: Money) -> Draft:
@@ -173,12 +241,15 @@ def decided(dispute: Dispute, parts: Parts, *, at: datetime) -> Draft:
         debits=[
             (chart.psp_receivable(dispute.psp), dispute.amount - dispute.lost),
             (chart.seller_reserved(order.seller_id), dispute.held),
+            (chart.seller_pending(order.seller_id), parts.from_pending),
+            (chart.seller_available(order.seller_id), parts.from_available),
             (chart.fee_revenue(), parts.fee),
+            (chart.owed_to_buyers(), parts.buyer),
             (chart.dispute_losses(), parts.platform),
         ],
         credits=[
             (chart.disputed(dispute.psp), dispute.amount),
-            (chart.seller_available(order.seller_id), dispute.held - parts.seller + parts.fee),
+            (chart.seller_available(order.seller_id), freed_of(dispute, parts) + parts.fee),
         ],
     )
 
@@ -208,7 +279,12 @@ def freed(dispute: Dispute, journal_entry_id: int, parts: Parts) -> Change:
         dispute.public_id,
         gross=-parts.seller,
         fee=-parts.fee,
-        pending=zero(dispute.held.currency.code),
-        available=dispute.held - parts.seller + parts.fee,
+        pending=-parts.from_pending,
+        available=freed_of(dispute, parts) + parts.fee - parts.from_available,
         reserved=-dispute.held,
     )
+
+
+def freed_of(dispute: Dispute, parts: Parts) -> Money:
+    """Return what is left of the hold when the seller has borne the loss; there is nothing left if the hold was not enough."""
+    return max(dispute.held - parts.seller, zero(dispute.held.currency.code))

@@ -18,8 +18,8 @@ from payments.disputes import TooEarly
 from payments.models import LateCharge, PspAttempt, PspEvent, Refund
 from payments.psp.protocol import Charged, Declined, Notice, Pending, PspOutcomeUnknown
 from payments.psp.sandbox import dispute_of, outcome_of
-from payments.settlement import Capture, Failure
-from payments.states import AttemptStatus, DisputeStatus, PspOperation, RefundStatus
+from payments.settlement import Capture, Failure, Undecided
+from payments.states import AttemptStatus, PspOperation, RefundStatus
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +49,17 @@ ON CONFLICT (psp, event_id) DO NOTHING
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of one stored event: applied, or parked with the reason; `is_early` is looked at again by itself."""
+    """What becomes of one stored event: applied, or parked with the reason.
+
+    What came too early (`is_early`) is looked at again by itself for a while; what waits for something that will be decided
+    (`is_undecided`), until it is.
+    """
 
     event_id: int
     status: PspEvent.Status
     reason: str = ""
     is_early: bool = False
+    is_undecided: bool = False
 
 
 def store(psp: str, notice: Notice, *, body: str) -> None:
@@ -83,7 +88,7 @@ def look_again(event_ids: Iterable[int]) -> int:
 def mark(event: PspEvent, verdict: Verdict, *, now: datetime) -> None:
     """Write down what became of the event, unless somebody else did meanwhile."""
     tries = event.tries + 1 if event.status == PspEvent.Status.PARKED else event.tries
-    is_due_again = verdict.is_early and tries < len(LOOK_AGAIN_S)
+    is_due_again = verdict.is_undecided or (verdict.is_early and tries < len(LOOK_AGAIN_S))
     if verdict.status == PspEvent.Status.PARKED and event.status != PspEvent.Status.PARKED:
         logger.warning("PSP event %s is parked: %s", event.pk, verdict.reason)
     elif verdict.is_early and not is_due_again:
@@ -92,7 +97,7 @@ def mark(event: PspEvent, verdict: Verdict, *, now: datetime) -> None:
         status=verdict.status,
         reason=verdict.reason[:500].replace("\0", ""),
         tries=tries,
-        next_attempt_at=now + timedelta(seconds=LOOK_AGAIN_S[tries]) if is_due_again else None,
+        next_attempt_at=now + timedelta(seconds=LOOK_AGAIN_S[min(tries, len(LOOK_AGAIN_S) - 1)]) if is_due_again else None,
         finished_at=now,
     )
 
@@ -134,6 +139,8 @@ def reading_of(event: PspEvent, attempt: PspAttempt | None, *, now: datetime) ->
                 return applied(event.pk)  # a session: nothing hangs on it, before a confirmation the PSP is asked
     except TooEarly as error:
         return early(event.pk, str(error))
+    except Undecided as error:
+        return waiting(event.pk, str(error))
     except (PspOutcomeUnknown, *settlement.CANNOT_BOOK) as error:
         return parked(event.pk, str(error))
 
@@ -175,8 +182,12 @@ def verdict_on_refund(event: PspEvent, *, now: datetime) -> Verdict:
             return applied(event.pk)  # the PSP itself has said since that it failed: the money came back before we heard that it went
         case Charged():
             settlement.settle_refund(refund.pk, psp_reference=outcome.psp_reference, refunded_at=outcome.at)
-        case Declined() if refund.status == RefundStatus.SUCCESS:
+        case Declined() if refund.status == RefundStatus.SUCCESS and outcome.psp_reference == refund.psp_reference:
             settlement.reverse_refund(refund.pk, code=outcome.code, at=now)
+        case Declined() if refund.status == RefundStatus.SUCCESS and refund.psp_reference == refund.charge:
+            return applied(event.pk)  # the money went back by the void of its charge: this call for it came too late, and moved nothing
+        case Declined() if refund.status == RefundStatus.SUCCESS:
+            return parked(event.pk, f"{outcome.psp_reference} is not the refund that gave the money back, {refund.psp_reference}")
         case Declined():
             settlement.fail_refund(refund.pk, psp_reference=outcome.psp_reference, code=outcome.code)
         case Pending():
@@ -191,11 +202,7 @@ def verdict_on_refund(event: PspEvent, *, now: datetime) -> Verdict:
 
 def verdict_on_dispute(event: PspEvent) -> Verdict:
     """Open or close the dispute, whichever the PSP says; it is about a charge of ours, by key and reference."""
-    notice = dispute_of(object_of(event))
-    if notice.status == DisputeStatus.OPEN:
-        disputes.open_dispute(notice, psp=event.psp)
-    else:
-        disputes.close_dispute(notice, psp=event.psp)
+    disputes.record(dispute_of(object_of(event)), psp=event.psp)
     return applied(event.pk)
 
 
@@ -215,6 +222,10 @@ def parked(event_id: int, reason: str) -> Verdict:
 
 def early(event_id: int, reason: str) -> Verdict:
     return Verdict(event_id, PspEvent.Status.PARKED, reason, is_early=True)
+
+
+def waiting(event_id: int, reason: str) -> Verdict:
+    return Verdict(event_id, PspEvent.Status.PARKED, reason, is_undecided=True)
 
 
 def object_of(event: PspEvent) -> Mapping[str, Any]:

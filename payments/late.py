@@ -16,12 +16,16 @@ from ledger import chart, journal
 from ledger.money import to_minor
 from payments import news, refund_entries, settlement
 from payments.models import DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, PspEvent, Refund
-from payments.settlement import CANNOT_BOOK, VOIDED, Capture
+from payments.settlement import CANNOT_BOOK, VOIDED, Capture, NotBookable
 from payments.states import AttemptStatus, OrderStatus, PspOperation, RefundStatus, require_transition
 from wallet import notifications
 from wallet.models import Shop
 
 logger = logging.getLogger(__name__)
+
+
+class NothingOwed(NotBookable):
+    """The buyer has the money of that late charge already."""
 
 
 def settle(captures: Sequence[Capture]) -> dict[str, str]:
@@ -95,7 +99,7 @@ def receive(capture: Capture) -> str:
     if order.status not in (OrderStatus.SUCCESS, OrderStatus.CANCELLED) and not event.is_payment_done:
         return f"the money came under {capture.psp_key}, and {order.public_id} is {order.status}: it is not decided yet"
     charge = LateCharge(order=order, psp=order.psp, psp_key=capture.psp_key, psp_reference=capture.psp_reference)
-    charge.amount, charge.charged_at = capture.amount, capture.charged_at
+    charge.amount, charge.taken_back, charge.charged_at = capture.amount, capture.amount * 0, capture.charged_at
     journal.open_accounts([chart.psp_receivable(order.psp), chart.owed_to_buyers()], currency=charge.amount.currency.code)
     [charge.journal_entry_id] = journal.post([refund_entries.owed(charge)])
     charge.save()
@@ -135,8 +139,15 @@ def told_of(capture: Capture, *, reference: str) -> dict[str, Any]:
 
 
 def refund_of(charge: LateCharge) -> Refund:
-    """Return the refund of a late charge, due at once: all of it, and no seller has any part in it."""
+    """Return the refund of a late charge, due at once: all that is owed of it, and no seller has any part in it.
+
+    Raises NothingOwed if the buyer's bank took all of it back in a dispute.
+    """
+    owed = charge.amount - charge.taken_back
+    if not owed:
+        raise NothingOwed(f"The buyer has all of {charge.public_id} already: the bank took it back in a dispute.")
     refund = Refund(order=charge.order, late_charge=charge, cause=Refund.Cause.LATE_CHARGE, charge=charge.psp_reference)
-    refund.amount, refund.fee, refund.net = charge.amount, charge.amount * 0, charge.amount
+    refund.amount, refund.net = owed, owed
+    refund.fee = refund.borne = owed * 0
     refund.fee_policy, refund.status, refund.next_attempt_at = Shop.FeePolicy.KEEP, RefundStatus.EXECUTING, Now()
     return refund

@@ -9,6 +9,7 @@ import secrets
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from djmoney.money import Money
 
 from ledger.ids import new_id
 from ledger.models import JournalEntry
@@ -130,6 +131,7 @@ class PaymentOrder(models.Model):
     failure_code = models.TextField(blank=True)
     confirmations = models.PositiveSmallIntegerField(db_default=0, default=0)
     confirmed_by = models.TextField(db_default="", default="", help_text="The PSP session or Idempotency-Key that started it last")
+    confirmed_before = models.JSONField(db_default=[], default=list, blank=True, help_text="What started it before that")
     journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     refunded = AmountField()
@@ -167,6 +169,11 @@ class PaymentOrder(models.Model):
     @property
     def wallet_updated(self) -> bool:
         return self.wallet_entry_id is not None
+
+    @property
+    def left(self) -> Money:
+        """What was neither given back, nor is on its way, nor is disputed: as much can still be refunded."""
+        return self.amount - self.refunded - self.disputed
 
 
 class DueOrder(models.Model):
@@ -267,7 +274,10 @@ class PspEvent(models.Model):
 
 
 class LateCharge(models.Model):
-    """A charge that succeeded after its order was given up, paid otherwise or cancelled: booked as owed to the buyer, and given back."""
+    """A charge that succeeded after its order was given up, paid otherwise or cancelled: booked as owed to the buyer, and given back.
+
+    What the buyer's bank took back instead (`taken_back`) is owed no more.
+    """
 
     public_id = models.TextField(default=new_late_charge_id, editable=False)
     order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="late_charges")
@@ -275,6 +285,7 @@ class LateCharge(models.Model):
     psp_key = models.TextField()
     psp_reference = models.TextField()
     amount = AmountField()
+    taken_back = AmountField(help_text="What of it the buyer's bank took back for good in a dispute")
     charged_at = models.DateTimeField()
     journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="+", db_index=False)
     seen_at = models.DateTimeField(null=True, help_text="When finance took note of it")
@@ -286,6 +297,9 @@ class LateCharge(models.Model):
             models.UniqueConstraint(fields=["public_id"], name="late_charge_has_one_public_id"),
             models.UniqueConstraint(fields=["psp", "psp_reference"], name="late_charge_is_kept_once"),
             models.CheckConstraint(condition=Q(amount__gt=0), name="late_charge_has_an_amount"),
+            models.CheckConstraint(
+                condition=Q(taken_back__gte=0, taken_back__lte=F("amount")), name="no_more_of_a_late_charge_is_taken_back_than_came"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -317,6 +331,7 @@ class Refund(models.Model):
     amount = AmountField()
     fee = AmountField()
     net = AmountField()
+    borne = AmountField(help_text="What of it the platform bears: the buyer had got it otherwise")
     fee_policy = models.TextField(choices=Shop.FeePolicy, default=Shop.FeePolicy.PRO_RATA, db_default=Shop.FeePolicy.PRO_RATA.value)
     reason = models.CharField(max_length=200, blank=True)
     reference = models.CharField(max_length=120, db_default="", default="", blank=True, help_text="The shop's own id of this refund")
@@ -345,7 +360,9 @@ class Refund(models.Model):
             models.UniqueConstraint(fields=["order", "reference"], condition=~Q(reference=""), name="refund_reference_is_used_once"),
             models.UniqueConstraint(fields=["order", "once"], condition=~Q(once=""), name="refund_is_asked_for_once_per_key"),
             models.CheckConstraint(condition=Q(amount__gt=0, fee__gte=0, net__gte=0), name="refund_has_an_amount"),
-            models.CheckConstraint(condition=Q(amount=F("fee") + F("net")), name="refund_fee_and_net_make_the_amount"),
+            models.CheckConstraint(
+                condition=Q(borne__gte=0, amount=F("fee") + F("net") + F("borne")), name="refund_fee_net_and_borne_make_the_amount"
+            ),
             models.CheckConstraint(
                 condition=Q(status=RefundStatus.EXECUTING, journal_entry__isnull=True, reversal_entry__isnull=True)
                 | Q(status=RefundStatus.SUCCESS, journal_entry__isnull=False, reversal_entry__isnull=True)
@@ -393,7 +410,11 @@ class Cancellation(models.Model):
         indexes = [models.Index(fields=["id"], condition=Q(status=CancellationStatus.EXECUTING), name="cancellation_to_follow")]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="cancellation_has_one_public_id"),
-            models.UniqueConstraint(fields=["order"], condition=~Q(status=CancellationStatus.FAILED), name="order_is_cancelled_once"),
+            models.UniqueConstraint(
+                fields=["order"],
+                condition=~Q(status=CancellationStatus.FAILED) & ~Q(outcome="refunded"),  # what came back may be given back again
+                name="order_is_cancelled_once",
+            ),
             models.CheckConstraint(
                 condition=Q(status=CancellationStatus.SUCCESS, finished_at__isnull=False) & ~Q(outcome="")
                 | ~Q(status=CancellationStatus.SUCCESS),
@@ -406,16 +427,18 @@ class Cancellation(models.Model):
 
 
 class Dispute(models.Model):
-    """A buyer's bank took the money of an order back.  The seller's part is held until it is decided; what is lost never comes back.
+    """A buyer's bank took the money of a charge back.  The seller's part is held until it is decided; what is lost never comes back.
 
-    `held` is what was held of the seller: less than `amount` where the order was refunded before.  `fee` is what the PSP charges for the
-    dispute, `fee_returned` our own fee on what was lost.
+    `held` is what was held of the seller: less than `amount` where the order was refunded before, and nothing of a charge that came too
+    late; more was taken at the end if a refund had come to nothing meanwhile.  `fee` is what the PSP charges for the dispute,
+    `fee_returned` our own fee on what was lost, by the `fee_policy` of then.
     """
 
     public_id = models.TextField(default=new_dispute_id, editable=False)
     order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="disputes")
     psp = models.TextField()
     psp_reference = models.TextField()
+    charge = models.TextField(db_default="", default="", help_text="The PSP's id of the charge that is disputed")
     reason = models.TextField(blank=True)
     status = models.TextField(choices=DisputeStatus, default=DisputeStatus.OPEN)
     amount = AmountField()
@@ -423,6 +446,13 @@ class Dispute(models.Model):
     fee = AmountField()
     lost = AmountField()
     fee_returned = AmountField()
+    fee_policy = models.TextField(
+        choices=Shop.FeePolicy,
+        db_default="",
+        default="",
+        blank=True,
+        help_text="How our fee on what was lost was given back; empty: it is not decided, or was before this was kept",
+    )
     opened_at = models.DateTimeField()
     evidence_due_at = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
@@ -437,7 +467,7 @@ class Dispute(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="dispute_has_one_public_id"),
             models.UniqueConstraint(fields=["psp", "psp_reference"], name="dispute_is_kept_once"),
-            models.UniqueConstraint(fields=["order"], condition=Q(status=DisputeStatus.OPEN), name="order_has_one_open_dispute"),
+            models.UniqueConstraint(fields=["psp", "charge"], condition=Q(status=DisputeStatus.OPEN), name="charge_has_one_open_dispute"),
             models.CheckConstraint(
                 condition=Q(amount__gt=0, held__gte=0, held__lte=F("amount"), fee__gte=0, lost__gte=0, lost__lte=F("amount")),
                 name="dispute_has_an_amount",

@@ -12,7 +12,7 @@ from payments import retries
 from payments.fees import FeeTerms, Return
 from payments.models import Cancellation, Dispute, FeeSchedule, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund, RetryPolicy
 from payments.retries import Policy, Strategy
-from payments.states import AttemptStatus, PspOperation, RefundStatus
+from payments.states import AttemptStatus, DisputeStatus, PspOperation, RefundStatus
 from wallet.models import Shop
 
 
@@ -69,8 +69,19 @@ def retry_policy(psp: str, operation: str) -> Policy:
 def returns_of(order: PaymentOrder) -> list[Return]:
     """Return the parts of the order that went back or are going: its refunds that have not failed, and what its seller lost in disputes."""
     refunds = order.refunds.filter(late_charge__isnull=True).exclude(status=RefundStatus.FAILED)
-    gone = [Return(refund.amount, refund.fee, refund.fee_policy == Shop.FeePolicy.PRO_RATA) for refund in refunds]
-    return gone + [Return(min(lost.lost, lost.held), lost.fee_returned, False) for lost in order.disputes.exclude(lost=0)]
+    gone = [(refund.amount - refund.borne, refund.fee, refund.fee_policy) for refund in refunds]
+    gone += [(min(lost.lost, lost.held), lost.fee_returned, lost.fee_policy) for lost in order.disputes.exclude(lost=0)]
+    return [Return(amount, fee, policy == Shop.FeePolicy.PRO_RATA) for amount, fee, policy in gone]
+
+
+def is_disputed(order: PaymentOrder) -> bool:
+    """Is a dispute open over the charge that paid the order?  One over a charge that came too late concerns no seller."""
+    return order.disputes.filter(status=DisputeStatus.OPEN, charge=charge_of(order)).exists()
+
+
+def is_being_refunded(order: PaymentOrder) -> bool:
+    """Is a refund of the order under way?  It may still come to nothing."""
+    return order.refunds.filter(late_charge__isnull=True, status=RefundStatus.EXECUTING).exists()
 
 
 def charge_of(order: PaymentOrder) -> str:

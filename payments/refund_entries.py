@@ -17,7 +17,7 @@ from wallet.models import WalletEntry
 
 
 def give_back(refund: Refund, from_pending: Money, from_available: Money, *, refunded_at: datetime) -> Draft:
-    """The entry of one refund: the PSP owes us less; the seller bears the net, and we give our part of the fee back."""
+    """The entry of one refund: the PSP owes us less; the seller bears the net, we give our part of the fee back, and bear the rest."""
     order = refund.order
     return Draft(
         kind=JournalEntry.Kind.REFUND,
@@ -27,6 +27,7 @@ def give_back(refund: Refund, from_pending: Money, from_available: Money, *, ref
             (chart.seller_pending(order.seller_id), from_pending),
             (chart.seller_available(order.seller_id), from_available),
             (chart.fee_revenue(), refund.fee),
+            (chart.dispute_losses(), refund.borne),
         ],
         credits=[(chart.psp_receivable(order.psp), refund.amount)],
     )
@@ -39,7 +40,7 @@ def taken_back(refund: Refund, journal_entry_id: int, from_pending: Money, from_
         journal_entry_id,
         WalletEntry.Kind.REFUND,
         refund.public_id,
-        gross=-refund.amount,
+        gross=refund.borne - refund.amount,
         fee=-refund.fee,
         pending=-from_pending,
         available=-from_available,
@@ -59,6 +60,7 @@ def came_back(refund: Refund, taken: WalletEntry, *, at: datetime) -> Draft:
             (chart.seller_pending(order.seller_id), -taken.pending),
             (chart.seller_available(order.seller_id), -taken.available),
             (chart.fee_revenue(), refund.fee),
+            (chart.dispute_losses(), refund.borne),
         ],
     )
 
@@ -90,12 +92,12 @@ def owed(charge: LateCharge) -> Draft:
 
 
 def owed_no_more(refund: Refund, *, refunded_at: datetime) -> Draft:
-    """The entry of a late charge's refund: the buyer has the money again."""
+    """The entry of a late charge's refund: the buyer has the money again.  What a dispute had given the buyer before, we bear."""
     return Draft(
         kind=JournalEntry.Kind.REFUND,
         reference=refund.public_id,
         effective_at=refunded_at,
-        debits=[(chart.owed_to_buyers(), refund.amount)],
+        debits=[(chart.owed_to_buyers(), refund.net), (chart.dispute_losses(), refund.borne)],
         credits=[(chart.psp_receivable(refund.order.psp), refund.amount)],
     )
 
@@ -107,7 +109,7 @@ def owed_again(refund: Refund, *, at: datetime) -> Draft:
         reference=reversal_of(refund),
         effective_at=at,
         debits=[(chart.psp_receivable(refund.order.psp), refund.amount)],
-        credits=[(chart.owed_to_buyers(), refund.amount)],
+        credits=[(chart.owed_to_buyers(), refund.net), (chart.dispute_losses(), refund.borne)],
     )
 
 

@@ -12,10 +12,10 @@ from django.db.models import Q
 from djmoney.money import Money
 
 from ledger.errors import DomainError
-from ledger.money import text
+from ledger.money import text, zero
 from payments import fees, queries
-from payments.models import Dispute, PaymentOrder, Refund
-from payments.states import DisputeStatus, OrderStatus
+from payments.models import PaymentOrder, Refund
+from payments.states import OrderStatus
 from wallet.models import Shop
 
 
@@ -77,7 +77,7 @@ def reserve(order: PaymentOrder, wish: Wish, *, now: datetime) -> Refund:
     refund.reference, refund.once, refund.requested_by = wish.reference, wish.once, wish.requested_by
     refund.fee_policy = wish.fee_policy or order.shop.refund_fee_policy
     refund.amount, refund.fee = amount, fee_of(order, amount, policy=refund.fee_policy)
-    refund.net = refund.amount - refund.fee
+    refund.net, refund.borne = refund.amount - refund.fee, zero(amount.currency.code)
     order.refunded += amount
     order.save(update_fields=["refunded"])
     refund.save()
@@ -106,7 +106,7 @@ def asked_before(order: PaymentOrder, wish: Wish) -> Refund | None:
 def require_refundable(order: PaymentOrder, amount: Money, *, left: Money) -> None:
     if order.status != OrderStatus.SUCCESS:
         raise NotRefundable(f"{order.public_id} is not paid, so there is nothing to refund.")
-    if Dispute.objects.filter(order=order, status=DisputeStatus.OPEN).exists():
+    if queries.is_disputed(order):
         raise NotRefundable(f"{order.public_id} is disputed: the buyer's bank has the money. Wait until the dispute is decided.")
     if amount.currency != order.amount.currency or amount.amount <= 0 or amount > left:
         raise NotRefundable(f"Of {order.public_id}, {text(left)} {left.currency} can still be refunded.", field="amount")

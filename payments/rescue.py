@@ -12,9 +12,9 @@ from django.db import transaction
 from ledger.errors import DomainError
 from ledger.statements import execute
 from payments import cancellations, confirmation, dead_letters, late, news, refund_executor, settlement, transitions
-from payments.models import Cancellation, DeadLetter, DueOrder, PaymentEvent, PaymentOrder, PspAttempt, Refund
+from payments.models import Cancellation, DeadLetter, Dispute, DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund
 from payments.settlement import Failure
-from payments.states import AttemptStatus, OrderStatus, PspOperation, RefundStatus, require_transition
+from payments.states import AttemptStatus, DisputeStatus, OrderStatus, PspOperation, RefundStatus, require_transition
 from wallet import notifications
 
 GIVEN_UP = "given_up"
@@ -52,7 +52,7 @@ def redrive(letter_id: int, *, actor: str, note: str, now: datetime) -> DeadLett
     """
     case = opened(letter_id, actor=actor, note=note)
     if case.refund is not None and case.refund.late_charge is not None and case.refund.status == RefundStatus.FAILED:
-        late.refund_of(case.refund.late_charge).save()  # under a key of its own: the PSP has decided over the old one
+        refund_again(case.refund.late_charge)
     elif case.refund is not None:
         require(case.refund.status == RefundStatus.EXECUTING, f"{case.refund.public_id} is {case.refund.status}: ask for a new refund.")
         Refund.objects.filter(pk=case.refund.pk).update(next_attempt_at=now, failures=0)
@@ -67,15 +67,17 @@ def redrive(letter_id: int, *, actor: str, note: str, now: datetime) -> DeadLett
 def fail(letter_id: int, *, actor: str, note: str, now: datetime) -> DeadLetter:
     """Fail it, although nobody may know what became of it.  A charge that succeeds after all is booked, or given back, when the PSP tells.
 
-    What failed already is taken note of.  Raises AlreadyDecided, NotToRescue.
+    What failed already is taken note of.  The letter is decided before the refund of a late charge fails, which writes another one: that the
+    buyer's money is still with us.  Raises AlreadyDecided, NotToRescue.
     """
     case = opened(letter_id, actor=actor, note=note)
+    letter = decided(case, DeadLetter.Decision.FAIL, actor=actor, note=note, now=now)
     if case.refund is not None:
         if case.refund.status == RefundStatus.EXECUTING:
             give_refund_up(case.order, case.refund, code=GIVEN_UP)
     elif case.order.status == OrderStatus.EXECUTING:
         give_up(case.order, note=note)
-    return decided(case, DeadLetter.Decision.FAIL, actor=actor, note=note, now=now)
+    return letter
 
 
 @transaction.atomic(durable=True)
@@ -107,6 +109,7 @@ def stop_retries(order_id: int, *, actor: str, note: str, now: datetime) -> Canc
 def stop_refund_retries(refund_id: int, *, actor: str, note: str, now: datetime) -> Refund:
     """End the retries of a refund that was never sent: it has failed, and its money can be refunded again.
 
+    What a person must still see to, the money of a late charge, gets a letter of its own after the one that this decides.
     Locks the order, then the refund.  Raises NotToRescue: it came to its end, or it may have been sent, so that only the PSP can tell.
     """
     transitions.by(actor, reason=note)
@@ -114,9 +117,9 @@ def stop_refund_retries(refund_id: int, *, actor: str, note: str, now: datetime)
     require(refund.status == RefundStatus.EXECUTING, f"{refund.public_id} is {refund.status}: it is not tried again.")
     is_unsent = refund_executor.first_sent_at(refund) is None
     require(is_unsent, f"{refund.public_id} may have been given back already. Wait for the payment service provider's word.")
-    give_refund_up(order, refund, code=STOPPED)
     letter = DeadLetter.objects.filter(refund=refund, decided_at=None)
     letter.update(decision=DeadLetter.Decision.FAIL, decided_by=actor, note=note, decided_at=now)
+    give_refund_up(order, refund, code=STOPPED)
     return refund
 
 
@@ -159,6 +162,16 @@ def require(condition: bool, otherwise: str) -> None:
 def make_due(order: PaymentOrder, *, now: datetime) -> None:
     """Make an executing order due at once, with its tries counted anew.  One that is being worked on stays with whoever works on it."""
     DueOrder.objects.filter(order=order).update(next_attempt_at=now, failures=0, deaths=0)
+
+
+def refund_again(charge: LateCharge) -> None:
+    """Ask for another refund of a late charge, under a key of its own: the PSP has decided over the old one.  Raises NotToRescue.
+
+    The caller holds the order.
+    """
+    is_disputed = Dispute.objects.filter(psp=charge.psp, charge=charge.psp_reference, status=DisputeStatus.OPEN).exists()
+    require(not is_disputed, f"{charge.public_id} is disputed: the buyer's bank has the money. Wait until the dispute is decided.")
+    late.refund_of(charge).save()
 
 
 def charge_again(case: Case, *, now: datetime) -> None:

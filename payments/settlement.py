@@ -42,6 +42,10 @@ class NotBookable(DomainError):
     code = "not_bookable"
 
 
+class Undecided(NotBookable):
+    """Who bears it hangs on something that is under way: look again until that is decided."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capture:
     """The PSP's word that it took the money of one order, under one attempt and its key."""
@@ -209,13 +213,13 @@ def settle_refund(refund_id: int, *, psp_reference: str, refunded_at: datetime) 
     """Record that the PSP gave the money of one refund back: refund, books, wallet and message together.
 
     False if that is done already, or if the PSP said later that the money came back: it may tell us in any order.  A refund that was given
-    up and succeeded after all is booked too, if so much of the order is still there to be refunded; otherwise NotBookable is raised.
-    Locks the order, the refund, then the wallet.
+    up and succeeded after all is booked too, and what the buyer had got otherwise by then, the platform bears.  Raises Undecided while that
+    may still change.  Locks the order, the refund, then the wallet.
     """
     order, refund = lock_refund(refund_id)
     if refund.status == RefundStatus.SUCCESS or has_come_back(refund, psp_reference):
         return False
-    if refund.status == RefundStatus.FAILED and refund.late_charge_id is None:
+    if refund.status == RefundStatus.FAILED:
         reserve_again(order, refund)
     if refund.late_charge_id is None:
         figures = balances.lock(order.seller_id, currency=refund.net.currency.code)
@@ -235,23 +239,39 @@ def has_come_back(refund: Refund, psp_reference: str) -> bool:
 
 
 def reserve_again(order: PaymentOrder, refund: Refund) -> None:
-    """Take a refund that was given up off its order once more, with the fee that goes back with it as things are now."""
-    if order.refunded + order.disputed + refund.amount > order.amount:
-        raise NotBookable(f"{refund.public_id} was given up, succeeded after all, and {order.public_id} is refunded otherwise by now.")
-    others = queries.returns_of(order)
-    refund.fee = fees.given_back(refund.amount, policy=refund.fee_policy, amount=order.amount, fee=order.fee, others=others)
-    refund.net = refund.amount - refund.fee
-    order.refunded += refund.amount
-    order.save(update_fields=["refunded"])
+    """Take a refund that was given up off its order, or off what is owed of its late charge, once more.
+
+    With the fee that goes back with it as things are now.  What is not there any more, the buyer has twice, and the platform bears it.
+    Raises Undecided while a dispute or another refund may still leave something.
+    """
+    charge = refund.late_charge
+    left = order.amount - order.refunded - order.disputed if charge is None else charge.amount - charge.taken_back
+    part = min(refund.amount, left)
+    refund.borne = refund.amount - part
+    if refund.borne:
+        if charge is None and (queries.is_disputed(order) or queries.is_being_refunded(order)):
+            raise Undecided(f"{refund.public_id} succeeded after it was given up: who bears it is open until the other ways end.")
+        journal.open_accounts([chart.dispute_losses()], currency=order.amount.currency.code)
+        logger.error("%s succeeded after it was given up, and %s of it had gone back otherwise", refund.public_id, refund.borne)
+    if charge is None:
+        others = queries.returns_of(order)
+        refund.fee = fees.given_back(part, policy=refund.fee_policy, amount=order.amount, fee=order.fee, others=others)
+        order.refunded += part
+        order.save(update_fields=["refunded"])
+    refund.net = part - refund.fee
 
 
 @transaction.atomic(durable=True)
 def fail_refund(refund_id: int, *, psp_reference: str, code: str, claim: int = PSP_SAID_SO) -> bool:
     """Record that the PSP will not give the money back; it may be refunded again.
 
-    False if the refund is not executing, or (`claim`, the verdict of a worker) was claimed again since.  Locks the order, then the refund.
+    False if the refund is not executing, or (`claim`, the verdict of a worker) was claimed again since.  Of one that was given up before, the
+    PSP's id is kept: it has failed there, whatever older news may still come.  Locks the order, then the refund.
     """
     order, refund = lock_refund(refund_id)
+    if refund.status == RefundStatus.FAILED and refund.psp_reference == "":
+        refund.psp_reference = psp_reference
+        refund.save(update_fields=["psp_reference"])
     if refund.status != RefundStatus.EXECUTING or claim not in (PSP_SAID_SO, refund.tries):
         return False
     put_back(order, refund)
@@ -283,7 +303,7 @@ def reverse_refund(refund_id: int, *, code: str, at: datetime) -> bool:
 def put_back(order: PaymentOrder, refund: Refund) -> None:
     """Let what the refund had reserved be refunded again.  A late charge has nobody who could ask again: a person must see to it."""
     if refund.late_charge_id is None:
-        order.refunded -= refund.amount
+        order.refunded -= refund.amount - refund.borne
         order.save(update_fields=["refunded"])
     else:
         detail = f"{refund.amount} of {refund.order.public_id} are still owed to the buyer"

@@ -1,4 +1,4 @@
-"""What the watch found, to look at: each run over the invariants, and when each queue was last heard of."""
+"""What the watch found, to look at: each run over the invariants, each chain of seals that was accepted, and when each queue was last heard of."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
 
 from ledger.admin import LookOnly, time_column
-from reconciliation.models import InvariantRun, QueueHeartbeat
+from reconciliation.models import AcceptedHead, InvariantRun, QueueHeartbeat
 
 
 class FoundFilter(admin.SimpleListFilter):
@@ -51,6 +51,14 @@ class InvariantRunAdmin(LookOnly):
     @admin.display(description=_("what does not hold"))
     def what(self, run: InvariantRun) -> str:
         return render_to_string("admin/_violations.html", {"violations": run.violations})
+
+
+@admin.register(AcceptedHead)
+class AcceptedHeadAdmin(LookOnly):
+    list_display = ("pk", "accepted_by", "note", time_column("at", _("accepted")))
+    search_help_text = _("Its number")
+    fields = ("head", "instead_of", "accepted_by", "note", time_column("at", _("accepted")))
+    readonly_fields = fields
 
 
 @admin.register(QueueHeartbeat)

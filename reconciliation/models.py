@@ -1,14 +1,18 @@
-"""Finance's rows: what the watch over the invariants found, and the heartbeat of each queue.
+"""Finance's rows: what the watch over the invariants found, whoever accepted another chain of seals, and the heartbeat of each queue.
 
-Nothing here is money: rows are written by beat's tasks and may be deleted.
+Nothing here is money.  Runs and heartbeats are written by beat's tasks; runs are deleted when they are old.
 """
 
 from django.db import models
+from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 
 class InvariantRun(models.Model):
-    """One look at the invariants: when, how many were checked, and the rows that broke one."""
+    """One look at the invariants: when, how many were checked, and the rows that broke one.
+
+    `seal_head` is what the next look compares the chain of seals with: the head that this one saw, or the older one that it missed.
+    """
 
     class Scope(models.TextChoices):
         QUICK = "quick", _("Quick")
@@ -23,6 +27,19 @@ class InvariantRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.scope} run of {self.started_at:%Y-%m-%d %H:%M:%S}"
+
+
+class AcceptedHead(models.Model):
+    """A person's word that the chain of seals was rightly cut off or written anew: from `instead_of`, the watch goes on with `head`."""
+
+    head = models.TextField()
+    instead_of = models.TextField(db_index=True)
+    accepted_by = models.TextField()
+    note = models.TextField()
+    at = models.DateTimeField(db_default=Now(), editable=False)
+
+    def __str__(self) -> str:
+        return f"{self.head[:16]} instead of {self.instead_of[:16]}, by {self.accepted_by}"
 
 
 class QueueHeartbeat(models.Model):

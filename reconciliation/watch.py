@@ -1,7 +1,8 @@
 """The watch: the invariants are checked all day, in production too, and whoever opens the admin sees it when one does not hold.
 
 Every five minutes the quick checks, each night all of them, on one consistent and read-only state of the database.  A check that takes too
-long counts as one that does not hold: nobody knows.  Times here are the machine's own, not the test clock's.
+long counts as one that does not hold: nobody knows.  A chain of seals that was cut off or written anew stays red until a person accepts it
+(`accept`).  Times here are the machine's own, not the test clock's.
 """
 
 import logging
@@ -19,9 +20,10 @@ from psycopg import IsolationLevel
 
 from ledger import seals
 from ledger.models import JournalEntry
+from ledger.seals import Head
 from reconciliation import invariants
 from reconciliation.invariants import Violation
-from reconciliation.models import InvariantRun
+from reconciliation.models import AcceptedHead, InvariantRun
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,10 @@ ANCHOR = "INV-17 the chain of seals goes through the head that the run before sa
 TIMEOUT_S = {InvariantRun.Scope.QUICK: 60, InvariantRun.Scope.FULL: 120}
 TOO_OLD = {InvariantRun.Scope.QUICK: timedelta(minutes=15), InvariantRun.Scope.FULL: timedelta(hours=36)}
 KEPT_FOR = timedelta(days=30)
+
+
+class NothingToAccept(ValueError):
+    """A head that cannot be accepted, or need not be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ def run_full(*, now: datetime) -> InvariantRun:
 
 def keep(scope: InvariantRun.Scope, names: list[str], *, now: datetime) -> InvariantRun:
     began = time.monotonic()
-    broken, head = look(names, timeout_s=TIMEOUT_S[scope])
+    broken, anchor = look(names, timeout_s=TIMEOUT_S[scope])
     for violation in broken:
         logger.error("an invariant does not hold: %s", violation)
     return InvariantRun.objects.create(
@@ -66,15 +72,20 @@ def keep(scope: InvariantRun.Scope, names: list[str], *, now: datetime) -> Invar
         took_ms=round((time.monotonic() - began) * 1000),
         checked=len(names) + 1,
         violations=[as_kept(violation) for violation in broken],
-        seal_head=head,
+        seal_head=anchor,
     )
 
 
 def look(names: Iterable[str], *, timeout_s: int) -> tuple[list[Violation], str]:
-    """Return what does not hold, and the head of the seals, in one consistent state of the database that is only read."""
+    """Return what does not hold in one consistent state of the database that is only read, and the anchor for the next look.
+
+    That is the head of the seals, unless the chain has left the anchor of before: then it is still that one, so that nobody who writes the
+    chain anew has it taken for the old one.
+    """
     with one_state(timeout_s=timeout_s):
         broken = [violation for name in names if (violation := looked_at(name, timeout_s=timeout_s))]
-        return [*broken, *lost_anchor()], str(seals.head() or "")
+        missed = missed_anchor()
+        return [*broken, *lost(missed)], str(missed or seals.head() or "")
 
 
 @contextmanager
@@ -100,11 +111,39 @@ def looked_at(name: str, *, timeout_s: int) -> Violation | None:
         return Violation(name, (f"not known: the check took longer than {timeout_s} s",))
 
 
-def lost_anchor() -> list[Violation]:
-    """Compare the chain with the head that the latest run saw: it may have grown, but not been cut off or written anew."""
+def anchored() -> Head | None:
+    """Return what the chain must go through: the anchor of the latest run, or what a person accepted in its stead; None before the first."""
     seen = InvariantRun.objects.exclude(seal_head="").order_by("-pk").values_list("seal_head", flat=True).first()
-    strayed = seals.strayed_from(seals.parse_head(seen)) if seen else []
-    return [Violation(ANCHOR, tuple(str(finding) for finding in strayed))] if strayed else []
+    accepted = AcceptedHead.objects.filter(instead_of=seen or "").order_by("-pk").values_list("head", flat=True).first()
+    text = accepted or seen
+    return seals.parse_head(text) if text else None
+
+
+def missed_anchor() -> Head | None:
+    """Return the anchor if the chain does not go through it: it may have grown since, but not been cut off or written anew."""
+    anchor = anchored()
+    return anchor if anchor and seals.strayed_from(anchor) else None
+
+
+def lost(missed: Head | None) -> list[Violation]:
+    return [Violation(ANCHOR, tuple(str(finding) for finding in seals.strayed_from(missed)))] if missed else []
+
+
+@transaction.atomic(durable=True)
+def accept(head: Head, *, accepted_by: str, note: str) -> AcceptedHead:
+    """Let the watch go on with this head of the chain, which a person has looked at, instead of the anchor that it misses.
+
+    Raises NothingToAccept: no anchor is missed, the head is not one of this chain, or who or why is not said.
+    """
+    missed = missed_anchor()
+    if missed is None:
+        raise NothingToAccept("The chain of seals goes through its anchor: there is nothing to accept.")
+    if seals.strayed_from(head):
+        raise NothingToAccept(f"{head} is no seal of this chain, which ends with {seals.head() or 'nothing'}.")
+    if not (accepted_by.strip() and note.strip()):
+        raise NothingToAccept("Say who accepts it and why: both are kept.")
+    logger.error("%s accepts the chain of seals at %s instead of %s: %s", accepted_by, head, missed, note)
+    return AcceptedHead.objects.create(head=str(head), instead_of=str(missed), accepted_by=accepted_by, note=note)
 
 
 def as_kept(violation: Violation) -> dict[str, Any]:

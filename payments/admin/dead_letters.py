@@ -1,4 +1,4 @@
-"""Dead letters in the admin: what the machine gave up on, open first and oldest first, with the whole history and three ways out.
+"""Dead letters in the admin: what the machine gave up on, open first and oldest first, with the whole history and the ways out that it has.
 
 Each decision is one call into `rescue`, which locks, checks that nobody was quicker, and keeps who decided and why.
 """
@@ -22,9 +22,11 @@ from payments.admin.columns import of_orders_called, order_link, refund_link, st
 from payments.admin.deeds import Deed, WithDeeds
 from payments.admin.payments import written
 from payments.models import DeadLetter
+from payments.states import RefundStatus
 from payments.timeline import timeline_of_order
 
-MAY_DECIDE = "payments.change_deadletter"
+MAY_DECIDE = ("payments.change_deadletter",)
+MAY_VOID = (*MAY_DECIDE, "payments.add_cancellation", "payments.add_refund")
 REASONS = {
     dead_letters.TRIES_EXHAUSTED: _("The PSP could not be reached, and all tries are used up."),
     dead_letters.UNKNOWN_TOO_LONG: _("For 30 days the PSP has not said what became of it."),
@@ -52,6 +54,21 @@ def is_open(letter: DeadLetter) -> bool:
 
 def is_open_order(letter: DeadLetter) -> bool:
     return is_open(letter) and letter.refund_id is None
+
+
+def is_owed(letter: DeadLetter) -> bool:
+    """Is it about a late charge whose refund has failed, so that the buyer's money is still with us?"""
+    refund = letter.refund
+    return is_open(letter) and refund is not None and refund.late_charge_id is not None and refund.status == RefundStatus.FAILED
+
+
+def can_be_tried_again(letter: DeadLetter) -> bool:
+    """May the machine take it up again?  Not a refund that has failed: its key is used up."""
+    return is_open(letter) and (letter.refund is None or letter.refund.status == RefundStatus.EXECUTING)
+
+
+def can_fail(letter: DeadLetter) -> bool:
+    return is_open(letter) and not is_owed(letter)
 
 
 @admin.display(description=_("what"))
@@ -118,9 +135,9 @@ class DeadLetterAdmin(WithDeeds):
             title=_("Try again"),
             meaning=_("The machine takes it up again: it asks the PSP what became of it, and tries once more where nothing was executed."),
             done=_("It is being tried again."),
-            permission=MAY_DECIDE,
+            permissions=MAY_DECIDE,
             act=decide(rescue.redrive),
-            is_possible=is_open,
+            is_possible=can_be_tried_again,
         ),
         Deed(
             name="fail",
@@ -129,9 +146,31 @@ class DeadLetterAdmin(WithDeeds):
                 "It is taken for not executed, although nobody knows. A payment that succeeds after all goes back to the buyer by itself."
             ),
             done=_("It has failed."),
-            permission=MAY_DECIDE,
+            permissions=MAY_DECIDE,
             act=decide(rescue.fail),
-            is_possible=is_open,
+            is_possible=can_fail,
+            is_grave=True,
+        ),
+        Deed(
+            name="refund_again",
+            title=_("Refund again"),
+            meaning=_("The refund of this late charge has failed. The PSP is asked for another one, of all that is still owed."),
+            done=_("Another refund is on its way."),
+            permissions=MAY_DECIDE,
+            act=decide(rescue.redrive),
+            is_possible=is_owed,
+        ),
+        Deed(
+            name="take_note",
+            title=_("Take note"),
+            meaning=_(
+                "The refund of this late charge has failed, and no other one is tried. The buyer is still owed the money: it stays "
+                "booked as owed to buyers until it is paid back another way. The letter is closed."
+            ),
+            done=_("Noted. The buyer is still owed the money."),
+            permissions=MAY_DECIDE,
+            act=decide(rescue.fail),
+            is_possible=is_owed,
             is_grave=True,
         ),
         Deed(
@@ -139,7 +178,7 @@ class DeadLetterAdmin(WithDeeds):
             title=_("Void and refund"),
             meaning=_("The PSP is told to void the charge. If the money was taken and cannot be voided, the buyer gets all of it back."),
             done=_("The PSP is asked to void it."),
-            permission=MAY_DECIDE,
+            permissions=MAY_VOID,
             act=decide(rescue.void),
             is_possible=is_open_order,
             is_grave=True,

@@ -41,20 +41,23 @@ class DeedForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """One thing that may be done to a row.  `act` gets the row, what the form says, and who says so; it returns the row to show next."""
+    """One thing that may be done to a row, by whoever has all these permissions.
+
+    `act` gets the row, what the form says, and who says so; it returns the row to show next.
+    """
 
     name: str
     title: Any
     meaning: Any
     done: Any
-    permission: str
+    permissions: tuple[str, ...]
     act: Callable[[Any, dict[str, Any], str], models.Model]
     is_possible: Callable[[Any], bool] = bool
     form: type[DeedForm] = DeedForm
     is_grave: bool = False
 
     def is_allowed(self, request: HttpRequest) -> bool:
-        return bool(request.user.has_perm(self.permission))
+        return bool(request.user.has_perms(self.permissions))
 
 
 class WithDeeds(LookOnly):
@@ -87,11 +90,11 @@ class WithDeeds(LookOnly):
         return super().render_change_form(request, context | {"deeds": buttons}, *args, **kwargs)
 
     def deed_view(self, request: HttpRequest, pk: int, *, deed: Deed) -> HttpResponseBase:
+        if not (self.has_view_permission(request) and deed.is_allowed(request)):
+            raise PermissionDenied
         row = self.get_queryset(request).filter(pk=pk).first()
         if row is None:
             raise Http404
-        if not deed.is_allowed(request):
-            raise PermissionDenied
         form = deed.form(row, request.POST if request.method == "POST" else None)
         if form.is_valid() and (following := self.do(deed, row, form=form, request=request)):
             return HttpResponseRedirect(page_of(following))

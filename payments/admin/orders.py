@@ -16,7 +16,7 @@ from ledger.admin import CurrencyFilter, LookOnly, id_column, money_column, rece
 from ledger.errors import DomainError
 from ledger.money import exact
 from ledger.templatetags.written import amount
-from payments import cancellations, refunds, rescue, tasks
+from payments import cancellations, queries, refunds, rescue, tasks
 from payments.admin.columns import (
     event_link,
     journal_entry_link,
@@ -31,7 +31,7 @@ from payments.admin.columns import (
 from payments.admin.deeds import Deed, DeedForm, WithDeeds
 from payments.admin.rows import AttemptRows, CancellationRows, DeadLetterRows, DisputeRows, LateChargeRows, RefundRows, that_are_there
 from payments.models import Cancellation, DueOrder, PaymentOrder, PspAttempt, Refund, Transition
-from payments.states import CancellationStatus, DisputeStatus, OrderStatus
+from payments.states import CancellationStatus, OrderStatus
 from wallet.admin import pretty
 from wallet.models import Shop
 
@@ -50,7 +50,7 @@ class RefundForm(DeedForm):
         self.fields["fee_policy"].choices = [("", by_rule), *Shop.FeePolicy.choices]  # type: ignore[attr-defined]
         self.fields["part"].help_text = _("In %(currency)s. Leave it empty to give back all that is left: %(left)s.") % {
             "currency": row.amount.currency.code,
-            "left": amount(left_of(row)),
+            "left": amount(row.left),
         }
         self.fields["once"].initial = f"admin:{secrets.token_urlsafe(16)}"
 
@@ -65,10 +65,6 @@ class RefundForm(DeedForm):
         if asked.amount <= 0:
             raise forms.ValidationError(_("An amount must be more than zero."))
         return asked
-
-
-def left_of(order: PaymentOrder) -> Any:
-    return order.amount - order.refunded - order.disputed
 
 
 def refund(order: PaymentOrder, said: dict[str, Any], actor: str) -> Refund:
@@ -99,12 +95,11 @@ def stop_retries(order: PaymentOrder, said: dict[str, Any], actor: str) -> Payme
 
 
 def can_be_refunded(order: PaymentOrder) -> bool:
-    is_disputed = order.disputes.filter(status=DisputeStatus.OPEN).exists()
-    return order.status == OrderStatus.SUCCESS and left_of(order).amount > 0 and not is_disputed
+    return order.status == OrderStatus.SUCCESS and order.left.amount > 0 and not queries.is_disputed(order)
 
 
 def can_be_cancelled(order: PaymentOrder) -> bool:
-    is_cancelled = order.cancellations.exclude(status=CancellationStatus.FAILED).exists()
+    is_cancelled = cancellations.standing(order, once="") is not None
     return not is_cancelled and (can_be_refunded(order) or order.status in (OrderStatus.NOT_STARTED, OrderStatus.FAILED))
 
 
@@ -158,7 +153,7 @@ class PaymentOrderAdmin(WithDeeds):
                 "The buyer gets the money back on the card it was paid with. The seller bears it, less what we give back of our fee."
             ),
             done=_("The refund is on its way."),
-            permission="payments.add_refund",
+            permissions=("payments.add_refund",),
             act=refund,
             is_possible=can_be_refunded,
             form=RefundForm,
@@ -168,7 +163,7 @@ class PaymentOrderAdmin(WithDeeds):
             title=_("Cancel"),
             meaning=_("What was not charged yet never will be. What was paid goes back in full, and our fee with it."),
             done=_("The order is being cancelled."),
-            permission="payments.add_cancellation",
+            permissions=("payments.add_cancellation",),
             act=cancel,
             is_possible=can_be_cancelled,
             is_grave=True,
@@ -178,7 +173,7 @@ class PaymentOrderAdmin(WithDeeds):
             title=_("Stop the retries"),
             meaning=_("The order is charged no more. What the PSP may have taken already is voided, or refunded as soon as it is known."),
             done=_("The retries are stopped; the PSP is asked to void the charge."),
-            permission="payments.add_cancellation",
+            permissions=("payments.add_cancellation",),
             act=stop_retries,
             is_possible=is_executing,
             is_grave=True,

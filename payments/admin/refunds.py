@@ -93,7 +93,7 @@ class RefundAdmin(WithDeeds):
             title=_("Stop the retries"),
             meaning=_("The PSP was never asked for this refund, and is not asked any more: it fails, and its money can be refunded again."),
             done=_("The refund has failed; its money can be refunded again."),
-            permission="payments.change_refund",
+            permissions=("payments.change_refund",),
             act=stop_retries,
             is_possible=was_never_sent,
             is_grave=True,
@@ -233,7 +233,7 @@ class LateChargeAdmin(WithDeeds):
                 "This charge came when its order could not take it any more. It is booked as owed to the buyer and goes back by itself."
             ),
             done=_("Noted."),
-            permission="payments.change_latecharge",
+            permissions=("payments.change_latecharge",),
             act=take_note,
             is_possible=lambda late: late.seen_at is None,
         ),

@@ -7,6 +7,7 @@ silence or a garbled answer is PspOutcomeUnknown.
 import hashlib
 import hmac
 import json
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -31,6 +32,8 @@ from payments.psp.protocol import (
     Voided,
     WebhookRefused,
 )
+
+logger = logging.getLogger(__name__)
 
 LONGEST_ID, LONGEST_TEXT = 255, 500
 LONGEST_PAGE = 1000
@@ -112,7 +115,7 @@ class SandboxPsp:
         while is_more:
             page = self._line.ask("/v1/disputes", {"updated_since": moment.isoformat(), "limit": str(LONGEST_PAGE)})
             try:
-                read, is_more = [dispute_of(one) for one in page["data"]], page["has_more"] is True
+                read, is_more = readable(page["data"]), page["has_more"] is True
             except (KeyError, TypeError) as error:
                 raise PspOutcomeUnknown("the PSP's answer is not a list") from error
             known = len(notices)
@@ -223,7 +226,7 @@ def dispute_of(data: Any) -> DisputeNotice:
             key=plain(data["key"])[:LONGEST_ID],
             reference=plain(data["reference"])[:LONGEST_ID],
             charge=plain(data["charge"])[:LONGEST_ID],
-            status=data["status"],
+            status=plain(data["status"])[:LONGEST_ID],
             amount=from_minor(count_of(data["amount"]), currency),
             fee=from_minor(none_or_count_of(data["fee"]), currency),
             lost=from_minor(none_or_count_of(data["lost_amount"]), currency),
@@ -234,6 +237,20 @@ def dispute_of(data: Any) -> DisputeNotice:
         )
     except UNREADABLE as error:
         raise PspOutcomeUnknown("the PSP's answer is not a dispute") from error
+
+
+def readable(page: Any) -> list[DisputeNotice]:
+    """Read the disputes of one page; one that cannot be read is logged, and keeps nobody from reading the others."""
+    if not isinstance(page, list):
+        raise TypeError("not a list")
+    read = []
+    for one in page:
+        try:
+            read.append(dispute_of(one))
+        except PspOutcomeUnknown as error:
+            name = one.get("id") if isinstance(one, dict) else None
+            logger.error("a dispute of the PSP (%s) is left out: %s", plain(name)[:LONGEST_ID], error)
+    return read
 
 
 def id_of(data: Any) -> str:

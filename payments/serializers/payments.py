@@ -181,7 +181,7 @@ class PaymentOrderDetailSerializer(PaymentOrderSerializer):
     @extend_schema_field(CancellationSerializer(allow_null=True))
     def get_cancellation(self, order: PaymentOrder) -> dict[str, Any] | None:
         standing = [each for each in in_order(order.cancellations) if each.status != CancellationStatus.FAILED]
-        return dict(CancellationSerializer(standing[0]).data) if standing else None
+        return dict(CancellationSerializer(standing[-1]).data) if standing else None
 
 
 def in_order(rows: Any) -> list[Any]:

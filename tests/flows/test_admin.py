@@ -107,7 +107,7 @@ def rows(ada: Seller) -> Callable[[type[models.Model]], Any]:
         "dp_1", other.public_id, other.public_id, charge, "open", disputed, exact("15.00", "EUR"), disputed * 0, "fraudulent", NOW, NOW, NOW
     )
     disputes.open_dispute(notice, psp="sandbox")
-    late.amount, late.journal_entry = exact("1.00", "EUR"), JournalEntry.objects.all()[0]
+    late.amount, late.taken_back, late.journal_entry = exact("1.00", "EUR"), disputed * 0, JournalEntry.objects.all()[0]
     late.save()
     with transaction.atomic():
         dead_letters.bury(event.orders.get().pk, reason=dead_letters.UNKNOWN_TOO_LONG, detail="30 days")

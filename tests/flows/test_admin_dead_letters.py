@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from ledger.models import JournalEntry
 from ledger.money import exact
-from payments import dead_letters, executor
+from payments import dead_letters, executor, late, settlement
 from payments.models import (
     Cancellation,
     CircuitBreaker,
@@ -30,6 +30,7 @@ from payments.models import (
 )
 from tests.fixtures_money import Oracle, charge_and_keep_the_answer, confirm_card, execute_refunds, execute_until_settled
 from tests.flows.test_admin import listed, page_of, words
+from tests.flows.test_late_charges import end, given_up, owed
 from wallet.models import Shop
 
 Open = Callable[..., PaymentEvent]
@@ -55,6 +56,13 @@ def reader(shop: Shop) -> Client:
     """Return a browser of somebody who may look at everything and do nothing."""
     user = User.objects.create_user("auditor", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    return browser_of(user)
+
+
+def clerk_with(*permissions: str) -> Client:
+    """Return a browser of somebody who may do these things and no others."""
+    user = User.objects.create_user(f"clerk {len(permissions)}", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     return browser_of(user)
 
 
@@ -189,6 +197,65 @@ def test_sec_who_may_only_look_sees_no_button_and_is_refused(reader: Client, ope
     assert letter.decided_at is None
 
 
+def test_sec_who_may_only_decide_letters_voids_and_refunds_nothing(shop: Shop, open_payment: Open, oracle: Oracle) -> None:
+    letter = waiting(open_payment)
+    clerk = clerk_with("view_deadletter", "change_deadletter", "add_refund")
+    assert f'href="{deed(letter, "redrive")}"' in clerk.get(page_of(letter)).content.decode()
+    assert deed(letter, "void") not in clerk.get(page_of(letter)).content.decode()
+    assert clerk.get(deed(letter, "void")).status_code == 403
+    assert clerk.post(deed(letter, "void"), {"note": NOTE}).status_code == 403
+    letter.order.refresh_from_db()
+    assert (letter.order.status, Cancellation.objects.count()) == ("EXECUTING", 0)
+    finance = clerk_with("view_deadletter", "change_deadletter", "add_refund", "add_cancellation")
+    assert finance.post(deed(letter, "void"), {"note": NOTE}).status_code == 302
+    execute_until_settled()
+    letter.order.refresh_from_db()
+    assert (letter.order.status, oracle.charged()) == ("CANCELLED", [])
+
+
+def test_sec_who_may_not_look_at_an_order_sees_nothing_of_it_on_a_deeds_page(shop: Shop, open_payment: Open, pay: Pay) -> None:
+    order = pay(open_payment("24.90")).orders.get()
+    clerk = clerk_with("add_refund", "add_cancellation", "view_refund")
+    for address in (deed(order, "refund"), deed(order, "cancel"), deed(PaymentOrder(pk=order.pk + 1), "refund")):
+        for answer in (clerk.get(address), clerk.post(address, {"note": NOTE, "once": "admin:1"})):
+            assert (answer.status_code, b"24.90" in answer.content) == (403, False)
+    assert (Refund.objects.count(), Cancellation.objects.count()) == (0, 0)
+
+
+def not_given_back(open_payment: Open) -> DeadLetter:
+    """Take a charge that comes too late, and let its refund fail."""
+    event = open_payment("24.90")
+    captures = given_up(event)
+    end(event)
+    late.settle(captures)
+    settlement.fail_refund(Refund.objects.get().pk, psp_reference="", code="account_closed")
+    return DeadLetter.objects.get()
+
+
+def test_of_a_late_charge_that_did_not_go_back_another_refund_is_asked_for(staff: Client, open_payment: Open, oracle: Oracle) -> None:
+    letter = not_given_back(open_payment)
+    page = staff.get(page_of(letter)).content.decode()
+    offered = [name for name in ("redrive", "fail", "void", "refund_again", "take_note") if f'href="{deed(letter, name)}"' in page]
+    assert offered == ["refund_again", "take_note"]
+    assert "asked for another one" in words(staff.get(deed(letter, "refund_again")).content)
+    assert staff.post(deed(letter, "void"), {"note": NOTE}).status_code == 200
+    answer = staff.post(deed(letter, "refund_again"), {"note": NOTE}, follow=True)
+    assert "Another refund is on its way." in words(answer.content)
+    execute_refunds(now=timezone.now())
+    letter.refresh_from_db()
+    assert (letter.decision, owed(), len(oracle.rows("refund.succeeded"))) == ("redrive", exact("0", "EUR"), 1)
+
+
+def test_note_is_taken_of_a_late_charge_that_did_not_go_back_and_it_stays_owed(staff: Client, open_payment: Open, oracle: Oracle) -> None:
+    letter = not_given_back(open_payment)
+    assert "The buyer is still owed the money" in words(staff.get(deed(letter, "take_note")).content)
+    staff.post(deed(letter, "take_note"), {"note": NOTE})
+    letter.refresh_from_db()
+    assert (letter.decision, letter.decided_by, letter.note) == ("fail", "staff:finance", NOTE)
+    assert (owed(), DeadLetter.objects.filter(decided_at=None).count()) == (exact("24.90", "EUR"), 0)
+    assert "take_note" not in staff.get(page_of(letter)).content.decode()
+
+
 @pytest.mark.parametrize("name", ["redrive", "fail", "void"])
 def test_a_deeds_page_holds_no_script_and_no_style_of_its_own(staff: Client, open_payment: Open, name: str) -> None:
     page = staff.get(deed(waiting(open_payment), name)).content.decode()
@@ -293,7 +360,7 @@ def test_the_retries_of_a_refund_that_was_never_sent_are_stopped(staff: Client, 
 def test_a_late_charge_is_noted_once(staff: Client, open_payment: Open, pay: Pay) -> None:
     order = pay(open_payment("24.90")).orders.get()
     late = LateCharge(order=order, psp="sandbox", psp_key="k", psp_reference="ch_late", charged_at=timezone.now())
-    late.amount, late.journal_entry = exact("1.00", "EUR"), JournalEntry.objects.all()[0]
+    late.amount, late.taken_back, late.journal_entry = exact("1.00", "EUR"), exact("0", "EUR"), JournalEntry.objects.all()[0]
     with transaction.atomic():
         late.save()
         staff.post(deed(late, "note"), {"note": NOTE})

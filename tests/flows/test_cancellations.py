@@ -11,10 +11,13 @@ from django.utils import timezone
 from ledger.models import JournalEntry
 from ledger.money import zero
 from payments import cancellations, claims, confirmation, executor, expiry, inbox, refunds, settlement, standing
+from payments.admin.orders import can_be_cancelled
 from payments.cancellations import NotCancellable
 from payments.confirmation import CheckoutExpired, NothingToPay
 from payments.models import Cancellation, DueOrder, OpenCheckout, PaymentEvent, PaymentOrder, Refund, Transition
 from payments.psp import registry
+from payments.serializers.cancellations import CancellationSerializer
+from payments.serializers.payments import PaymentOrderDetailSerializer
 from payments.settlement import Failure
 from tests import webhooks
 from tests.factories import eur
@@ -37,7 +40,7 @@ from tests.webhooks import post, webhooks_about
 from wallet.models import OutboxMessage, Wallet
 
 Open = Callable[..., PaymentEvent]
-PENDING, PENDING_REFUND_THAT_FAILS = "4000000000009110", "4000000000009151"
+PENDING, PENDING_REFUND_THAT_FAILS, REFUND_COMES_BACK = "4000000000009110", "4000000000009151", "4000000000005126"
 
 
 def cancel(event: PaymentEvent, **terms: Any) -> list[Cancellation]:
@@ -202,6 +205,66 @@ def test_what_was_refunded_in_part_is_cancelled_for_the_rest(open_payment: Open,
     assert outcomes() == [("SUCCESS", "refunded")]
     assert sorted(Refund.objects.values_list("fee", flat=True)) == [3, 7]
     assert nothing_is_left(event.orders.get())
+
+
+def test_a_cancellation_goes_on_until_nothing_is_left_if_another_refund_fails_meanwhile(
+    open_payment: Open, pay: Open, oracle: Oracle
+) -> None:
+    order = pay(open_payment("100.00")).orders.get()
+    part = refunds.request_refund(order.pk, amount=eur("40.00"), reason="", now=timezone.now())
+    cancellation = cancel_order(order)
+    settlement.fail_refund(part.pk, psp_reference="", code="refused")
+    follow()
+    assert outcomes() == [("EXECUTING", "")], "the buyer has 60 of 100"
+    assert cancel_order(order).pk == cancellation.pk
+    follow()
+    cancellation.refresh_from_db()
+    assert outcomes() == [("SUCCESS", "refunded")]
+    assert cancellation.refund == Refund.objects.latest("id")
+    assert sorted(row["amount"] for row in oracle.rows("refund.succeeded")) == [4000, 6000]
+    assert nothing_is_left(order)
+    assert topics().count("cancellation.succeeded") == 1
+
+
+def test_a_cancellation_waits_for_the_refunds_that_were_under_way_before_it(open_payment: Open, pay: Open, oracle: Oracle) -> None:
+    order = pay(open_payment("100.00")).orders.get()
+    part = refunds.request_refund(order.pk, amount=eur("40.00"), reason="", now=timezone.now())
+    Refund.objects.filter(pk=part.pk).update(next_attempt_at=timezone.now() + timedelta(hours=1))
+    cancellation = cancel_order(order)
+    execute_refunds(now=timezone.now())
+    assert len(oracle.rows("refund.succeeded")) == 1
+    assert cancellations.follow(now=timezone.now()) == 0
+    cancellations.take_step(cancellation.pk, now=timezone.now())  # by somebody who looked before that refund was asked for
+    assert outcomes() == [("EXECUTING", "")]
+    follow(after=timedelta(hours=2))
+    assert outcomes() == [("SUCCESS", "refunded")]
+    assert (Refund.objects.count(), nothing_is_left(order)) == (2, True)
+
+
+def test_an_order_whose_refund_came_back_after_its_cancellation_can_be_cancelled_again(
+    open_payment: Open, pay: Open, oracle: Oracle
+) -> None:
+    order = pay(open_payment("100.00"), REFUND_COMES_BACK).orders.get()
+    first = cancel_order(order, once="key-1")
+    follow()
+    assert cancel_order(order, once="key-2").pk == first.pk
+    oracle.wait_for("refund.failed", count=1)
+    settlement.reverse_refund(Refund.objects.get().pk, code="refund_failed", at=timezone.now())
+    assert cancel_order(order, once="key-1").pk == first.pk, "the same wish, for ever"
+    order.refresh_from_db()
+    assert can_be_cancelled(order)
+    answers = all_at_once(*[partial(cancel_order, order)] * 4)
+    assert errors_in(answers) == []
+    second = Cancellation.objects.exclude(pk=first.pk).get()
+    assert (second.status, second.refund == Refund.objects.latest("id")) == ("EXECUTING", True)
+    assert PaymentOrderDetailSerializer().get_cancellation(order) == CancellationSerializer(second).data
+    follow()
+    assert outcomes() == [("SUCCESS", "refunded")] * 2
+    assert nothing_is_left(order)
+    order.refresh_from_db()
+    assert not can_be_cancelled(order)
+    oracle.wait_for("refund.failed", count=2)
+    settlement.reverse_refund(Refund.objects.latest("id").pk, code="refund_failed", at=timezone.now())
 
 
 # --- While the charge is under way ----------------------------------------------------------------------------------

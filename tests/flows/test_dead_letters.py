@@ -11,9 +11,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from ledger.models import JournalEntry
-from payments import cancellations, claims, dead_letters, executor, inbox, refund_executor, refunds, rescue, settlement
+from payments import cancellations, claims, dead_letters, disputes, executor, inbox, late, refund_executor, refunds, rescue, settlement
 from payments.models import DeadLetter, DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund, Transition
 from payments.psp import registry
+from payments.psp.sandbox import dispute_of
 from payments.rescue import AlreadyDecided, NotToRescue, ReasonMissing
 from tests.factories import eur
 from tests.fixtures_money import (
@@ -27,6 +28,7 @@ from tests.fixtures_money import (
     statuses,
 )
 from tests.fixtures_services import SandboxCompany
+from tests.flows.test_late_charges import end, given_up, owed
 from wallet.models import OutboxMessage
 
 Open = Callable[..., PaymentEvent]
@@ -265,6 +267,70 @@ def test_a_refund_is_tried_again_or_failed_and_can_be_asked_for_anew(
     refunds.request_refund(order.pk, amount=eur("6.00"), reason="", now=timezone.now())
     execute_refunds(now=timezone.now())
     assert sum(row["amount"] for row in oracle.rows("refund.succeeded")) == 1000
+
+
+def stopped(refund: Refund) -> None:
+    rescue.stop_refund_retries(refund.pk, actor=ACTOR, note="the buyer closed the account", now=timezone.now())
+
+
+def stopped_as_a_dead_letter(refund: Refund) -> None:
+    letter = bury(refund.order, reason=dead_letters.TRIES_EXHAUSTED, refund=refund)
+    stopped(refund)
+    letter.refresh_from_db()
+    assert (letter.decision, letter.decided_by) == ("fail", ACTOR)
+
+
+def failed_by_a_person(refund: Refund) -> None:
+    letter = bury(refund.order, reason=dead_letters.TRIES_EXHAUSTED, refund=refund)
+    rescue.fail(letter.pk, actor=ACTOR, note="the PSP is gone", now=timezone.now())
+    letter.refresh_from_db()
+    assert (letter.reason, letter.decision, letter.decided_by) == ("tries_exhausted", "fail", ACTOR)
+
+
+def refused_after_it_was_given_up(refund: Refund) -> None:
+    bury(refund.order, refund=refund)
+    settlement.fail_refund(refund.pk, psp_reference="re_refused", code="account_closed")
+
+
+@pytest.mark.parametrize("ended", [stopped, stopped_as_a_dead_letter, failed_by_a_person, refused_after_it_was_given_up])
+def test_a_late_charge_that_is_not_given_back_waits_for_a_person_however_its_refund_ended(
+    open_payment: Open, oracle: Oracle, caplog: pytest.LogCaptureFixture, ended: Callable[[Refund], None]
+) -> None:
+    event = open_payment("10.00")
+    captures = given_up(event)
+    end(event)
+    late.settle(captures)
+    refund = Refund.objects.get()
+    ended(refund)
+    assert dead_letters.close_settled(now=timezone.now()) == 0
+    letter = dead_letters.waiting().get()
+    assert (letter.reason, letter.refund_id, owed()) == ("late_charge_not_given_back", refund.pk, eur("10.00"))
+    assert "10.00" in letter.detail
+    assert f"{letter.public_id} waits for a person: late_charge_not_given_back" in caplog.text
+    assert bury(event.orders.get(), reason=dead_letters.WORKER_DIED, refund=refund).reason == "late_charge_not_given_back"
+    rescue.redrive(letter.pk, actor=ACTOR, note="another one", now=timezone.now())
+    execute_refunds(now=timezone.now())
+    assert (owed(), len(oracle.rows("refund.succeeded"))) == (eur("0.00"), 1)
+    assert not dead_letters.waiting().exists()
+
+
+def test_a_late_charge_is_not_refunded_again_while_it_is_disputed(open_payment: Open, sandbox: SandboxCompany, oracle: Oracle) -> None:
+    """The buyer's bank has the money, and may keep it."""
+    event = open_payment("10.00")
+    [capture] = given_up(event)
+    end(event)
+    late.settle([capture])
+    stopped(Refund.objects.get())
+    letter = dead_letters.waiting().get()
+    told = sandbox.client.post("/v1/disputes", json={"charge": capture.psp_reference}).json()
+    disputes.open_dispute(dispute_of(told), psp="sandbox")
+    with pytest.raises(NotToRescue, match="is disputed"):
+        rescue.redrive(letter.pk, actor=ACTOR, note="another one", now=timezone.now())
+    decided = sandbox.client.post(f"/v1/disputes/{told['id']}/close", json={"outcome": "won"}).json()
+    disputes.close_dispute(dispute_of(decided), psp="sandbox")
+    rescue.redrive(letter.pk, actor=ACTOR, note="another one", now=timezone.now())
+    execute_refunds(now=timezone.now())
+    assert (owed(), len(oracle.rows("refund.succeeded"))) == (eur("0.00"), 1)
 
 
 @pytest.mark.race

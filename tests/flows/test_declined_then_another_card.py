@@ -10,7 +10,7 @@ from ledger.ids import new_id
 from ledger.models import JournalEntry
 from payments import confirmation, executor
 from payments.confirmation import AmountChanged, CheckoutExpired, Confirmed, NothingToPay, TooManyTries
-from payments.models import PaymentEvent, PspAttempt
+from payments.models import DueOrder, PaymentEvent, PspAttempt
 from tests.factories import eur
 from tests.fixtures_money import (
     DECLINED,
@@ -96,6 +96,34 @@ def test_confirming_one_order_twice_charges_it_once(open_payment: Open, oracle: 
         confirmation.confirm_order(order.pk, payment_token=token, once=new_id("wish"), now=timezone.now())
     executor.execute_due_orders(now=timezone.now())
     assert oracle.charged() == [order.public_id]
+
+
+def test_a_wish_never_starts_an_order_again_however_many_came_after_it(open_payment: Open, oracle: Oracle) -> None:
+    event = open_payment("10.00")
+    order = event.orders.get()
+
+    def wish(once: str, card: str) -> list[str]:
+        token = session_for(order.amount, card, nonce=f"{order.public_id}:{once}:{card}").payment_token
+        confirmation.confirm_order(order.pk, payment_token=token, once=once, now=timezone.now())
+        executor.execute_due_orders(now=timezone.now())
+        return statuses(event)
+
+    assert [wish(once, DECLINED) for once in ("first", "second", "third")] == [["FAILED"]] * 3
+    assert [wish(once, VISA) for once in ("first", "second", "third")] == [["FAILED"]] * 3
+    assert PspAttempt.objects.count() == 3
+    assert wish("fourth", VISA) == ["SUCCESS"]
+    assert oracle.charged() == [order.public_id]
+
+
+def test_a_session_that_was_confirmed_before_the_last_one_starts_nothing(open_payment: Open, pay: Open, oracle: Oracle) -> None:
+    event = open_payment("10.00", "20.00")
+    earlier = card_given(event, DECLINED)
+    assert len(confirmation.confirm(event.pk, earlier, now=timezone.now())) == 2
+    executor.execute_due_orders(now=timezone.now())
+    pay(event, DECLINED)
+    assert confirmation.confirm(event.pk, earlier, now=timezone.now()) == []
+    assert (statuses(event), DueOrder.objects.count()) == (["FAILED", "FAILED"], 0)
+    assert statuses(pay(event)) == ["SUCCESS", "SUCCESS"]
 
 
 def test_one_order_that_the_psp_does_not_answer_for_keeps_no_other_waiting(

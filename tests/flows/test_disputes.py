@@ -6,18 +6,21 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 from djmoney.money import Money
 
 from ledger import chart, queries
 from ledger.money import zero
-from payments import cancellations, dispute_watch, disputes, expiry, inbox, late, refunds, settlement
+from payments import cancellations, dead_letters, dispute_watch, disputes, expiry, inbox, late, refunds, rescue, settlement
+from payments import queries as queries_of_payments
 from payments.cancellations import NotCancellable
 from payments.disputes import TooEarly
-from payments.models import Dispute, DisputeWatch, PaymentEvent, PaymentOrder, Transition
+from payments.models import DeadLetter, Dispute, DisputeWatch, LateCharge, PaymentEvent, PaymentOrder, Refund, Transition
 from payments.psp.sandbox import dispute_of
 from payments.refunds import NotRefundable
-from payments.settlement import Failure, NotBookable
+from payments.rescue import AlreadyDecided
+from payments.settlement import Capture, Failure, NotBookable
 from tests import webhooks
 from tests.factories import eur
 from tests.fixtures_money import (
@@ -38,6 +41,7 @@ Open = Callable[..., PaymentEvent]
 Figures = tuple[str, str, str]
 
 DISPUTED_THEN_WON, DISPUTED_THEN_LOST = "4000000000009136", "4000000000009144"
+SUCCEEDS_THEN_FAILS = "4000000000005126"  # what is refunded to it
 FEE = eur("15.00")  # what the sandbox charges for a dispute
 
 
@@ -138,6 +142,20 @@ def test_bug_40_a_decided_dispute_takes_what_is_lost_and_frees_the_rest(
     assert list(Transition.objects.filter(kind="dispute").values_list("before", "after")) == [("open", outcome)]
 
 
+def test_several_losses_of_one_order_give_back_what_one_would_to_the_last_cent(
+    open_payment: Open, pay: Open, sandbox: SandboxCompany, shop: Shop
+) -> None:
+    shop.fee_basis_points = 100
+    shop.save()
+    order = pay(open_payment("1.00")).orders.get()
+    assert order.fee == eur("0.01")
+    for part in (40, 40, 20):
+        opened = dispute(sandbox, order, amount=part)
+        open_(opened)
+        close(decide(sandbox, opened, "lost"))
+    assert (figures(order), balance(chart.fee_revenue())) == (("0.00", "0.00", "0.00"), zero("EUR"))
+
+
 def test_the_rest_of_an_order_that_was_lost_in_part_can_be_refunded_with_the_rest_of_its_fee(
     sandbox: SandboxCompany, order: PaymentOrder
 ) -> None:
@@ -185,6 +203,24 @@ def test_a_decision_that_is_not_the_one_that_stands_is_refused(sandbox: SandboxC
             close(closed | other)
     with pytest.raises(NotBookable):
         close(closed | {"amount": 9999})
+
+
+def test_a_decision_that_names_another_order_or_charge_moves_no_dispute(
+    open_payment: Open, pay: Open, sandbox: SandboxCompany, order: PaymentOrder
+) -> None:
+    other = pay(open_payment("100.00")).orders.get()
+    opened, others = dispute(sandbox, order), dispute(sandbox, other)
+    open_(opened)
+    closed, others_closed = decide(sandbox, opened, "lost"), decide(sandbox, others, "won")
+    elsewhere = {name: others[name] for name in ("reference", "charge", "key")}
+    with pytest.raises(NotBookable, match=r"is about"):
+        close(closed | elsewhere)
+    with pytest.raises(NotBookable, match=r"is about"):
+        open_(opened | elsewhere)
+    assert (Dispute.objects.get().order_id, Dispute.objects.get().status) == (order.pk, "open")
+    close(closed)
+    close(others_closed)
+    assert (disputed(order), disputed(other)) == ("100.00", "0.00")
 
 
 @pytest.mark.parametrize(
@@ -262,6 +298,29 @@ def test_a_psp_that_is_away_is_asked_for_the_same_time_later(
     assert dispute_watch.watch(now=timezone.now() + timedelta(days=9)) == 1
 
 
+def test_one_dispute_that_cannot_be_read_hides_no_other(
+    sandbox: SandboxCompany,
+    order: PaymentOrder,
+    use_psp: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    dispute(sandbox, order)
+    psp = sandbox_psp(sandbox)
+    ask = psp._line.ask
+
+    def with_strangers(path: str, parameters: dict[str, str] | None = None) -> Any:
+        page = ask(path, parameters)
+        strangers = [{"id": "dp_stranger", "amount": 0, "currency": "EUR"}, "no dispute at all", None]
+        return page | {"data": [*strangers, *page["data"]]}
+
+    monkeypatch.setattr(psp._line, "ask", with_strangers)
+    use_psp(psp)
+    assert dispute_watch.watch(now=timezone.now()) == 1
+    assert Dispute.objects.get().order_id == order.pk
+    assert [record.levelname for record in caplog.records if "dp_stranger" in record.getMessage()] == ["ERROR"]
+
+
 # --- Beside refunds -------------------------------------------------------------------------------------------------
 
 
@@ -308,16 +367,226 @@ def test_bug_38_refunds_and_a_dispute_at_the_same_moment_take_no_money_twice(san
     assert Dispute.objects.get().held == min(eur("80.00"), order.amount - order.refunded)
 
 
+@pytest.mark.parametrize("part", ["100.00", "40.00"])
+def test_a_refund_that_is_refused_because_of_the_dispute_leaves_the_loss_with_the_seller(
+    sandbox: SandboxCompany, order: PaymentOrder, part: str
+) -> None:
+    refunds.request_refund(order.pk, amount=eur(part), reason="", now=timezone.now())
+    opened = dispute(sandbox, order)
+    assert open_(opened).held == eur("100.00") - eur(part)
+    execute_refunds(now=timezone.now())
+    assert (Refund.objects.get().status, Refund.objects.get().failure_code) == ("FAILED", "rejected_request")
+    closed = close(decide(sandbox, opened, "lost"))
+    assert (figures(order), disputed(order), closed.held) == (("0.00", "0.00", "0.00"), "100.00", eur("100.00"))
+    assert (balance(chart.dispute_losses()), balance(chart.fee_revenue())) == (zero("EUR"), zero("EUR"))
+    with pytest.raises(NotRefundable, match=r"0\.00 EUR can still be refunded"):
+        refunds.request_refund(order.pk, amount=None, reason="again", now=timezone.now())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "lost", "seller", "fees"),
+    [
+        ("won", None, ("90.00", "0.00", "0.00"), "10.00"),
+        ("lost", None, ("0.00", "0.00", "0.00"), "0.00"),
+        ("partial", 2500, ("67.50", "0.00", "0.00"), "7.50"),
+    ],
+)
+def test_bug_39_a_refund_that_comes_back_while_the_dispute_is_open_leaves_the_loss_with_the_seller(
+    open_payment: Open, pay: Open, sandbox: SandboxCompany, oracle: Oracle, outcome: str, lost: int | None, seller: Figures, fees: str
+) -> None:
+    order = pay(open_payment("100.00"), SUCCEEDS_THEN_FAILS).orders.get()
+    refund(order, "100.00")
+    opened = dispute(sandbox, order)
+    assert open_(opened).held == zero("EUR")
+    oracle.wait_for("refund.failed", count=1)
+    settlement.reverse_refund(Refund.objects.get().pk, code="refund_failed", at=timezone.now())
+    close(decide(sandbox, opened, outcome, **({"lost_amount": lost} if lost else {})))
+    pending, available, reserved = seller
+    freed = eur(pending) + eur(available)
+    wallet = Wallet.objects.get(seller=order.seller_id, currency="EUR")
+    assert (wallet.pending + wallet.available, wallet.reserved) == (freed, eur(reserved))
+    assert (balance(chart.dispute_losses()), balance(chart.fee_revenue())) == (zero("EUR"), eur(fees))
+
+
+def test_a_lost_dispute_stays_open_while_a_refund_of_the_same_money_may_still_fail(sandbox: SandboxCompany, order: PaymentOrder) -> None:
+    refunds.request_refund(order.pk, amount=None, reason="", now=timezone.now())
+    opened = dispute(sandbox, order)
+    closed = decide(sandbox, opened, "lost")
+    assert close(closed).status == "open"
+    assert dispute_watch.watch(now=timezone.now()) == 0
+    execute_refunds(now=timezone.now())
+    assert dispute_watch.watch(now=timezone.now() + timedelta(days=90)) == 1
+    assert (Dispute.objects.get().status, figures(order)) == ("lost", ("0.00", "0.00", "0.00"))
+    assert balance(chart.dispute_losses()) == zero("EUR")
+
+
+def test_the_webhook_of_a_decision_that_hangs_on_a_refund_waits_for_it_as_long_as_it_takes(
+    sandbox: SandboxCompany, order: PaymentOrder
+) -> None:
+    refunds.request_refund(order.pk, amount=None, reason="", now=timezone.now())
+    opened = dispute(sandbox, order)
+    decide(sandbox, opened, "lost")
+    for delivery in webhooks_about(sandbox, order, count=3):
+        post(delivery)
+    assert apply() == {"applied", "parked"}
+    for day in range(1, 30):
+        assert inbox.apply_received(now=timezone.now() + timedelta(days=2 * day)) == 1, "it is looked at again, a month later too"
+    execute_refunds(now=timezone.now())
+    inbox.apply_received(now=timezone.now() + timedelta(days=90))
+    assert (apply(), Dispute.objects.get().status) == ({"applied"}, "lost")
+
+
+@pytest.mark.parametrize(
+    ("amount", "outcome", "lost", "losses"),
+    [
+        ("100.00", "lost", 10000, "100.00"),
+        ("60.00", "lost", 10000, "60.00"),
+        ("60.00", "partial", 2500, "0.00"),
+        ("60.00", "won", 0, "0.00"),
+    ],
+)
+def test_a_refund_that_was_given_up_and_succeeds_after_the_dispute_is_booked_and_what_went_twice_the_platform_bears(
+    sandbox: SandboxCompany, order: PaymentOrder, oracle: Oracle, amount: str, outcome: str, lost: int, losses: str
+) -> None:
+    given_up(sandbox, order, amount)
+    opened = dispute(sandbox, order)
+    open_(opened)
+    [news] = webhooks.deliveries(sandbox, oracle, "refund.succeeded", count=1)
+    post(news)
+    assert apply() == {"parked"}, "who bears it hangs on the dispute"
+    close(decide(sandbox, opened, outcome, **({"lost_amount": lost} if outcome == "partial" else {})))
+    inbox.apply_received(now=timezone.now() + timedelta(days=1))
+    assert apply() == {"applied"}
+    kept = Refund.objects.get()
+    assert (kept.status, kept.borne, balance(chart.dispute_losses())) == ("SUCCESS", eur(losses), eur(losses))
+    order.refresh_from_db()
+    assert order.refunded == eur(amount) - eur(losses)
+    wallet = Wallet.objects.get(seller=order.seller_id, currency="EUR")
+    kept_of_it = order.amount - order.refunded - order.disputed
+    assert (wallet.pending + wallet.available + balance(chart.fee_revenue()), wallet.reserved) == (kept_of_it, zero("EUR"))
+    settlement.reverse_refund(kept.pk, code="account_closed", at=timezone.now())
+    oracle.explain(kept.psp_reference)  # the PSP knows nothing of its coming back
+    assert (balance(chart.dispute_losses()), figures(order)[2]) == (zero("EUR"), "0.00")
+
+
+def given_up(sandbox: SandboxCompany, order: PaymentOrder, amount: str) -> None:
+    """Have a refund executed whose answer is lost, and a person who gives it up."""
+    sandbox.fault(operation="refund", kind="execute_then_500", times=1)
+    asked = refunds.request_refund(order.pk, amount=eur(amount), reason="", now=timezone.now())
+    execute_refunds(now=timezone.now())
+    with transaction.atomic():
+        dead_letters.bury(order.pk, refund_id=asked.pk, reason=dead_letters.UNKNOWN_TOO_LONG, detail="")
+    rescue.fail(DeadLetter.objects.get(decided_at=None).pk, actor="staff:ada", note="the buyer was paid in cash", now=timezone.now())
+
+
+# --- Charges that came too late -------------------------------------------------------------------------------------
+
+
 def test_a_disputed_charge_that_came_too_late_holds_nothing_of_the_seller(
     open_payment: Open, sandbox: SandboxCompany, order: PaymentOrder
 ) -> None:
     event = open_payment("100.00")
-    [capture] = captures_of(charge_and_keep_the_answer(event))
-    settlement.fail([Failure(capture.order_id, capture.attempt_id, capture.psp_key, "", "gave_up", "")])
+    [capture] = came_too_late(event)
     expiry.expire_checkouts(now=event.expires_at)
     late.settle([capture])
+    execute_refunds(now=timezone.now())
     opened = dispute(sandbox, event.orders.get())
     assert open_(opened).held == zero("EUR")
     close(decide(sandbox, opened, "lost"))
-    assert balance(chart.dispute_losses()) == eur("100.00")
+    assert balance(chart.dispute_losses()) == eur("100.00"), "the buyer has it twice"
     assert figures(order) == ("90.00", "0.00", "0.00")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "terms", "owed", "letters"),
+    [("lost", {}, "0.00", 0), ("partial", {"lost_amount": 4000}, "60.00", 1), ("won", {}, "100.00", 1)],
+)
+def test_what_a_dispute_takes_of_a_charge_that_came_too_late_is_owed_to_the_buyer_no_more(
+    open_payment: Open, sandbox: SandboxCompany, outcome: str, terms: dict[str, Any], owed: str, letters: int
+) -> None:
+    event = open_payment("100.00")
+    [capture] = came_too_late(event)
+    expiry.expire_checkouts(now=event.expires_at)
+    late.settle([capture])
+    opened = dispute(sandbox, event.orders.get())
+    open_(opened)
+    if outcome == "lost":
+        closed = decide(sandbox, opened, outcome)
+        assert close(closed).status == "open", "its refund is under way, and may fail"
+        execute_refunds(now=timezone.now())
+    else:
+        execute_refunds(now=timezone.now())
+        closed = decide(sandbox, opened, outcome, **terms)
+    assert Refund.objects.get().status == "FAILED"
+    assert DeadLetter.objects.get().reason == "late_charge_not_given_back"
+    close(closed)
+    assert (balance(chart.owed_to_buyers()), balance(chart.dispute_losses())) == (eur(owed), zero("EUR"))
+    waiting = dead_letters.waiting()
+    assert waiting.count() == letters
+    if not letters:
+        with pytest.raises(AlreadyDecided):
+            rescue.redrive(DeadLetter.objects.get().pk, actor="staff:ada", note="again", now=timezone.now())
+        with pytest.raises(late.NothingOwed):
+            late.refund_of(LateCharge.objects.get())
+    else:
+        rescue.redrive(waiting.get().pk, actor="staff:ada", note="the rest of it", now=timezone.now())
+        execute_refunds(now=timezone.now())
+        assert [(each.status, each.amount) for each in Refund.objects.order_by("id")] == [("FAILED", eur("100.00")), ("SUCCESS", eur(owed))]
+        assert balance(chart.owed_to_buyers()) == zero("EUR")
+
+
+def test_both_charges_of_one_order_are_disputed_and_each_dispute_is_kept_and_decided_by_itself(
+    open_payment: Open, pay: Open, sandbox: SandboxCompany
+) -> None:
+    event = open_payment("100.00")
+    [capture] = came_too_late(event)
+    order = pay(event).orders.get()
+    late.settle([capture])
+    own = queries_of_payments.charge_of(order)
+    of_own, of_late = (
+        sandbox.client.post("/v1/disputes", json={"charge": charge}).raise_for_status().json() for charge in (own, capture.psp_reference)
+    )
+    assert dispute_watch.watch(now=timezone.now()) == 2
+    assert {(each.charge, each.held) for each in order.disputes.all()} == {(own, eur("100.00")), (capture.psp_reference, zero("EUR"))}
+    execute_refunds(now=timezone.now())
+    decide(sandbox, of_late, "lost")
+    assert dispute_watch.watch(now=timezone.now()) == 1
+    assert balance(chart.owed_to_buyers()) == zero("EUR")
+    with pytest.raises(NotRefundable, match="disputed"):
+        refunds.request_refund(order.pk, amount=None, reason="", now=timezone.now())
+    decide(sandbox, of_own, "won")
+    assert dispute_watch.watch(now=timezone.now()) == 1
+    refund(order, "100.00")
+    assert (figures(order), balance(chart.dispute_losses())) == (("0.00", "0.00", "0.00"), zero("EUR"))
+
+
+def test_the_dispute_of_a_charge_that_came_too_late_keeps_nobody_from_refunding_the_order(
+    open_payment: Open, pay: Open, sandbox: SandboxCompany
+) -> None:
+    event = open_payment("100.00")
+    [capture] = came_too_late(event)
+    order = pay(event).orders.get()
+    late.settle([capture])
+    open_(sandbox.client.post("/v1/disputes", json={"charge": capture.psp_reference}).raise_for_status().json())
+    refund(order, "100.00")
+    assert figures(order) == ("0.00", "0.00", "0.00")
+
+
+def test_a_dispute_that_waits_is_asked_for_until_it_can_be_recorded_however_long_it_takes(
+    open_payment: Open, sandbox: SandboxCompany, caplog: pytest.LogCaptureFixture
+) -> None:
+    event = open_payment("100.00")
+    charge_and_keep_the_answer(event)
+    dispute(sandbox, event.orders.get())
+    now = timezone.now()
+    assert [dispute_watch.watch(now=now + timedelta(days=day)) for day in range(0, 120, 10)] == [0] * 12
+    assert {record.levelname for record in caplog.records if "waits" in record.getMessage()} == {"WARNING", "ERROR"}
+    execute_until_settled()
+    assert dispute_watch.watch(now=now + timedelta(days=120)) == 1
+
+
+def came_too_late(event: PaymentEvent) -> list[Capture]:
+    """Charge at the PSP, lose the answer, and give the order up; return what the PSP did."""
+    captures = captures_of(charge_and_keep_the_answer(event))
+    settlement.fail([Failure(each.order_id, each.attempt_id, each.psp_key, "", "gave_up", "") for each in captures])
+    return captures

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from ledger.models import JournalEntry
-from payments import claims, confirmation, inbox, refunds
-from payments.models import PaymentEvent, PspEvent, Refund
+from payments import cancellations, claims, confirmation, dead_letters, inbox, refunds, rescue
+from payments.models import DeadLetter, PaymentEvent, PspEvent, Refund
 from payments.psp import registry
 from payments.psp.protocol import ChargeRequest, RefundRequest
 from tests.factories import eur
@@ -162,3 +163,60 @@ def send_only(refund: Refund) -> None:
     """Send the refund as the worker does, and die before its answer is recorded."""
     request = RefundRequest(key=refund.public_id, charge=refund.charge, amount=refund.amount, reference=refund.public_id)
     registry.psp_named("sandbox").refund(request)
+
+
+# --- Word of a refund that is not the one we mean -------------------------------------------------------------------
+
+
+def news_of(sandbox: SandboxCompany, refund: Refund, status: str, *, psp_id: str) -> None:
+    """Have the PSP say what became of a call for the refund, and apply it."""
+    units = int(refund.amount.amount * 100)
+    told = {"id": psp_id, "key": refund.public_id, "reference": refund.public_id, "status": status, "amount": units, "currency": "EUR"}
+    event = {"id": f"evt_{psp_id}_{status}", "type": f"refund.{status}", "account": "acct_onebook"}
+    post(signed(sandbox, event | {"data": {"object": told | {"created_at": "2026-11-02T12:00:00Z"}}}))
+
+
+def test_that_the_call_for_a_refund_failed_does_not_undo_the_void_that_gave_the_money_back(
+    open_payment: Open, pay: Open, sandbox: SandboxCompany
+) -> None:
+    event = pay(open_payment("10.00"))
+    order = event.orders.get()
+    cancellations.cancel_order(order.pk, reason="", once="", requested_by="staff:ada", now=timezone.now())
+    registry.psp_named("sandbox").void(ChargeRequest(order.public_id, event.payment_token, order.amount, reference=order.public_id))
+    cancellations.voided(order.pk, psp_key=order.public_id, now=timezone.now())
+    refund = Refund.objects.get()
+    assert (refund.status, refund.psp_reference) == ("SUCCESS", refund.charge)
+    news_of(sandbox, refund, "failed", psp_id="re_of_the_call")
+    refund.refresh_from_db()
+    assert (apply()[-1][1], refund.status) == ("applied", "SUCCESS")
+
+
+def test_that_another_refund_failed_does_not_undo_the_one_that_gave_the_money_back(
+    open_payment: Open, pay: Open, sandbox: SandboxCompany
+) -> None:
+    order = pay(open_payment("10.00")).orders.get()
+    refund = refunds.request_refund(order.pk, amount=None, reason="", now=timezone.now())
+    execute_refunds(now=timezone.now())
+    news_of(sandbox, refund, "failed", psp_id="re_of_another_call")
+    [(_type, status, reason)] = apply()
+    refund.refresh_from_db()
+    assert (status, refund.status, "is not the refund that gave the money back" in reason) == ("parked", "SUCCESS", True)
+
+
+def test_bug_39_a_refund_that_a_person_gave_up_and_the_psp_failed_is_not_booked_by_the_older_news_of_its_success(
+    open_payment: Open, pay: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    order = pay(open_payment("10.00"), SUCCEEDS_THEN_FAILS).orders.get()
+    refund = refunds.request_refund(order.pk, amount=None, reason="", now=timezone.now())
+    sandbox.fault(operation="refund", kind="execute_then_500", times=1)
+    execute_refunds(now=timezone.now())
+    with transaction.atomic():
+        dead_letters.bury(order.pk, refund_id=refund.pk, reason=dead_letters.UNKNOWN_TOO_LONG, detail="")
+    rescue.fail(DeadLetter.objects.get().pk, actor="staff:ada", note="nobody answers", now=timezone.now())
+    for kind in ("refund.failed", "refund.succeeded"):
+        [delivery] = deliveries(sandbox, oracle, kind, count=1)
+        post(delivery)
+        assert apply()[-1][:2] == (kind, "applied")
+    refund.refresh_from_db()
+    order.refresh_from_db()
+    assert (refund.status, refund.journal_entry_id, order.refunded) == ("FAILED", None, eur("0.00"))

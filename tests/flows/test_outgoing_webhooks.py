@@ -445,6 +445,21 @@ def test_after_three_days_of_nothing_the_delivery_is_given_up_and_the_endpoint_d
     assert told.event["data"]["disabled_reason"] == "failing"
 
 
+def test_sec_19_the_address_of_an_endpoint_is_told_to_no_other_endpoint(northwind: Shop, run: Run) -> None:
+    """Many receivers keep a secret in it."""
+    there, other = run(answer(410)), run()
+    endpoint, _secret = opened(northwind, there, path="/webhooks?token=s3cret-of-accounting")
+    opened(northwind, other, "webhook_endpoint.*")
+    publish(northwind, "payment.paid")
+    for _time in range(2):
+        deliver()
+    assert [told.event["type"] for told in other.received] == ["webhook_endpoint.disabled"]
+    endpoints.change(endpoint, {"is_enabled": True}, now=timezone.now())
+    endpoints.ping(endpoint, now=timezone.now())
+    assert {message.topic for message in OutboxMessage.objects.all()} == {"payment.paid", "webhook_endpoint.disabled", "ping"}
+    assert "s3cret" not in str([message.payload for message in OutboxMessage.objects.all()])
+
+
 def test_what_is_given_up_while_others_arrive_does_not_disable_the_endpoint(northwind: Shop, run: Run) -> None:
     there = run(answer(503))
     endpoint, _secret = opened(northwind, there)

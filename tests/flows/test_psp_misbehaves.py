@@ -371,6 +371,20 @@ def test_f_21_a_key_that_the_psp_has_forgotten_is_only_asked_for_and_never_sent_
     assert (statuses(event), len(oracle.charged()), charges().count()) == (["SUCCESS"], 1, 1)
 
 
+def test_a_key_older_than_twenty_hours_is_never_sent_again_even_where_nothing_seems_executed(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle, use_psp: Callable[[Psp], Psp]
+) -> None:
+    event = open_payment("10.00")
+    confirm_card(event)
+    now = timezone.now()
+    use_psp(sandbox_psp(sandbox, url=NOWHERE))
+    assert executor.execute_due_orders(now=now) == 1
+    use_psp(sandbox_psp(sandbox))
+    executor.execute_due_orders(now=now + timedelta(hours=20, minutes=1))
+    order = event.orders.get()
+    assert (order.status, order.failure_code, oracle.charged()) == ("FAILED", "never_charged", [])
+
+
 def test_f_22_an_error_that_the_psp_stored_is_healed_by_asking_and_one_that_hides_nothing_by_a_person(
     open_payment: Open, sandbox: SandboxCompany, oracle: Oracle
 ) -> None:

@@ -1,5 +1,6 @@
 """The invariants watch production: each look is kept and logged, and the admin is red while one does not hold or nobody looks."""
 
+import io
 from datetime import timedelta
 
 import pytest
@@ -15,7 +16,7 @@ from django.utils import timezone
 from config.celery import app
 from ledger import journal, seals
 from reconciliation import invariants, queues, tasks, watch
-from reconciliation.models import InvariantRun, QueueHeartbeat
+from reconciliation.models import AcceptedHead, InvariantRun, QueueHeartbeat
 from tests.factories import FEES, RECEIVABLE, draft
 
 RED = 'class="alarm"'
@@ -96,6 +97,56 @@ def test_inv_17_a_chain_that_was_cut_off_since_the_run_before_is_found(books: li
     [violation] = watch.run_quick(now=timezone.now()).violations
     assert violation["invariant"] == watch.ANCHOR
     assert "cut off" in violation["rows"][0]
+
+
+def test_inv_17_a_chain_written_anew_stays_red_until_a_person_accepts_it_by_name_and_with_a_reason(books: list[int]) -> None:
+    watch.run_quick(now=timezone.now())
+    anchor = str(seals.head())
+    behind_the_guards("DELETE FROM ledger_ledgerseal")
+    behind_the_guards("DELETE FROM ledger_entrydigest")
+    behind_the_guards("UPDATE ledger_posting SET amount = amount * 100")
+    seals.seal()
+    forged = str(seals.head())
+    for look in (watch.run_quick, watch.run_full, watch.run_quick):
+        run = look(now=timezone.now())
+        [violation] = run.violations
+        assert (violation["invariant"], run.seal_head) == (watch.ANCHOR, anchor)
+        assert "written anew" in violation["rows"][0]
+    for head, by, note in (
+        (anchor, "ada", "restored"),
+        ("1:" + "0" * 64, "ada", "restored"),
+        (forged, " ", "restored"),
+        (forged, "ada", ""),
+    ):
+        with pytest.raises(CommandError):
+            call_command("accept_seals", head, by=by, note=note, verbosity=0)
+    assert watch.run_quick(now=timezone.now()).violations
+    said = io.StringIO()
+    call_command("accept_seals", forged, by="ada", note="restored", stdout=said)
+    assert f"{forged} instead of {anchor}; violations now: 0." in said.getvalue()
+    kept = AcceptedHead.objects.get()
+    assert (kept.head, kept.instead_of, kept.accepted_by, kept.note) == (forged, anchor, "ada", "restored")
+    assert watch.alarm(now=timezone.now()) is None
+    assert {run.seal_head for run in InvariantRun.objects.order_by("-pk")[:2]} == {forged}
+
+
+def test_inv_17_a_look_that_was_under_way_while_the_chain_was_accepted_brings_the_old_anchor_back_in_vain(books: list[int]) -> None:
+    watch.run_quick(now=timezone.now())
+    anchor = str(seals.head())
+    behind_the_guards("DELETE FROM ledger_ledgerseal")
+    behind_the_guards("DELETE FROM ledger_entrydigest")
+    seals.seal()
+    watch.accept(seals.head() or pytest.fail("nothing is sealed"), accepted_by="ada", note="restored")
+    InvariantRun.objects.create(scope=Scope.FULL, started_at=timezone.now(), took_ms=1, checked=1, seal_head=anchor)
+    assert watch.run_quick(now=timezone.now()).violations == []
+
+
+def test_a_chain_that_goes_through_its_anchor_needs_no_acceptance(books: list[int]) -> None:
+    watch.run_quick(now=timezone.now())
+    with pytest.raises(CommandError, match="nothing to accept"):
+        call_command("accept_seals", str(seals.head()), by="ada", note="restored", verbosity=0)
+    with pytest.raises(CommandError, match="A head is the number of a seal"):
+        call_command("accept_seals", "the newest", by="ada", note="restored", verbosity=0)
 
 
 def test_the_checks_only_read(books: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,6 +248,8 @@ def test_sec_28_runs_can_only_be_looked_at(books: list[int], finance: Client) ->
     assert finance.post(reverse("admin:reconciliation_invariantrun_change", args=[run.pk]), {"took_ms": 0}).status_code == 403
     assert finance.post(reverse("admin:reconciliation_invariantrun_delete", args=[run.pk]), {"post": "yes"}).status_code == 403
     assert finance.get(reverse("admin:reconciliation_queueheartbeat_changelist")).status_code == 200
+    assert finance.get(reverse("admin:reconciliation_acceptedhead_changelist")).status_code == 200
+    assert finance.get(reverse("admin:reconciliation_acceptedhead_add")).status_code == 403
 
 
 # --- The heartbeats -------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ as the seed wished counts as no injection.  The whole house is judged now and th
 import json
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,6 +40,7 @@ class Plan:
     injections: int
     seed: str
     first: int = 0
+    stride: int = 1  # every so-manieth case is this process's, the others are played by others
     point: str = ""
     only_case: bool = False
 
@@ -61,8 +61,22 @@ class Score:
     cases: int = 0
     verdicts: Verdicts = field(default_factory=Verdicts)
     failures: list[str] = field(default_factory=list)
-    never_passed: list[str] = field(default_factory=list)
-    by_point: Counter[str] = field(default_factory=Counter)
+    drawn: set[str] = field(default_factory=set)
+    passed: set[str] = field(default_factory=set)
+
+    @property
+    def never_passed(self) -> list[str]:
+        """Return the points that were drawn, and that nobody came to."""
+        return sorted(self.drawn - self.passed)
+
+    def add(self, other: "Score") -> None:
+        """Add what another process has found."""
+        self.injected += other.injected
+        self.cases += other.cases
+        self.verdicts.add(other.verdicts)
+        self.failures += other.failures
+        self.drawn |= other.drawn
+        self.passed |= other.passed
 
     @property
     def is_clean(self) -> bool:
@@ -101,9 +115,7 @@ def play(house: House, plan: Plan, *, say: Say = print) -> Score:
     trap = Trap()
     with installed(trap, points.POINTS):
         score = play_with(house, plan, processes=InThisProcess(trap), level=1, say=say)
-    if not plan.only_case:
-        passed = {point for point, times in trap.passed.items() if times}
-        score.never_passed = [str(point) for point in plan.points if point not in passed and score.by_point[str(point)]]
+    score.passed = score.drawn if plan.only_case else {str(point) for point in trap.passed}
     return score
 
 
@@ -113,7 +125,7 @@ def play_with(house: House, plan: Plan, *, processes: Processes, level: int, say
     while score.injected < plan.injections and score.cases < plan.injections * MOST_CASES_PER_INJECTION + 10:
         case = draw(house, processes, plan, number)
         judge(case, score=score, command=plan.again(number, level=level), say=say)
-        number += 1
+        number += plan.stride
         if score.cases % HOUSE_IS_JUDGED_EVERY == 0:
             judge_house(house, score, say=say)
             say(f"{score} in {score.cases} cases, {time.monotonic() - started:.0f} s")
@@ -132,16 +144,17 @@ def draw(house: House, processes: Processes, plan: Plan, number: int) -> Case:
 def judge(case: Case, *, score: Score, command: str, say: Say) -> None:
     """Play one case with its trap set, heal, and compare."""
     score.cases += 1
-    score.by_point[str(case.point)] += 1
+    score.drawn.add(str(case.point))
     try:
         FLOWS[case.point.flow](case)
-        case.heal()
+        waiting = case.heal()
         case.processes.disarm()
         found = verdicts.on_case(case)
-        waiting = case.waits_for_us()
         found.stuck += [f"{reference} still waits" for reference in waiting if not any(reference in known for known in found.stuck)]
     except (Refused, Swallowed, TimeoutError) as error:
         found = Verdicts(stuck=[str(error)])
+    except Exception as error:  # noqa: BLE001 - a step that fails by itself is a finding, too, and must be played again
+        found = Verdicts(stuck=[f"{type(error).__name__}: {error}"])
     finally:
         case.processes.disarm()
     score.injected += case.deaths
@@ -190,8 +203,7 @@ def due() -> bool:
     )
 
 
-def run(*, injections: int, seed: str, only_case: int | None, point: str, say: Say) -> Score:
+def run(plan: Plan, *, say: Say) -> Score:
     """Play on a house of its own, for the command line."""
-    plan = Plan(injections, seed, first=only_case or 0, point=point, only_case=only_case is not None)
     with standing_house() as house:
         return play(house, plan, say=say)

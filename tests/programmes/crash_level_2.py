@@ -16,13 +16,11 @@ def play(house: House, plan: Plan, *, say: Say = print) -> Score:
     connection.close()
     with a_nursery() as nursery:
         score = crash_level_1.play_with(house, plan, processes=nursery, level=2, say=say)
-    if not plan.only_case:
-        score.never_passed = [str(point) for point in plan.points if point not in nursery.passed and score.by_point[str(point)]]
+    score.passed = score.drawn if plan.only_case else {str(point) for point in nursery.passed}
     return score
 
 
-def run(*, injections: int, seed: str, only_case: int | None, point: str, say: Say) -> Score:
+def run(plan: Plan, *, say: Say) -> Score:
     """Play on a house of its own, for the command line."""
-    plan = Plan(injections, seed, first=only_case or 0, point=point, only_case=only_case is not None)
     with standing_house() as house:
         return play(house, plan, say=say)

@@ -1,8 +1,8 @@
 """Crash programme, level 3: the real house under load over HTTP, and kill -9 of one of its processes at a random moment.
 
-Each injection begins a few payments at once, kills something while they are under way, starts it again, and waits until every payment that
-was begun is at its end.  Clients ask again with the same key when they get no answer; the clocks of house and PSP are moved on, so that
-leases of the dead are over soon.
+Each injection begins a few payments at once, kills something while they are under way, and waits until every payment that was begun is at
+its end.  Clients ask again with the same key when they get no answer; whatever has ended is started again, as a supervisor does; the clocks
+of house and PSP are moved on, so that leases of the dead are over soon.  Each kind of victim has its turn before one has its second.
 """
 
 import os
@@ -28,8 +28,8 @@ from tests.programmes import verdicts
 from tests.programmes.crash_level_1 import InThisProcess, Say, Score
 from tests.programmes.flows import CARDS, Case
 from tests.programmes.house import House, Journal, Listener
+from tests.programmes.live import LiveHouse
 from tests.programmes.points import POINTS
-from tests.programmes.real_house import RealHouse
 from tests.programmes.trap import Trap
 from tests.programmes.verdicts import Verdicts
 from wallet import api_keys
@@ -38,7 +38,7 @@ from wallet.models import ApiKey
 PAYMENTS_AT_ONCE = 6
 KILL_WITHIN_S = 0.6
 DEADLINE_S = 180
-MOVE_CLOCKS_EVERY_S = 3
+MOVE_CLOCKS_EVERY_S = 1
 A_LEASE_S = 65
 NO_ANSWER = (httpx.HTTPError,)
 POSTGRES_IS_AWAY = (DatabaseError, InterfaceError)
@@ -96,34 +96,31 @@ class Client:
         return {}
 
 
-def run(real: RealHouse, *, injections: int, seed: str, say: Say) -> Score:
+def run(live: LiveHouse, *, injections: int, seed: str, say: Say) -> Score:
     """Kill so many times, and count."""
     score, started = Score(), time.monotonic()
-    house = house_of(real)
+    house = house_of(live)
     tokens = {card: session_for(eur("900000.00"), card, nonce=f"level-3-{card}").payment_token for card in set(CARDS)}
     for number in range(injections):
         chance = random.Random(f"{seed}:{number}")
-        name = chance.choice(list(VICTIMS))
+        name = victim(seed, number)
         clients = [
-            Client(house, real.place.url, f"{seed}-{number}-{place}", random.Random(f"{seed}:{number}:{place}"))
+            Client(house, live.place.url, f"{seed}-{number}-{place}", random.Random(f"{seed}:{number}:{place}"))
             for place in range(PAYMENTS_AT_ONCE)
         ]
         threads = [threading.Thread(target=client.pay, args=(tokens,)) for client in clients]
         for thread in threads:
             thread.start()
         time.sleep(chance.random() * KILL_WITHIN_S)
-        VICTIMS[name](real, chance)
+        VICTIMS[name](live, chance)
         score.injected += 1
-        found = outcome(house, clients, threads)
+        found = outcome(live, house, clients, threads)
         score.verdicts.add(found)
         for sentence in found.sentences():
             score.failures.append(sentence)
             say(f"FAILED after the death of {name}: {sentence}\n  again: ./run crash --level 3 --n {number + 1} --seed {seed}")
-        if not found.are_clean:
-            for worker in WORKERS:  # whoever is deaf is a finding, and must not be the next one's, too
-                real.kill(worker)
         say(f"{score}: {name}, {time.monotonic() - started:.0f} s")
-    found = verdicts.on_house(house)
+    found = patiently(live, lambda: verdicts.on_house(house))
     score.verdicts.add(found)
     score.failures += found.sentences()
     for sentence in found.sentences():
@@ -131,44 +128,52 @@ def run(real: RealHouse, *, injections: int, seed: str, say: Say) -> Score:
     return score
 
 
-def house_of(real: RealHouse) -> House:
+def house_of(live: LiveHouse) -> House:
     """Return what the verdicts need to know of the running house, with a shop in it."""
-    kept, url = settings, real.place.sandbox_url
+    kept, url = settings, live.place.sandbox_url
     client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {kept.PSP_SANDBOX_API_KEY}"}, timeout=20, trust_env=False)
     sandbox = SandboxCompany(
         url, kept.PSP_SANDBOX_API_KEY, kept.PSP_SANDBOX_ACCOUNT, kept.PSP_SANDBOX_WEBHOOK_SECRETS[0], Letterbox(), client
     )
     shop = new_shop()
     _key, token = api_keys.issue(shop, name="programme", scopes=ApiKey.Scope.values, mode="test")
-    clock_file = real.place.state / "clock"
+    clock_file = live.place.state / "clock"
     sellers = new_sellers(shop, "Ada", "Bolt", "Cleo")
     return House(sandbox, Journal(sandbox), clock_file, shop, sellers, token, Listener(shop, sellers, Letterbox()))
 
 
-def outcome(house: House, clients: list[Client], threads: list[threading.Thread]) -> Verdicts:
+def victim(seed: str, number: int) -> str:
+    """Return who dies at this injection: in each round through all of them the order is drawn anew."""
+    turn, place = divmod(number, len(VICTIMS))
+    return random.Random(f"{seed}:{turn}").sample(list(VICTIMS), len(VICTIMS))[place]
+
+
+def outcome(live: LiveHouse, house: House, clients: list[Client], threads: list[threading.Thread]) -> Verdicts:
     """Wait until every payment that was begun is at its end, moving the clocks on, and judge them all."""
     until, next_move = time.monotonic() + DEADLINE_S, time.monotonic()
-    while any(thread.is_alive() for thread in threads) or not patiently(lambda: at_rest(house, clients)):
+    while any(thread.is_alive() for thread in threads) or not patiently(live, lambda: at_rest(house, clients)):
         if time.monotonic() > until:
             break
+        live.look_after()
         if time.monotonic() > next_move:
             house.advance(A_LEASE_S)
             next_move = time.monotonic() + MOVE_CLOCKS_EVERY_S
         time.sleep(0.05)
     found = Verdicts(stuck=[sentence for client in clients for sentence in client.refused])
-    found.add(patiently(lambda: verdicts.on_case(case_of(house, clients))))
+    found.add(patiently(live, lambda: verdicts.on_case(case_of(house, clients))))
     found.stuck += [f"{client.number} was begun and is not known" for client in clients if not client.begun]
     return found
 
 
-def patiently(ask: Callable[[], Any]) -> Any:
-    """Ask Postgres, again if it went away meanwhile."""
+def patiently(live: LiveHouse, ask: Callable[[], Any]) -> Any:
+    """Ask Postgres, again if it went away meanwhile; somebody must start it."""
     until = time.monotonic() + DEADLINE_S
     while True:
         try:
             return ask()
         except POSTGRES_IS_AWAY:
             connection.close()
+            live.look_after()
             if time.monotonic() > until:
                 raise
             time.sleep(0.1)
@@ -187,7 +192,7 @@ def at_rest(house: House, clients: list[Client]) -> bool:
 # --- Who dies ---------------------------------------------------------------------------------------------------------
 
 
-def kill_backend(real: RealHouse, chance: random.Random) -> None:
+def kill_backend(live: LiveHouse, chance: random.Random) -> None:
     """One backend of Postgres: its postmaster ends all others and recovers."""
 
     def one() -> int:
@@ -196,38 +201,41 @@ def kill_backend(real: RealHouse, chance: random.Random) -> None:
             row = cursor.fetchone()
             return int(row[0]) if row else 0
 
-    pid = patiently(one)
+    pid = patiently(live, one)
     if pid:
         os.kill(pid, signal.SIGKILL)
 
 
-def flush_redis(real: RealHouse, chance: random.Random) -> None:
+def flush_redis(live: LiveHouse, chance: random.Random) -> None:
     redis.Redis.from_url(settings.REDIS_URL).flushall()
 
 
-def process(name: str) -> Callable[[RealHouse, random.Random], None]:
-    def die(real: RealHouse, chance: random.Random) -> None:
-        real.kill(name)
+def one_of(*names: str) -> Callable[[LiveHouse, random.Random], None]:
+    """A whole process: all that it forked ends, too."""
+
+    def die(live: LiveHouse, chance: random.Random) -> None:
+        live.kill(chance.choice(names))
 
     return die
 
 
-def forked_by(name: str) -> Callable[[RealHouse, random.Random], None]:
-    def die(real: RealHouse, chance: random.Random) -> None:
-        real.kill_child(name, chance.choice)
+def hand_of(*names: str) -> Callable[[LiveHouse, random.Random], None]:
+    """A process that one of these forked."""
+
+    def die(live: LiveHouse, chance: random.Random) -> None:
+        live.kill_hand(chance.choice(names), chance.choice)
 
     return die
 
 
-VICTIMS: Mapping[str, Callable[[RealHouse, random.Random], None]] = {
-    "the postmaster": process("postgres"),
+VICTIMS: Mapping[str, Callable[[LiveHouse, random.Random], None]] = {
+    "the postmaster": one_of("postgres"),
     "a backend of Postgres": kill_backend,
-    "Redis": process("redis"),
+    "Redis": one_of("redis"),
     "all that Redis knew": flush_redis,
-    "a worker's hand": forked_by("worker-money"),
-    "a worker": process("worker-money"),
-    "the worker of webhooks": process("worker-webhooks"),
-    "beat": process("beat"),
-    "a web process": forked_by("web"),
-    "the web server": process("web"),
+    "a worker": one_of(*WORKERS),
+    "a worker's hand": hand_of(*WORKERS),
+    "beat": one_of("beat"),
+    "the web server": one_of("web"),
+    "a web process": hand_of("web"),
 }

@@ -56,7 +56,7 @@ DEFECTS = (
         "    transaction.on_commit(transaction.atomic(\n"
         '        lambda: notifications.publish([news.order_news(order, status="SUCCESS") for order in orders])))\n'
         "    movements",
-        ("tests/crash/test_killed_workers.py",),
+        ("tests/crash/test_a_message_is_never_forgotten.py",),
     ),
     Defect(
         "trust-the-amount-of-an-event",
@@ -105,7 +105,7 @@ DEFECTS = (
         "payments/retries.py",
         "KEY_LIFETIME = timedelta(hours=20)",
         "KEY_LIFETIME = timedelta(days=400)",
-        ("tests/flows/test_retry_strategies.py", "tests/flows/test_psp_misbehaves.py"),
+        ("tests/flows/test_psp_misbehaves.py",),
     ),
     Defect(
         "a-late-charge-is-dropped",

@@ -10,7 +10,7 @@ from django.conf import settings
 from payments.models import PaymentEvent
 from reconciliation import invariants
 from tests.programmes import shoppers
-from tests.programmes.live import House, wait_until
+from tests.programmes.live import LiveHouse, wait_until
 
 
 @dataclass
@@ -21,7 +21,7 @@ class Figures:
     doubled: int
 
 
-def flush(house: House, *, times: int, every_s: float) -> Figures:
+def flush(house: LiveHouse, *, times: int, every_s: float) -> Figures:
     """Load the house, empty Redis `times` times, and wait for the last payment."""
     load = shoppers.Load(house.place.url, shoppers.open_marketplace())
     load.start()
@@ -29,7 +29,8 @@ def flush(house: House, *, times: int, every_s: float) -> Figures:
     done: dict[str, float] = {}
 
     def look() -> bool:
-        """Note which of the begun payments are done by now."""
+        """Note which of the begun payments are done by now; a worker that has ended because it heard nothing is started again."""
+        house.look_after()
         open_ones = [payment for payment in list(load.begun) if payment not in done]
         finished = PaymentEvent.objects.filter(public_id__in=open_ones, is_payment_done=True).values_list("public_id", flat=True)
         done.update(dict.fromkeys(finished, time.monotonic()))

@@ -1,4 +1,4 @@
-"""A real house for the programmes that kill, flood and cut off: the very processes of `./run demo`, on throw-away durable data.
+"""The whole house for the programmes that kill, flood and cut off: the very processes of `./run demo`, on throw-away durable data.
 
 `./run` starts a programme with nothing but Python; the programme calls `running_house()`, which starts PostgreSQL, Valkey, the sandbox PSP,
 web, workers and beat, and points this process at their database.  Only then may anything of Django be imported, so programmes keep their
@@ -8,6 +8,7 @@ stories in a module of their own and import it inside of `with running_house()`.
 import contextlib
 import os
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import httpx
 
@@ -26,10 +28,11 @@ from config.supervisor import Child, stop_on_signals, stop_together, wait_until_
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / "var" / "log" / "programmes"
 SHARED_BUFFERS = "256MB"
+RESTART_PAUSE_S = 0.5
 
 
 @dataclass
-class House:
+class LiveHouse:
     """The running processes by name (postgres, redis, sandbox, web, worker-money, ..., beat), and where they answer."""
 
     place: Place
@@ -48,9 +51,40 @@ class House:
     def stop(self, *names: str) -> None:
         stop_together([self.children[name] for name in names])
 
-    def journal(self) -> list[dict[str, object]]:
+    def kill(self, name: str) -> None:
+        """End a process by kill -9; `look_after` starts it again."""
+        os.kill(self.pid(name), signal.SIGKILL)
+
+    def kill_hand(self, name: str, choose: Callable[[list[int]], int]) -> None:
+        """End one of the processes that this one forked; it must make a new one by itself."""
+        listed = Path(f"/proc/{self.pid(name)}/task/{self.pid(name)}/children").read_text()
+        forked = [int(pid) for pid in listed.split()]
+        if forked:
+            os.kill(choose(forked), signal.SIGKILL)
+
+    def pid(self, name: str) -> int:
+        process = self.children[name].process
+        if process is None:
+            raise ProcessLookupError(f"{name} does not run")
+        return process.pid
+
+    def look_after(self) -> list[str]:
+        """Start again whatever has ended, as a supervisor does, without waiting for it; return its names.  Call it often, from the main thread.
+
+        What was stopped by `stop` stays so.  Postgres may end once more, while the last of its former processes lives.
+        """
+        ended = [
+            child
+            for child in self.children.values()
+            if child.process is not None and child.exit_code() is not None and time.monotonic() - child.started_at > RESTART_PAUSE_S
+        ]
+        for child in ended:
+            child.start_again()
+        return [child.name for child in ended]
+
+    def journal(self) -> list[dict[str, Any]]:
         """Return the whole journal of the PSP: the oracle."""
-        rows: list[dict[str, object]] = []
+        rows: list[dict[str, Any]] = []
         while True:
             page = self.psp.get("/v1/journal", params={"after": rows[-1]["seq"] if rows else 0, "limit": 1000}).json()
             rows += page["data"]
@@ -66,7 +100,7 @@ class House:
 
 
 @contextlib.contextmanager
-def running_house(*, webhooks_to: str = "") -> Iterator[House]:
+def running_house(*, webhooks_to: str = "") -> Iterator[LiveHouse]:
     """Give the running house, and make this process one of its own (settings, database).  `webhooks_to`: instead of our own address."""
     stop_on_signals()
     with devservices.start(ROOT, durable=True, keep=False, logs=LOGS, shared_buffers=SHARED_BUFFERS) as services:
@@ -88,7 +122,7 @@ def running_house(*, webhooks_to: str = "") -> Iterator[House]:
             wait_until_ready(processes)
             with httpx.Client(base_url=place.sandbox_url, headers=headers, timeout=30, trust_env=False) as psp:
                 children = {child.name: child for child in (*services.children, *processes)}
-                yield House(place, services, children, environment, kept["PSP_SANDBOX_WEBHOOK_SECRET"], psp)
+                yield LiveHouse(place, services, children, environment, kept["PSP_SANDBOX_WEBHOOK_SECRET"], psp)
         finally:
             stop_together(processes)
 

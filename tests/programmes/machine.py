@@ -326,7 +326,7 @@ def play(world: World, *, examples: int, steps: int) -> None:
     """Run the machine; raise with hypothesis' own report, which names the steps, for the shortest example that fails."""
     settings.TEST_CLOCK_FILE = str(world.clock_file)
     try:
-        run_state_machine_as_test(
+        run_state_machine_as_test(  # type: ignore[no-untyped-call]
             machine_in(world),
             settings=hypothesis_settings(
                 max_examples=examples,

@@ -8,7 +8,7 @@ from payments.models import DueOrder, PaymentOrder
 from payments.states import OrderStatus
 from reconciliation import invariants
 from tests.programmes import shoppers
-from tests.programmes.live import House, percentile, wait_until
+from tests.programmes.live import LiveHouse, percentile, wait_until
 
 VISA = "4242424242424242"
 PATIENCE_S = 300
@@ -24,7 +24,7 @@ class Figures:
     doubled: int
 
 
-def go_through(house: House, *, payments: int, seconds: int) -> Figures:
+def go_through(house: LiveHouse, *, payments: int, seconds: int) -> Figures:
     """Let half of the charges be executed and half not, every answer be a 500, and every look-up too; then heal, and measure."""
     market = shoppers.open_marketplace()
     house.fault(operation="find", kind="refuse_500")
@@ -35,6 +35,7 @@ def go_through(house: House, *, payments: int, seconds: int) -> Figures:
     shoppers.confirm_many(market, payments=payments, card=VISA)
     while time.monotonic() - begun < seconds:
         time.sleep(1)
+        house.look_after()
         print(f"{DueOrder.objects.filter(maybe_sent=True).count()} unknown, {executing()} executing", flush=True)
     waiting = set(DueOrder.objects.values_list("order_id", flat=True))
     house.heal()

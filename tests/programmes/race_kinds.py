@@ -40,9 +40,9 @@ def case_of(house: House, seed: str) -> Case:
 
 def aftermath(case: Case) -> list[str]:
     """Let everything come to its end, and return what the PSP's journal says against it."""
-    case.heal()
+    waiting = case.heal()
     found = verdicts.on_case(case)
-    found.stuck += [f"{reference} still waits" for reference in case.waits_for_us()]
+    found.stuck += [f"{reference} still waits" for reference in waiting]
     return found.sentences()
 
 
@@ -67,8 +67,7 @@ def expect(holds: bool, sentence: str) -> list[str]:
 def paid(case: Case, **terms: Any) -> PaymentEvent:
     """Return a checkout that is paid."""
     event = case.open(**terms)
-    case.before("confirm", **case.card_terms(event, VISA))
-    case.before("execute")
+    case.pay_before(event, VISA)
     return event
 
 

@@ -54,9 +54,12 @@ def play(house: Any, *, rounds: int, kinds: Sequence[str], seed: str, say: Say =
         started, before = time.monotonic(), len(violations)
         for number in range(rounds):
             case = race_kinds.case_of(house, f"{seed}:{kind}:{number}")
-            with jitter(case.chance):
-                broken = race_kinds.KINDS[kind](case)
-            found = [*broken, *race_kinds.aftermath(case)]
+            try:
+                with jitter(case.chance):
+                    broken = race_kinds.KINDS[kind](case)
+                found = [*broken, *race_kinds.aftermath(case)]
+            except Exception as error:  # noqa: BLE001 - whatever ends a round is a finding, too, and must be played again
+                found = [f"{type(error).__name__}: {error}"]
             for sentence in found:
                 violations.append(sentence)
                 say(

@@ -17,7 +17,7 @@ from payments.models import PaymentOrder, PspEvent
 from payments.states import OrderStatus
 from reconciliation import invariants
 from tests.programmes import shoppers
-from tests.programmes.live import House, percentile, wait_until
+from tests.programmes.live import LiveHouse, percentile, wait_until
 
 VISA = "4242424242424242"
 SHARE_OF_ORDERS = 7  # one order for so many webhooks
@@ -44,7 +44,7 @@ class Figures:
     p99_ms: float
 
 
-def rage(house: House, *, count: int, rate: int, seed: int) -> Figures:
+def rage(house: LiveHouse, *, count: int, rate: int, seed: int) -> Figures:
     """Charge, forget, and let the webhooks come; return what came of it."""
     house.stop("beat", "worker-money")  # nobody but the webhooks may settle
     market = shoppers.open_marketplace()
@@ -66,7 +66,7 @@ def rage(house: House, *, count: int, rate: int, seed: int) -> Figures:
     )
 
 
-def storm_of(house: House, *, count: int, seed: int) -> list[Shot]:
+def storm_of(house: LiveHouse, *, count: int, seed: int) -> list[Shot]:
     """Return so many webhooks in a random order: each charge's own first, then copies, replays and forgeries of them."""
     chance = random.Random(seed)
     true = [event_of(row) for row in house.journal() if row["type"] == "charge.succeeded"]
@@ -92,32 +92,32 @@ def event_of(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def doubled(event: dict[str, Any], house: House, chance: random.Random) -> Shot:
+def doubled(event: dict[str, Any], house: LiveHouse, chance: random.Random) -> Shot:
     return Shot(json.dumps(event).encode(), is_genuine=True, secret=house.webhook_secret)
 
 
-def forged(event: dict[str, Any], house: House, chance: random.Random) -> Shot:
+def forged(event: dict[str, Any], house: LiveHouse, chance: random.Random) -> Shot:
     event = event | {"id": f"evt_forged_{chance.randrange(10**9)}"}
     return Shot(json.dumps(event).encode(), is_genuine=False, secret="whoever-signs-this-is-not-the-psp")
 
 
-def altered(event: dict[str, Any], house: House, chance: random.Random) -> Shot:
+def altered(event: dict[str, Any], house: LiveHouse, chance: random.Random) -> Shot:
     """A genuine signature over another body: one byte of what was signed has changed."""
     body = bytearray(json.dumps(event).encode())
     body[chance.randrange(len(body))] ^= 1
     return Shot(bytes(body), is_genuine=False, secret=f"over:{json.dumps(event)}")
 
 
-def old(event: dict[str, Any], house: House, chance: random.Random) -> Shot:
+def old(event: dict[str, Any], house: LiveHouse, chance: random.Random) -> Shot:
     return Shot(json.dumps(event).encode(), is_genuine=False, secret=house.webhook_secret, age_s=chance.choice((301, 86_400, -400)))
 
 
-def of_another_account(event: dict[str, Any], house: House, chance: random.Random) -> Shot:
+def of_another_account(event: dict[str, Any], house: LiveHouse, chance: random.Random) -> Shot:
     event = event | {"account": "acct_somebody_else", "id": f"evt_other_{chance.randrange(10**9)}"}
     return Shot(json.dumps(event).encode(), is_genuine=False, secret=house.webhook_secret)
 
 
-def signature_of(shot: Shot, house: House) -> str:
+def signature_of(shot: Shot, house: LiveHouse) -> str:
     moment = int(time.time()) - shot.age_s
     signed, secret = (shot.body, shot.secret)
     if shot.secret.startswith("over:"):
@@ -126,7 +126,7 @@ def signature_of(shot: Shot, house: House) -> str:
     return f"t={moment},v1={digest}"
 
 
-def fire(house: House, shots: list[Shot], *, rate: int) -> list[tuple[Shot, int, float]]:
+def fire(house: LiveHouse, shots: list[Shot], *, rate: int) -> list[tuple[Shot, int, float]]:
     """Send each at its moment; return status and seconds of each, the wait for its turn included."""
     begun = time.monotonic() + 0.5
     limits = httpx.Limits(max_connections=IN_FLIGHT, max_keepalive_connections=IN_FLIGHT)
@@ -146,7 +146,7 @@ def fire(house: House, shots: list[Shot], *, rate: int) -> list[tuple[Shot, int,
         return list(pool.map(send, enumerate(shots)))
 
 
-def double_effects(house: House) -> int:
+def double_effects(house: LiveHouse) -> int:
     """Count what was booked more than once or not at all, and whatever else does not hold."""
     journal = house.journal()
     charged = Counter(str(row["reference"]) for row in journal if row["type"] == "charge.succeeded")

@@ -72,7 +72,7 @@ def on_case(case: Case) -> Verdicts:
 
 def unheard(case: Case, orders: Sequence[PaymentOrder]) -> list[str]:
     """Return the messages that the shop's server never heard."""
-    messages = OutboxMessage.objects.filter(about__in=[order.public_id for order in orders])
+    messages = OutboxMessage.objects.filter(shop=case.house.listener.shop, about__in=[order.public_id for order in orders])
     return [
         f"{message.public_id} ({message.topic}) was never heard"
         for message in messages

@@ -138,11 +138,10 @@ def make_due(deliveries: QuerySet[WebhookDelivery], *, now: datetime) -> list[in
 
 
 def news(endpoint: WebhookEndpoint, topic: str) -> notifications.Message:
-    """Say how the endpoint stands."""
+    """Say how the endpoint stands; not its address, which may hold a secret that the shop's other endpoints must not learn."""
     payload = {
         "id": endpoint.public_id,
         "object": "webhook_endpoint",
-        "url": endpoint.url,
         "is_enabled": endpoint.is_enabled,
         "disabled_reason": endpoint.disabled_reason or None,
     }

@@ -242,10 +242,11 @@ def test_a_page_of_refunds_costs_the_same_however_long(api: Caller, paid: Paid) 
 def test_a_late_charge_is_read_with_its_refund(api: Caller, stranger: Caller, paid: Paid) -> None:
     order = PaymentOrder.objects.get(public_id=paid["id"])
     late = LateCharge(order=order, psp="sandbox", psp_key="k", psp_reference="ch_late", charged_at=timezone.now())
-    late.amount, late.journal_entry = order.amount, JournalEntry.objects.all()[0]
+    late.amount, late.taken_back, late.journal_entry = order.amount, exact("0", "EUR"), JournalEntry.objects.all()[0]
     late.save()
     refund = Refund(order=order, late_charge=late, cause="late_charge")
-    refund.amount, refund.fee, refund.net = order.amount, exact("0", "EUR"), order.amount
+    refund.amount, refund.net = order.amount, order.amount
+    refund.fee = refund.borne = exact("0", "EUR")
     refund.save()
     read = api.get(f"/v1/late_charges/{late.public_id}").json()
     assert (read["object"], read["order"], read["amount"]) == ("late_charge", paid["id"], eur("24.90"))

@@ -14,6 +14,10 @@ CODES = {
     chart.seller_reserved(7): AccountType.LIABILITY,
     chart.suspense(): AccountType.LIABILITY,
     chart.fee_revenue(): AccountType.REVENUE,
+    chart.owed_to_buyers(): AccountType.LIABILITY,
+    chart.disputed("sandbox"): AccountType.ASSET,
+    chart.dispute_costs(): AccountType.EXPENSE,
+    chart.dispute_losses(): AccountType.EXPENSE,
 }
 
 

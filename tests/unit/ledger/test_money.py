@@ -184,3 +184,11 @@ def test_of_equal_parts_the_first_gets_what_is_left_over() -> None:
 def test_a_split_that_has_no_meaning_is_refused(amount: str, weights: list[int]) -> None:
     with pytest.raises(ValueError):
         split(exact(amount, "USD"), weights)
+
+
+def test_bug_54_the_largest_amount_is_split_to_its_last_unit() -> None:
+    amount = exact("999999999999.9999", "CLF")
+    share, rest = split(amount, [333, 9667])
+    units = 9_999_999_999_999_999
+    assert to_minor(share) - units * 333 // 10_000 in (0, 1)
+    assert share + rest == amount

@@ -26,7 +26,12 @@ def test_what_a_sale_brings_is_gross_fee_and_net_in_one_currency() -> None:
 
 @pytest.mark.parametrize(
     ("net", "pending", "from_pending", "from_available"),
-    [("4.00", "9.00", "4.00", "0.00"), ("9.00", "9.00", "9.00", "0.00"), ("9.01", "9.00", "9.00", "0.01"), ("5.00", "0.00", "0.00", "5.00")],
+    [
+        ("4.00", "9.00", "4.00", "0.00"),
+        ("9.00", "9.00", "9.00", "0.00"),
+        ("9.01", "9.00", "9.00", "0.01"),
+        ("5.00", "0.00", "0.00", "5.00"),
+    ],
     ids=["pending has more", "pending has just that", "available bears the rest", "nothing is pending"],
 )
 def test_what_is_taken_comes_from_pending_first_whatever_is_available(

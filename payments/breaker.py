@@ -66,21 +66,21 @@ def admit(calls: Sequence[Line], *, now: datetime) -> list[datetime | None]:
     """Say for each call, in order, whether it may be made (None), or until when it must wait.
 
     Of an open line whose time is up the first call is let through, as the probe; whoever else asks in the next PROBE_S waits for it.
-    Inside the caller's transaction or without one.
+    Inside the caller's transaction or without one.  Locks the open lines whose time is up, by name.
     """
     lines = set(calls)
     known = CircuitBreaker.objects.filter(psp__in={psp for psp, _operation in lines}, failures__gt=0)
     shaken = {(row.psp, row.operation): row for row in known} if lines else {}
     _shaken.difference_update(lines - shaken.keys())
     _shaken.update(lines & shaken.keys())
-    open_until = {line: row.open_until for line, row in shaken.items() if row.opened_at}
+    open_until = {line: row.open_until for line, row in shaken.items() if row.opened_at and row.open_until}
+    due = sorted(line for line, until in open_until.items() if until <= now)
+    probes = {line for line in due if take_the_probe(line, now=now)}
+    open_until |= dict.fromkeys(due, now + timedelta(seconds=PROBE_S))
     answers: list[datetime | None] = []
     for line in calls:
-        until = open_until.get(line)
-        if until is not None and until <= now:
-            open_until[line] = now + timedelta(seconds=PROBE_S)
-            until = None if take_the_probe(line, now=now) else open_until[line]
-        answers.append(until)
+        answers.append(None if line in probes else open_until.get(line))
+        probes.discard(line)
     return answers
 
 

@@ -19,7 +19,7 @@ from ledger.errors import DomainError
 from payments import news, queries, refunds, settlement, transitions
 from payments.models import Cancellation, DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund
 from payments.refunds import NotRefundable, Wish
-from payments.settlement import VOIDED, NotBookable
+from payments.settlement import VOIDED, Undecided
 from payments.states import (
     UNRESOLVED,
     AttemptStatus,
@@ -125,15 +125,18 @@ def refund_of(order: PaymentOrder, cancellation: Cancellation, *, now: datetime)
 
 
 def stop(order: PaymentOrder, cancellation: Cancellation, *, now: datetime) -> None:
-    """Call off an order whose charge was never executed; of any other, have the executor void the charge, also if it was given up."""
+    """Call off an order whose charge was never executed; of any other, have the executor void the charge, also if it was given up.
+
+    The void is another call than the one that came to nothing: its tries are counted anew.
+    """
     due = DueOrder.objects.select_for_update().get(order=order)
     charges = PspAttempt.objects.filter(order=order, psp_key=due.psp_key, operation=PspOperation.CHARGE)
     maybe_sent = due.maybe_sent or due.claimed_until is not None or charges.filter(status__in=UNRESOLVED).exists()
     if not maybe_sent:
         due.delete()
         return call_off(order, outcome=Cancellation.Outcome.CANCELLED, now=now)
-    due.to_be_voided, due.next_attempt_at = True, now
-    due.save(update_fields=["to_be_voided", "next_attempt_at"])
+    due.to_be_voided, due.next_attempt_at, due.failures, due.deaths = True, now, 0, 0
+    due.save(update_fields=["to_be_voided", "next_attempt_at", "failures", "deaths"])
     return None
 
 
@@ -141,8 +144,8 @@ def voided(order_id: int, *, psp_key: str, now: datetime) -> None:
     """Record the PSP's word that nothing was taken under this key (or not any more), and nothing ever will be.  It holds whoever heard it.
 
     An order that executes under the key is cancelled, or (nobody here asked for it) has failed.  One that was booked meanwhile is given
-    back: the void is its refund.  Raises NotRefundable (some of it was given back before) and NotBookable (it came too late, and is
-    being refunded): a person must look.
+    back: the void is its refund; and so it is of a charge that came too late.  Raises Undecided while another refund or a dispute of the
+    same money is open, and NotRefundable if some of it was given back before: a person must look.
     """
     refund = release(order_id, psp_key=psp_key, now=now)
     if refund is not None:
@@ -162,8 +165,9 @@ def release(order_id: int, *, psp_key: str, now: datetime) -> Refund | None:
     charge = queries.charge_of(order)
     if charge and charges.filter(psp_reference=charge).exists():
         return refund_by_void(order, psp_key=psp_key, now=now)
-    if LateCharge.objects.filter(order=order, psp_key=psp_key).exists():
-        raise NotBookable(f"{psp_key} was voided at the PSP, but its charge came late and is being refunded.")
+    late = LateCharge.objects.filter(order=order, psp_key=psp_key).first()
+    if late is not None:
+        return late.refund
     charges.update(status=AttemptStatus.DECLINED, error_code=VOIDED, finished_at=now)
     due = DueOrder.objects.select_for_update().filter(order=order, psp_key=psp_key).first()
     if due is not None:
@@ -177,13 +181,15 @@ def release(order_id: int, *, psp_key: str, now: datetime) -> Refund | None:
 
 
 def refund_by_void(order: PaymentOrder, *, psp_key: str, now: datetime) -> Refund:
-    """Return the refund of the whole of a paid order, asked for by its cancellation or else now.  Raises NotRefundable.
+    """Return the refund of the whole of a paid order, asked for by its cancellation or else now.  Raises NotRefundable, Undecided.
 
     The caller holds the order.
     """
     whole = order.refunds.filter(cause=Refund.Cause.CANCELLATION, amount=order.amount.amount).order_by("-id").first()
     if whole is not None:
         return whole
+    if queries.is_being_refunded(order) or queries.is_disputed(order):
+        raise Undecided(f"{psp_key} was voided at the PSP, and a refund or a dispute of {order.public_id} is open still.")
     wish = Wish(amount=order.amount, fee_policy=Shop.FeePolicy.FULL, once=f"void:{psp_key}", cause=Refund.Cause.CANCELLATION)
     refund = refunds.reserve(order, wish, now=now)
     order.cancellations.filter(status=CancellationStatus.EXECUTING, refund=None).update(refund=refund)
@@ -191,7 +197,7 @@ def refund_by_void(order: PaymentOrder, *, psp_key: str, now: datetime) -> Refun
 
 
 def is_void(attempt: PspAttempt) -> bool:
-    """Was this charge's key voided, so that a success under it is old news?"""
+    """Was this charge's key voided, so that a success under it, of before, is old news?"""
     return attempt.status == AttemptStatus.DECLINED and attempt.error_code == VOIDED
 
 

@@ -12,12 +12,14 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from djmoney.money import Money
 
 from ledger.statements import execute
 from payments import breaker, dead_letters, queries, retries
+from payments.models import DeadLetter, DueOrder, PaymentOrder, PspAttempt
 from payments.psp.protocol import ChargeRequest
-from payments.states import UNRESOLVED, PspOperation
+from payments.states import UNRESOLVED, AttemptStatus, OrderStatus, PspOperation
 
 LEASE_S = 60  # longer than a PSP call takes; one that drips for longer loses its claim, and its verdict with it
 MOST_DEATHS = 8
@@ -30,7 +32,7 @@ class Work:
 
     `attempt_id` is the charge that is settled or failed, `call_id` the row on which the call's answer is written.  `maybe_sent`: a charge
     under this key may have reached the PSP at some time, so that only the PSP's own word can fail the order.  `failures` counts calls in a
-    row of which the PSP executed nothing, `asked` the questions since the charge was sent last.
+    row that came to nothing, `asked` the questions since the charge was sent last.
     """
 
     order_id: int
@@ -42,6 +44,7 @@ class Work:
     failures: int
     asked: int
     maybe_sent: bool
+    to_be_voided: bool
     key_is_old: bool
     asked_too_long: bool
     claimed_at: datetime
@@ -67,6 +70,7 @@ class Claimed(NamedTuple):
     attempt_status: str | None
     first_sent_at: datetime | None
     asked: int
+    void_was_refused: bool
 
 
 CLAIM = """
@@ -94,7 +98,11 @@ SELECT claimed.order_id, claimed.psp_key, payment_token, tries, failures, deaths
        (SELECT count(*) FROM (
            SELECT FROM payments_pspattempt AS attempt
            WHERE attempt.order_id = claimed.order_id AND attempt.operation IN ('find', 'void') AND attempt.refund_id IS NULL
-             AND attempt.psp_key = claimed.psp_key AND attempt.id > coalesce(last.id, 0) LIMIT 100) AS asked)
+             AND attempt.psp_key = claimed.psp_key AND attempt.id > coalesce(last.id, 0) LIMIT 100) AS asked),
+       to_be_voided AND coalesce((
+           SELECT operation = 'void' AND error_code = 'rejected_request' FROM payments_pspattempt AS attempt
+           WHERE attempt.order_id = claimed.order_id AND attempt.operation IN ('find', 'void') AND attempt.refund_id IS NULL
+             AND attempt.psp_key = claimed.psp_key ORDER BY id DESC LIMIT 1), false)
 FROM claimed
 JOIN payments_paymentorder AS payment ON payment.id = claimed.order_id
 LEFT JOIN LATERAL (
@@ -120,11 +128,11 @@ UPDATE payments_dueorder SET claimed_until = NULL, next_attempt_at = put_off.unt
 FROM json_to_recordset(%s) AS put_off (order_id bigint, until timestamptz) WHERE payments_dueorder.order_id = put_off.order_id
 """
 
-# An order that was cancelled during the call stays due at once: nothing else is tried with it.
+# An order that was cancelled during the call stays due at once: nothing else is tried with it.  Whoever hands a claim back has not died.
 PUT_BACK = """
 WITH waiting AS MATERIALIZED (
-    SELECT waiting.*, due.to_be_voided AND NOT voiding AS is_cancelled
-    FROM json_to_recordset(%s) AS waiting (order_id bigint, attempt_id bigint, psp_key text, claim int, voiding bool, status text,
+    SELECT waiting.*, due.to_be_voided AND NOT to_void AS is_cancelled
+    FROM json_to_recordset(%s) AS waiting (order_id bigint, attempt_id bigint, psp_key text, claim int, to_void bool, status text,
         psp_reference text, code text, message text, failures int, next_attempt_at timestamptz, at timestamptz)
     JOIN payments_dueorder AS due ON due.order_id = waiting.order_id AND due.psp_key = waiting.psp_key AND due.tries = waiting.claim
 ), attempt AS (
@@ -133,7 +141,7 @@ WITH waiting AS MATERIALIZED (
         finished_at = CASE WHEN waiting.status = 'NOT_EXECUTED' THEN at END
     FROM waiting WHERE attempt.id = waiting.attempt_id AND attempt.status IN ('SENDING', 'UNKNOWN', 'PENDING')
 )
-UPDATE payments_dueorder AS due SET claimed_until = NULL, failures = waiting.failures,
+UPDATE payments_dueorder AS due SET claimed_until = NULL, failures = waiting.failures, deaths = 0,
     next_attempt_at = CASE WHEN is_cancelled THEN due.next_attempt_at ELSE waiting.next_attempt_at END
 FROM waiting WHERE due.order_id = waiting.order_id AND due.tries = waiting.claim
 RETURNING due.order_id, due.next_attempt_at IS NULL
@@ -163,7 +171,7 @@ def claim_some(*, now: datetime, limit: int) -> tuple[list[Work], bool]:
     calls = {row.order_id: operation_of(row, now=now) for row in living}
     waits = breaker.admit([(row.psp, calls[row.order_id]) for row in living], now=now)
     if any(waits):
-        put_off([(row, wait) for row, wait in zip(living, waits, strict=True) if wait])
+        put_off([(row, wait) for row, wait in zip(living, waits, strict=True) if wait], now=now)
     admitted = [row for row, wait in zip(living, waits, strict=True) if wait is None]
     new = [
         {"order_id": row.order_id, "operation": calls[row.order_id], "psp": row.psp, "psp_key": row.psp_key, "created_at": now}
@@ -175,10 +183,13 @@ def claim_some(*, now: datetime, limit: int) -> tuple[list[Work], bool]:
 
 
 def operation_of(row: Claimed, *, now: datetime) -> PspOperation:
-    """Say which call the order needs.  What may have been taken is asked for before anything is sent again, and an old key is not sent."""
-    if row.to_be_voided:
+    """Say which call the order needs.  What may have been taken is asked for before anything is sent again, and an old key is not sent.
+
+    A void that the PSP refused is followed by the question what became of the charge, before it is tried again.
+    """
+    if row.to_be_voided and not row.void_was_refused:
         return PspOperation.VOID
-    if row.attempt_status in UNRESOLVED or is_old(row, now=now):
+    if row.to_be_voided or row.attempt_status in UNRESOLVED or is_old(row, now=now):
         return PspOperation.FIND
     return PspOperation.CHARGE
 
@@ -199,6 +210,7 @@ def work_of(row: Claimed, operation: PspOperation, *, call_id: int | None, now: 
         failures=row.failures,
         asked=row.asked,
         maybe_sent=row.maybe_sent,
+        to_be_voided=row.to_be_voided,
         key_is_old=is_old(row, now=now),
         asked_too_long=row.first_sent_at is not None and now - row.first_sent_at > retries.ASK_FOR,
         claimed_at=now,
@@ -208,10 +220,27 @@ def work_of(row: Claimed, operation: PspOperation, *, call_id: int | None, now: 
     )
 
 
-def put_off(waiting: Sequence[tuple[Claimed, datetime]]) -> None:
-    """Give orders back that nobody called for, each with the time until which its line is open."""
+def put_off(waiting: Sequence[tuple[Claimed, datetime]], *, now: datetime) -> None:
+    """Give orders back that nobody called for, each with the time until which its line is open.
+
+    One that was never sent, and whose checkout is over by now, becomes a dead letter instead, and fails (`held_back`): its buyer does not
+    expect to be charged any more.
+    """
     rows = [{"order_id": row.order_id, "until": until + timedelta(seconds=random.uniform(0, JITTER_S))} for row, until in waiting]  # noqa: S311
     execute(PUT_OFF, rows)
+    never_sent = [row.order_id for row, _until in waiting if not (row.maybe_sent or row.to_be_voided)]
+    for order in PaymentOrder.objects.filter(pk__in=never_sent, event__expires_at__lte=now).select_related("event").order_by("pk"):
+        detail = f"The PSP did not answer until {order.event.expires_at.isoformat()}, when the checkout ended. Nothing was sent."
+        dead_letters.bury(order.pk, reason=dead_letters.TRIES_EXHAUSTED, detail=detail)
+
+
+def held_back() -> list[DueOrder]:
+    """Return the dead letters' orders that execute although nothing of them was ever sent and no try is left: they have failed."""
+    buried = DueOrder.objects.filter(next_attempt_at=None, maybe_sent=False, to_be_voided=False, order__status=OrderStatus.EXECUTING)
+    letters = DeadLetter.objects.filter(refund=None, decided_at=None, reason=dead_letters.TRIES_EXHAUSTED)
+    charges = PspAttempt.objects.filter(order=OuterRef("order"), operation=PspOperation.CHARGE, psp_key=OuterRef("psp_key"))
+    maybe_sent = Exists(charges.exclude(status=AttemptStatus.NOT_EXECUTED))
+    return list(buried.filter(~maybe_sent, order__in=letters.values("order")).order_by("order"))
 
 
 @transaction.atomic(durable=True)

@@ -13,7 +13,7 @@ from django.db import transaction
 from djmoney.money import Money
 
 from ledger.errors import DomainError
-from payments import queries
+from payments import dead_letters, queries
 from payments.models import Cancellation, DueOrder, PaymentEvent, PaymentOrder
 from payments.states import PAYABLE, CancellationStatus, OrderStatus, require_transition
 
@@ -111,7 +111,10 @@ def require_open(event: PaymentEvent, payable: Sequence[PaymentOrder], *, now: d
 
 
 def start(orders: Sequence[PaymentOrder], *, payment_token: str, confirmed_by: str, now: datetime) -> None:
-    """Move the orders to EXECUTING and queue them.  The first key of an order is its id; each later confirmation has a key of its own."""
+    """Move the orders to EXECUTING and queue them.  The first key of an order is its id; each later confirmation has a key of its own.
+
+    What was left to a person about an earlier execution is over.
+    """
     for order in orders:
         require_transition(order.status, to=OrderStatus.EXECUTING, what=order.public_id)
         if order.confirmed_by:
@@ -122,6 +125,7 @@ def start(orders: Sequence[PaymentOrder], *, payment_token: str, confirmed_by: s
     DueOrder.objects.bulk_create(
         DueOrder(order=order, psp_key=psp_key_of(order), payment_token=payment_token, next_attempt_at=now) for order in orders
     )
+    dead_letters.close_of([order.pk for order in orders], note="The buyer pays again.")
 
 
 def psp_key_of(order: PaymentOrder) -> str:

@@ -1,22 +1,26 @@
 """The dispute watch: PSPs are asked for their disputes now and then, so that a lost webhook loses none.
 
 Called by beat.  What was asked for before is asked for again with a day of overlap; a dispute that cannot be recorded yet - its charge is not
-booked, or who bears the loss hangs on a refund that is under way - is asked for again until it can.
+booked, or who bears the loss hangs on a refund that is under way - is asked for again until it can.  One that contradicts our books goes
+into the inbox, as a webhook of it would: there it is parked with its reason, and a person sees it.
 """
 
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 
+from ledger.money import to_minor
 from payments import disputes, settlement
 from payments.disputes import TooEarly
-from payments.models import Dispute, DisputeWatch
+from payments.models import Dispute, DisputeWatch, PspEvent
 from payments.psp import registry
 from payments.psp.protocol import DisputeNotice, PspError
 from payments.psp.registry import UnknownPsp
 from payments.settlement import Undecided
+from payments.states import DisputeStatus
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +55,34 @@ def look(psp: str, *, now: datetime) -> int:
             waiting.append(notice.updated_at)
         except settlement.CANNOT_BOOK as error:
             logger.error("dispute %s of %s cannot be recorded: %s", notice.psp_reference, psp, error)
+            keep(notice, psp=psp)
     DisputeWatch.objects.update_or_create(psp=psp, defaults={"asked_until": min(waiting)})
     return count
+
+
+def keep(notice: DisputeNotice, *, psp: str) -> None:
+    """Put a dispute that cannot be recorded into the inbox, once for each way it stands."""
+    kind = "dispute.opened" if notice.status == DisputeStatus.OPEN else "dispute.closed"
+    told = {"type": kind, "body": {"data": {"object": told_of(notice)}}}
+    PspEvent.objects.get_or_create(psp=psp, event_id=f"answer:{notice.psp_reference}:{notice.status}", defaults=told)
+
+
+def told_of(notice: DisputeNotice) -> dict[str, Any]:
+    return {
+        "id": notice.psp_reference,
+        "key": notice.key,
+        "reference": notice.reference,
+        "charge": notice.charge,
+        "status": notice.status,
+        "amount": to_minor(notice.amount),
+        "currency": notice.amount.currency.code,
+        "fee": to_minor(notice.fee),
+        "lost_amount": to_minor(notice.lost),
+        "reason": notice.reason,
+        "created_at": notice.opened_at.isoformat(),
+        "updated_at": notice.updated_at.isoformat(),
+        "evidence_due_by": notice.evidence_due_at.isoformat() if notice.evidence_due_at else None,
+    }
 
 
 def unheard(notices: Sequence[DisputeNotice], *, psp: str) -> list[DisputeNotice]:

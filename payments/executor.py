@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from ledger import clock
 from ledger.statements import execute
@@ -57,6 +57,7 @@ def execute_due_orders(*, now: datetime, limit: int = 100) -> int:
     works = claims.claim_due(now=now, limit=limit)
     for answered in call_all(works):
         hand_over(answered, now=clock.now())
+    fail_never_sent()
     return len(works)
 
 
@@ -137,9 +138,11 @@ def let_go(voided: Sequence[Work], *, now: datetime) -> dict[str, str]:
     for work in voided:
         try:
             cancellations.voided(work.order_id, psp_key=work.request.key, now=now)
-        except settlement.CANNOT_BOOK as error:
-            logger.error("the void of %s cannot be recorded: %s", work.request.key, error)
-            unbooked[work.request.key] = str(error)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            logger.exception("the void of %s cannot be recorded", work.request.key)
+            unbooked[work.request.key] = str(error) or type(error).__name__
     return unbooked
 
 
@@ -171,6 +174,13 @@ def give_back(
     ]
     if never_sent:
         settlement.apart(settlement.fail, never_sent)
+
+
+def fail_never_sent() -> None:
+    """Fail the orders that were given up before anything of them reached the PSP: the buyer may pay another way."""
+    given_up = [Failure(due.order_id, 0, due.psp_key, "", PspUnavailable.code, "nothing was sent", due.tries) for due in claims.held_back()]
+    if given_up:
+        settlement.apart(settlement.fail, given_up)
 
 
 def capture_of(work: Work, outcome: Charged) -> Capture:

@@ -20,11 +20,11 @@ ORDER BY event.id LIMIT 200
 FOR NO KEY UPDATE OF event SKIP LOCKED
 """
 
-# Looks again at what executes, now that the events are locked: a confirmation may have come between.
+# Looks again at what executes and what is done, now that the events are locked: a confirmation or a settlement may have come between.
 EXPIRE = """
 WITH due AS MATERIALIZED (
-    SELECT due.event_id FROM json_to_recordset(%s) AS due (event_id bigint)
-    WHERE NOT EXISTS (SELECT FROM payments_paymentorder AS payment WHERE payment.event_id = due.event_id AND payment.status = 'EXECUTING')
+    SELECT due.event_id FROM json_to_recordset(%s) AS due (event_id bigint) JOIN payments_paymentevent AS event ON event.id = due.event_id
+    WHERE NOT event.is_payment_done AND NOT EXISTS (SELECT FROM payments_paymentorder AS payment WHERE payment.event_id = due.event_id AND payment.status = 'EXECUTING')
 ), standing AS MATERIALIZED (
     SELECT event_id, bool_or(status = 'SUCCESS') AS any_paid, bool_or(status = 'FAILED') AS any_failed
     FROM payments_paymentorder JOIN due USING (event_id) GROUP BY event_id

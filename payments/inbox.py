@@ -40,6 +40,7 @@ TYPES = frozenset(
     }
 )
 LOOK_AGAIN_S = (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600, 24 * 3600, 24 * 3600)
+LONG = timedelta(days=30)  # what waits for longer is an error
 
 STORE = """
 INSERT INTO payments_pspevent (psp, event_id, type, body, status, reason) VALUES (%s, %s, %s, %s, 'received', '')
@@ -93,6 +94,8 @@ def mark(event: PspEvent, verdict: Verdict, *, now: datetime) -> None:
         logger.warning("PSP event %s is parked: %s", event.pk, verdict.reason)
     elif verdict.is_early and not is_due_again:
         logger.error("PSP event %s is not looked at again by itself: %s", event.pk, verdict.reason)
+    elif verdict.is_undecided and now - event.received_at > LONG:
+        logger.error("PSP event %s waits since %s: %s", event.pk, event.received_at, verdict.reason)
     PspEvent.objects.filter(pk=event.pk, status=event.status, tries=event.tries).update(
         status=verdict.status,
         reason=verdict.reason[:500].replace("\0", ""),
@@ -154,6 +157,8 @@ def reading_of_charge(event: PspEvent, attempt: PspAttempt | None, *, now: datet
     match outcome:
         case Charged() if outcome.amount != attempt.order.amount:
             return parked(event.pk, f"{outcome.amount} is not the order's {attempt.order.amount}")
+        case Charged() if cancellations.is_void(attempt) and attempt.finished_at and outcome.at > attempt.finished_at:
+            return parked(event.pk, f"{outcome.psp_reference} was taken under a key that was voided before")
         case Charged() if cancellations.is_void(attempt):
             return applied(event.pk)  # it was taken, and given back by the void before we heard of it
         case Charged():
@@ -238,7 +243,7 @@ def key_of(event: PspEvent) -> str:
 
 
 def after_settlement(captures: Mapping[int, Capture], unsettled: Mapping[str, str]) -> list[Verdict]:
-    """A success has its effect when its charge paid the order, or is kept as one that came too late; otherwise it is looked at again."""
+    """A success has its effect when its charge paid the order, or is kept as one that came too late; otherwise it waits until it can."""
     references = {capture.psp_reference for capture in captures.values()}
     paid = PspAttempt.objects.filter(psp_key__in={capture.psp_key for capture in captures.values()}, status=AttemptStatus.SUCCEEDED)
     late_ones = LateCharge.objects.filter(order__in={capture.order_id for capture in captures.values()}, psp_reference__in=references)
@@ -246,6 +251,6 @@ def after_settlement(captures: Mapping[int, Capture], unsettled: Mapping[str, st
     return [
         applied(event_id)
         if capture.psp_reference in booked
-        else early(event_id, unsettled.get(capture.psp_key, f"the money that came under {capture.psp_key} is not booked yet"))
+        else waiting(event_id, unsettled.get(capture.psp_key, f"the money that came under {capture.psp_key} is not booked yet"))
         for event_id, capture in captures.items()
     ]

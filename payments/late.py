@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from ledger import chart, journal
 from ledger.money import to_minor
-from payments import news, refund_entries, settlement
+from payments import dead_letters, news, refund_entries, settlement
 from payments.models import DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, PspEvent, Refund
 from payments.settlement import CANNOT_BOOK, VOIDED, Capture, NotBookable
 from payments.states import AttemptStatus, OrderStatus, PspOperation, RefundStatus, require_transition
@@ -72,6 +72,7 @@ def revive(capture: Capture) -> bool:
     PaymentOrder.objects.filter(pk=order.pk).update(status=OrderStatus.EXECUTING)
     PspAttempt.objects.filter(pk=capture.attempt_id).update(status=AttemptStatus.UNKNOWN)  # so that it is asked for, never sent again
     DueOrder.objects.create(order=order, psp_key=capture.psp_key, payment_token="", maybe_sent=True, next_attempt_at=Now())
+    dead_letters.close_of([order.pk], note="The payment service provider took the money after all.")
     logger.warning("the charge of %s succeeded after it was given up; it is booked", capture.psp_key)
     return True
 

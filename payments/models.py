@@ -228,10 +228,14 @@ class PspAttempt(models.Model):
     error_message = models.TextField(blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     finished_at = models.DateTimeField(null=True)
+    ask_again_at = models.DateTimeField(null=True, help_text="When the PSP is asked what became of it, if it was given up unresolved")
 
     class Meta:
         verbose_name = "PSP attempt"
-        indexes = [models.Index(fields=["psp_key"], name="psp_attempt_by_key")]
+        indexes = [
+            models.Index(fields=["psp_key"], name="psp_attempt_by_key"),
+            models.Index(fields=["ask_again_at"], condition=Q(ask_again_at__isnull=False), name="psp_attempt_to_ask_for"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["order", "operation", "number", "refund"], name="psp_attempt_is_numbered_once", nulls_distinct=False
@@ -342,6 +346,9 @@ class Refund(models.Model):
     failure_code = models.TextField(blank=True)
     tries = models.PositiveIntegerField(db_default=0, default=0, help_text="How often it was claimed")
     failures = models.PositiveIntegerField(db_default=0, default=0, help_text="How many calls in a row came to nothing")
+    deaths = models.PositiveIntegerField(
+        db_default=0, default=0, help_text="How many claims in a row were not handed back, this one included"
+    )
     next_attempt_at = models.DateTimeField(null=True, help_text="Empty while it executes: it is a dead letter, and waits for a person")
     journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)

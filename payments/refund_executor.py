@@ -1,21 +1,25 @@
 """The refunds' executor: claim what is due, ask or send with nothing locked and no transaction open, record the answer.
 
 The refund's id is the key under which the PSP knows it.  A refund that may have been sent is asked for before it is sent again, and never
-sent again once the key is old; what could have happened is never taken for failed.  Each claim is a lease (`next_attempt_at` moves on).
+sent again once the key is old; what could have happened is never taken for failed.  Each claim is a lease (`next_attempt_at` moves on);
+a refund over which one worker after the other dies is given to a person.
 """
 
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from django.db import transaction
 from django.db.models import Min
 
-from payments import breaker, dead_letters, queries, retries, settlement
+from payments import breaker, cancellations, dead_letters, queries, retries, settlement
+from payments.claims import MOST_DEATHS
 from payments.models import PspAttempt, Refund
 from payments.psp import registry
 from payments.psp.protocol import (
     Charged,
+    ChargeRequest,
     Declined,
     Pending,
     PspError,
@@ -33,6 +37,7 @@ LEASE_S = 60
 MOST_BOOKINGS = 8
 
 Outcome = Result | PspError | None  # None: asked for, and the PSP never saw the key
+Request = TypeVar("Request", RefundRequest, ChargeRequest)
 
 
 class HeldBack(Exception):
@@ -59,15 +64,27 @@ def execute_due_refunds(*, now: datetime) -> int:
     return 1
 
 
-@transaction.atomic(durable=True)
 def claim_due(*, now: datetime) -> Refund | None:
-    """Take the refund that is due first for LEASE_S; COMMIT, before anything is sent."""
+    """Take the refund that is due first for LEASE_S; one over which MOST_DEATHS workers died is given to a person, and another is taken."""
+    refund = claim_one(now=now)
+    while refund is not None and refund.deaths > MOST_DEATHS:
+        refund = claim_one(now=now)
+    return refund
+
+
+@transaction.atomic(durable=True)
+def claim_one(*, now: datetime) -> Refund | None:
+    """Claim once; COMMIT, before anything is sent.  A claim counts as a death until it is handed back."""
     due = Refund.objects.filter(status=RefundStatus.EXECUTING, next_attempt_at__lte=now).order_by("next_attempt_at")
     refund = due.select_for_update(skip_locked=True, no_key=True, of=("self",)).select_related("order").first()
     if refund is not None:
         refund.tries += 1
+        refund.deaths += 1
         refund.next_attempt_at = now + timedelta(seconds=LEASE_S)
-        refund.save(update_fields=["tries", "next_attempt_at"])
+        refund.save(update_fields=["tries", "deaths", "next_attempt_at"])
+        if refund.deaths > MOST_DEATHS:
+            detail = f"{MOST_DEATHS} workers died over it."
+            dead_letters.bury(refund.order_id, refund_id=refund.pk, reason=dead_letters.WORKER_DIED, detail=detail)
     return refund
 
 
@@ -83,10 +100,10 @@ def execute(refund: Refund, *, now: datetime) -> None:
         require_line(refund, PspOperation.REFUND, now=now)
         attempt = open_attempt(refund, now=now)
         if attempt is not None:
-            outcome = call(refund, PspOperation.REFUND, registry.psp_named(refund.order.psp).refund, now=now)
+            outcome = call(refund, PspOperation.REFUND, registry.psp_named(refund.order.psp).refund, request_of(refund), now=now)
             answered(refund, attempt, outcome, sent_at=sent_at, now=now)
     except HeldBack as held:
-        give_back(refund, at=held.until)
+        give_back(refund, at=held.until, deaths=refund.deaths - 1)
 
 
 def first_sent_at(refund: Refund) -> datetime | None:
@@ -105,7 +122,7 @@ def require_line(refund: Refund, operation: PspOperation, *, now: datetime) -> N
 
 def ask(refund: Refund, *, now: datetime) -> Outcome:
     """Ask the PSP what became of the refund, and keep the answer among the attempts."""
-    outcome = call(refund, PspOperation.FIND, registry.psp_named(refund.order.psp).find_refund, now=now)
+    outcome = call(refund, PspOperation.FIND, registry.psp_named(refund.order.psp).find_refund, request_of(refund), now=now)
     PspAttempt.objects.bulk_create([look_up(refund, outcome, now=now)], ignore_conflicts=True)  # one is enough for one claim
     return outcome
 
@@ -122,10 +139,13 @@ def open_attempt(refund: Refund, *, now: datetime) -> PspAttempt | None:
     return attempt
 
 
-def call(refund: Refund, operation: PspOperation, verb: Callable[[RefundRequest], Result | None], *, now: datetime) -> Outcome:
+def request_of(refund: Refund) -> RefundRequest:
+    return RefundRequest(key=refund.public_id, charge=refund.charge, amount=refund.amount, reference=refund.public_id)
+
+
+def call(refund: Refund, operation: PspOperation, verb: Callable[[Request], Result | None], request: Request, *, now: datetime) -> Outcome:
     """Call the PSP.  Whatever goes wrong without saying what it means is an unknown outcome."""
     psp = refund.order.psp
-    request = RefundRequest(key=refund.public_id, charge=refund.charge, amount=refund.amount, reference=refund.public_id)
     outcome: Outcome
     try:
         outcome = verb(request)
@@ -153,10 +173,7 @@ def answered(refund: Refund, attempt: PspAttempt, outcome: Outcome, *, sent_at: 
         case PspRejectedRequest():
             logger.error("the PSP refused our refund %s: %s", refund.public_id, outcome)
             close(attempt, AttemptStatus.NOT_EXECUTED, code=outcome.code, message=str(outcome), now=now)
-            if sent_at is None:
-                settlement.fail_refund(refund.pk, psp_reference="", code=outcome.code, claim=refund.tries)
-            else:
-                ask_later(refund, sent_at=sent_at, now=now)
+            refused(refund, outcome, sent_at=sent_at, now=now)
         case PspError():
             close(attempt, AttemptStatus.UNKNOWN, code=outcome.code, message=str(outcome), now=now)
             heard(refund, outcome, sent_at=sent_at or now, now=now)
@@ -165,6 +182,42 @@ def answered(refund: Refund, attempt: PspAttempt, outcome: Outcome, *, sent_at: 
             heard(refund, outcome, sent_at=sent_at or now, now=now)
         case _:
             heard(refund, outcome, sent_at=sent_at or now, now=now)
+
+
+def refused(refund: Refund, refusal: PspRejectedRequest, *, sent_at: datetime | None, now: datetime) -> None:
+    """Record that the PSP will not pay the refund back, unless the money went back already: by a void of its charge, of which nobody told us."""
+    charge = charge_request(refund)
+    match ask_for_charge(refund, charge, now=now) if charge else None:
+        case Declined(code=settlement.VOIDED) if charge:
+            went_back_by_a_void(refund, psp_key=charge.key, now=now)
+        case PspError() as error:
+            try_again(refund, detail=f"{refusal}; whether its charge stands is not known: {error}", now=now)
+        case _ if sent_at is None:
+            settlement.fail_refund(refund.pk, psp_reference="", code=refusal.code, claim=refund.tries)
+        case _:
+            ask_later(refund, sent_at=sent_at, now=now)
+
+
+def ask_for_charge(refund: Refund, charge: ChargeRequest, *, now: datetime) -> Outcome:
+    require_line(refund, PspOperation.FIND, now=now)
+    return call(refund, PspOperation.FIND, registry.psp_named(refund.order.psp).find_charge, charge, now=now)
+
+
+def charge_request(refund: Refund) -> ChargeRequest | None:
+    """Return the charge whose money goes back, as the PSP was asked for it; None if it came too late to be its order's."""
+    order = refund.order
+    charges = PspAttempt.objects.filter(order=order, operation=PspOperation.CHARGE, psp_reference=refund.charge)
+    key = charges.values_list("psp_key", flat=True).first()
+    if refund.late_charge_id is not None or key is None:
+        return None
+    return ChargeRequest(key=key, payment_token="", amount=order.amount, reference=order.public_id)
+
+
+def went_back_by_a_void(refund: Refund, *, psp_key: str, now: datetime) -> None:
+    """Record the void.  It is the refund of the whole order, so that one of a part has failed; while others are under way, they fail first."""
+    if refund.cause != Refund.Cause.CANCELLATION or refund.amount != refund.order.amount:
+        settlement.fail_refund(refund.pk, psp_reference="", code=settlement.VOIDED, claim=refund.tries)
+    cancellations.voided(refund.order_id, psp_key=psp_key, now=now)
 
 
 def heard(refund: Refund, outcome: Outcome, *, sent_at: datetime, now: datetime) -> None:
@@ -209,10 +262,10 @@ def book_later(refund: Refund, *, detail: str, now: datetime) -> None:
         give_back(refund, at=now + timedelta(seconds=retries.ask_delay_s(failures)), failures=failures)
 
 
-def give_back(refund: Refund, *, at: datetime, failures: int | None = None) -> None:
+def give_back(refund: Refund, *, at: datetime, failures: int | None = None, deaths: int = 0) -> None:
     """Give the claim back, to be taken again at that time; a claim that was lost meanwhile is left as it is."""
     claimed = Refund.objects.filter(pk=refund.pk, status=RefundStatus.EXECUTING, tries=refund.tries)
-    claimed.update(next_attempt_at=at, failures=refund.failures if failures is None else failures)
+    claimed.update(next_attempt_at=at, failures=refund.failures if failures is None else failures, deaths=deaths)
 
 
 @transaction.atomic(durable=True)

@@ -13,12 +13,12 @@ from ledger.errors import DomainError
 from ledger.statements import execute
 from payments import cancellations, confirmation, dead_letters, late, news, refund_executor, settlement, transitions
 from payments.models import Cancellation, DeadLetter, Dispute, DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund
-from payments.settlement import Failure
+from payments.settlement import GIVEN_UP, Failure
 from payments.states import AttemptStatus, DisputeStatus, OrderStatus, PspOperation, RefundStatus, require_transition
 from wallet import notifications
 
-GIVEN_UP = "given_up"
 STOPPED = "retries_stopped"
+LONGEST_NOTE = 500
 
 
 class AlreadyDecided(DomainError):
@@ -55,7 +55,7 @@ def redrive(letter_id: int, *, actor: str, note: str, now: datetime) -> DeadLett
         refund_again(case.refund.late_charge)
     elif case.refund is not None:
         require(case.refund.status == RefundStatus.EXECUTING, f"{case.refund.public_id} is {case.refund.status}: ask for a new refund.")
-        Refund.objects.filter(pk=case.refund.pk).update(next_attempt_at=now, failures=0)
+        Refund.objects.filter(pk=case.refund.pk).update(next_attempt_at=now, failures=0, deaths=0)
     elif case.order.status == OrderStatus.FAILED:
         charge_again(case, now=now)
     else:
@@ -101,7 +101,7 @@ def stop_retries(order_id: int, *, actor: str, note: str, now: datetime) -> Canc
     require(order.status == OrderStatus.EXECUTING, f"{order.public_id} is {order.status}: nothing of it is tried again.")
     cancellation = call_off(event, order, actor=actor, note=note, now=now)
     letter = DeadLetter.objects.filter(order=order, refund=None, decided_at=None)
-    letter.update(decision=DeadLetter.Decision.VOID, decided_by=actor, note=note, decided_at=now)
+    letter.update(decision=DeadLetter.Decision.VOID, decided_by=actor, note=note[:LONGEST_NOTE], decided_at=now)
     return cancellation
 
 
@@ -118,7 +118,7 @@ def stop_refund_retries(refund_id: int, *, actor: str, note: str, now: datetime)
     is_unsent = refund_executor.first_sent_at(refund) is None
     require(is_unsent, f"{refund.public_id} may have been given back already. Wait for the payment service provider's word.")
     letter = DeadLetter.objects.filter(refund=refund, decided_at=None)
-    letter.update(decision=DeadLetter.Decision.FAIL, decided_by=actor, note=note, decided_at=now)
+    letter.update(decision=DeadLetter.Decision.FAIL, decided_by=actor, note=note[:LONGEST_NOTE], decided_at=now)
     give_refund_up(order, refund, code=STOPPED)
     return refund
 
@@ -126,7 +126,7 @@ def stop_refund_retries(refund_id: int, *, actor: str, note: str, now: datetime)
 def opened(letter_id: int, *, actor: str, note: str) -> Case:
     """Lock what the letter is about, then the letter, and say who decides and why.  Raises AlreadyDecided, NotToRescue, ReasonMissing.
 
-    Inside the caller's transaction.  Locks the event, the order, the refund, then the letter.
+    Inside the caller's transaction.  Locks the event, the order, its place in the queue or the refund, then the letter.
     """
     if not note.strip():
         raise ReasonMissing("Say why: the decision is kept with its reason.", field="note")
@@ -135,6 +135,8 @@ def opened(letter_id: int, *, actor: str, note: str) -> Case:
     event = PaymentEvent.objects.select_for_update(no_key=True).get(orders=known["order_id"])
     order = PaymentOrder.objects.select_for_update(no_key=True).get(pk=known["order_id"])
     refund = Refund.objects.select_for_update(no_key=True).get(pk=known["refund_id"]) if known["refund_id"] else None
+    if refund is None:
+        DueOrder.objects.select_for_update().filter(order=order).first()  # whoever claims it may be writing the letter
     letter = DeadLetter.objects.select_for_update(no_key=True).get(pk=letter_id)
     if letter.decided_at is not None:
         raise AlreadyDecided(f"{letter.public_id} was decided by {letter.decided_by}: {letter.decision}.")
@@ -149,7 +151,7 @@ def opened(letter_id: int, *, actor: str, note: str) -> Case:
 
 def decided(case: Case, decision: DeadLetter.Decision, *, actor: str, note: str, now: datetime) -> DeadLetter:
     letter = case.letter
-    letter.decision, letter.decided_by, letter.note, letter.decided_at = decision, actor, note[:500], now
+    letter.decision, letter.decided_by, letter.note, letter.decided_at = decision, actor, note[:LONGEST_NOTE], now
     letter.save(update_fields=["decision", "decided_by", "note", "decided_at"])
     return letter
 
@@ -169,6 +171,10 @@ def refund_again(charge: LateCharge) -> None:
 
     The caller holds the order.
     """
+    is_given_back = charge.refunds.exclude(status=RefundStatus.FAILED).exists()
+    require(
+        not is_given_back, f"{charge.public_id} is given back already, or another refund of it is under way: there is nothing to decide."
+    )
     is_disputed = Dispute.objects.filter(psp=charge.psp, charge=charge.psp_reference, status=DisputeStatus.OPEN).exists()
     require(not is_disputed, f"{charge.public_id} is disputed: the buyer's bank has the money. Wait until the dispute is decided.")
     late.refund_of(charge).save()

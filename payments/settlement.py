@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from django.db import DataError, IntegrityError, transaction
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import DataError, IntegrityError, InterfaceError, InternalError, OperationalError, transaction
 from django.db.models.functions import Now
 from djmoney.money import Money
 
@@ -21,7 +22,7 @@ from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.statements import execute
 from payments import dead_letters, fees, news, queries, refund_entries
-from payments.models import PaymentOrder, Refund
+from payments.models import LateCharge, PaymentOrder, Refund
 from payments.queries import ExecutingOrder
 from payments.states import UNRESOLVED, AttemptStatus, PspOperation, RefundStatus
 from wallet import balances, notifications
@@ -32,10 +33,15 @@ logger = logging.getLogger(__name__)
 CANNOT_BOOK = (
     IntegrityError,
     DataError,
+    InternalError,
     DomainError,
+    ObjectDoesNotExist,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
     TypeError,
     ValueError,
-)  # the fault of one outcome, not of the database or the network
+)  # the fault of one outcome, foreseen or not, and neither of the database nor of the network
 
 
 class NotBookable(DomainError):
@@ -59,6 +65,7 @@ class Capture:
 
 
 PSP_SAID_SO = 0  # the PSP's own word holds whoever heard it; claims count from one
+GIVEN_UP = "given_up"  # the code of what a person gave up, although nobody knows what became of it
 VOIDED = "voided"  # the code of a charge whose key takes nothing any more: what it took was given back at once
 
 
@@ -108,6 +115,7 @@ SET status = 'SUCCESS', failure_code = '', told = told + 1, journal_entry_id = s
 FROM settled WHERE id = settled.order_id
 """
 
+# What became of its other calls may be open still: they are asked for, though nobody waits for them any more (orphans.py).
 FAIL = """
 WITH failed AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s) AS failed (order_id bigint, attempt_id bigint, psp_reference text, code text, message text)
@@ -115,6 +123,10 @@ WITH failed AS MATERIALIZED (
     UPDATE payments_pspattempt SET status = 'DECLINED', psp_reference = failed.psp_reference, error_code = failed.code,
         error_message = failed.message, finished_at = now()
     FROM failed WHERE id = failed.attempt_id
+), orphaned AS (
+    UPDATE payments_pspattempt AS attempt SET ask_again_at = coalesce(ask_again_at, now())
+    FROM failed WHERE attempt.order_id = failed.order_id AND attempt.operation = 'charge' AND attempt.id <> failed.attempt_id
+      AND attempt.status IN ('SENDING', 'UNKNOWN', 'PENDING')
 ), done AS (
     DELETE FROM payments_dueorder USING failed WHERE payments_dueorder.order_id = failed.order_id
 )
@@ -180,15 +192,17 @@ def close_events(event_ids: Collection[int]) -> None:
 def apart(record: Callable[[Sequence[Outcome]], object], outcomes: Sequence[Outcome]) -> dict[str, str]:
     """Record the outcomes together; if one of them cannot be booked, record each by itself, so that it keeps nobody else waiting.
 
-    Returns, by PSP key, why those that cannot be booked cannot.  Their orders stay EXECUTING and are asked for again; a database that is
-    away is everybody's trouble and raises.
+    Returns, by PSP key, why those that cannot be booked cannot, also for a reason that nobody foresaw.  Their orders stay EXECUTING and are
+    asked for again; a database that is away is everybody's trouble and raises.
     """
     try:
         record(outcomes)
-    except CANNOT_BOOK as error:
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
         if len(outcomes) == 1:
-            logger.error("what the PSP says of %s cannot be booked: %s", outcomes[0].psp_key, error)
-            return {outcomes[0].psp_key: str(error)}
+            logger.exception("what the PSP says of %s cannot be booked", outcomes[0].psp_key)
+            return {outcomes[0].psp_key: str(error) or type(error).__name__}
         return {key: reason for outcome in outcomes for key, reason in apart(record, [outcome]).items()}
     return {}
 
@@ -242,9 +256,12 @@ def reserve_again(order: PaymentOrder, refund: Refund) -> None:
     """Take a refund that was given up off its order, or off what is owed of its late charge, once more.
 
     With the fee that goes back with it as things are now.  What is not there any more, the buyer has twice, and the platform bears it.
-    Raises Undecided while a dispute or another refund may still leave something.
+    Raises Undecided while a dispute or another refund may still leave something, and NotBookable if the late charge has been given back
+    by another refund since.
     """
     charge = refund.late_charge
+    if charge is not None:
+        require_no_other(refund, charge)
     left = order.amount - order.refunded - order.disputed if charge is None else charge.amount - charge.taken_back
     part = min(refund.amount, left)
     refund.borne = refund.amount - part
@@ -259,6 +276,15 @@ def reserve_again(order: PaymentOrder, refund: Refund) -> None:
         order.refunded += part
         order.save(update_fields=["refunded"])
     refund.net = part - refund.fee
+
+
+def require_no_other(refund: Refund, charge: LateCharge) -> None:
+    """Raise Undecided if another refund of the late charge is under way, which may come to nothing, and NotBookable if one has succeeded."""
+    other = charge.refunds.exclude(pk=refund.pk).exclude(status=RefundStatus.FAILED).first()
+    if other is not None and other.status == RefundStatus.EXECUTING:
+        raise Undecided(f"{refund.public_id} succeeded after it had failed, and {other.public_id} of the same charge is under way.")
+    if other is not None:
+        raise NotBookable(f"{refund.public_id} succeeded after it had failed, and {other.public_id} has given the same charge back since.")
 
 
 @transaction.atomic(durable=True)
@@ -311,13 +337,19 @@ def put_back(order: PaymentOrder, refund: Refund) -> None:
 
 
 def finish_refund(refund: Refund, status: RefundStatus, *, psp_reference: str, code: str = "") -> None:
-    """Write how the refund ended, on its row and on the calls whose end was open, and tell it."""
+    """Write how the refund ended, on its row and on the calls whose end was open, and tell it.
+
+    Of one that a person gave up, the calls' end stays open: the PSP is asked for them (orphans.py).
+    """
     refund.status, refund.psp_reference, refund.failure_code, refund.next_attempt_at = status, psp_reference, code, None
     refund.told += 1
     refund.save()
     ended = AttemptStatus.SUCCEEDED if status == RefundStatus.SUCCESS else AttemptStatus.DECLINED
     calls = refund.attempts.filter(operation=PspOperation.REFUND, status__in=UNRESOLVED)
-    calls.update(status=ended, psp_reference=psp_reference, error_code=code, finished_at=Now())
+    if code == GIVEN_UP:
+        calls.update(ask_again_at=Now())
+    else:
+        calls.update(status=ended, psp_reference=psp_reference, error_code=code, finished_at=Now())
     notifications.publish([news.refund_news(refund)])
 
 

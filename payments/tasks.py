@@ -13,7 +13,7 @@ from django.db import transaction
 from kombu.exceptions import OperationalError
 
 from ledger import clock, snapshots
-from payments import cancellations, dead_letters, dispute_watch, executor, expiry, inbox, refund_executor
+from payments import cancellations, dead_letters, dispute_watch, executor, expiry, inbox, orphans, refund_executor
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,12 @@ def close_dead_letters() -> None:
 def watch_disputes() -> None:
     """Ask the PSPs for disputes that no webhook told of."""
     dispute_watch.watch(now=clock.now())
+
+
+@shared_task
+def ask_for_orphans() -> None:
+    """Ask the PSPs what became of calls that nobody waits for any more."""
+    until_nothing_is_left(lambda: orphans.ask_for_orphans(now=clock.now()))
 
 
 @shared_task

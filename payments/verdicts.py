@@ -1,7 +1,8 @@
 """What the executor makes of an answer that ends nothing: what is known now, and when somebody looks again, or that a person must.  Pure.
 
 Of what the PSP did not execute the call is made again, by the retry policy.  What is pending or unknown is asked for, on the ladder
-(retries.ASK_AFTER_S), for a month.  An accident while asking leaves what was known before: unknown.
+(retries.ASK_AFTER_S), for a month; when MOST_ANSWERS in a row were of no use, a person is told before.  An accident while asking leaves
+what was known before: unknown.
 """
 
 import random
@@ -10,11 +11,12 @@ from typing import Any
 
 from payments import dead_letters, retries
 from payments.claims import JITTER_S, Work
-from payments.psp.protocol import Charged, Declined, Pending, PspError, PspUnavailable, Result, Voided
+from payments.psp.protocol import Charged, Declined, Pending, PspError, PspRejectedRequest, PspUnavailable, Result, Voided
 from payments.retries import DEFAULT, Policy
 from payments.states import AttemptStatus, PspOperation
 
 MOST_BOOKINGS = 8
+MOST_ANSWERS = 8
 
 
 class NotFound:
@@ -27,6 +29,11 @@ Outcome = Result | Voided | NotFound | PspError
 def is_accident(outcome: Outcome) -> bool:
     """Did the line fail, rather than the payment?  A decline or a refusal is an answer."""
     return isinstance(outcome, PspError) and not outcome.answered
+
+
+def is_useless(work: Work, outcome: Outcome) -> bool:
+    """Did the PSP answer a question or a void, and tell nothing: a refusal, or words about something else?  Asking again will hardly help."""
+    return work.operation != PspOperation.CHARGE and isinstance(outcome, PspError) and outcome.answered
 
 
 def status_of(work: Work, outcome: Outcome) -> AttemptStatus:
@@ -67,7 +74,11 @@ def wait_for(
     wait_s = None if work.asked_too_long else retries.ask_delay_s(asked)
     if wait_s is not None and open_until is not None and work.operation != PspOperation.CHARGE:
         wait_s = min(wait_s, (open_until - now).total_seconds() + random.uniform(0, JITTER_S))  # noqa: S311 - spread, not secrecy
-    failures = 0 if isinstance(outcome, Pending) else work.failures
+    failures = 0 if isinstance(outcome, Pending) else work.failures + is_useless(work, outcome)
+    if failures >= MOST_ANSWERS and failures > work.failures:
+        wait_s = None
+    elif wait_s is not None and work.operation == PspOperation.VOID and isinstance(outcome, PspRejectedRequest):
+        wait_s = 0.0  # then the charge is asked for
     return row_of(work, outcome, failures=failures, wait_s=wait_s, now=now)
 
 
@@ -81,13 +92,13 @@ def wait_for_booking(work: Work, outcome: Outcome, *, reason: str, now: datetime
 
 def row_of(work: Work, outcome: Outcome, *, failures: int, wait_s: float | None, now: datetime) -> dict[str, Any]:
     """Return a row for `claims.put_back`.  A void's answer stands on a row of its own, so the charge's is left alone."""
-    is_exhausted = failures > work.failures
+    is_exhausted = failures > work.failures and not work.asked_too_long
     return {
         "order_id": work.order_id,
         "attempt_id": None if work.operation == PspOperation.VOID else work.attempt_id,
         "psp_key": work.request.key,
         "claim": work.tries,
-        "voiding": work.operation == PspOperation.VOID,
+        "to_void": work.to_be_voided,
         "status": status_of(work, outcome),
         "psp_reference": getattr(outcome, "psp_reference", ""),
         "code": getattr(outcome, "code", ""),

@@ -1,10 +1,15 @@
 """The line to a PSP: one HTTP call with every timeout set, and the meaning of every way in which it can go wrong.
 
-What was never sent is PspUnavailable; what the PSP read and refused is PspRejectedRequest; whatever else is no plain answer is
-PspOutcomeUnknown, since it may hide an execution.  An answer that drips is given up after ANSWER_S, all its bytes counted together.
+What was never sent is PspUnavailable, and so is what the PSP does not let us send; what it read and refused is PspRejectedRequest;
+whatever else is no plain answer is PspOutcomeUnknown, since it may hide an execution.  An answer that drips is given up after ANSWER_S,
+all its bytes counted together.
+
+An answer that the PSP sends twice must never be taken for that of the next call.  A refusal names no key, so no connection outlives one;
+an answer that was there before its question is none; and what says that it happened is compared with what was asked (the adapter).
 """
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
@@ -16,10 +21,13 @@ from django.db import connection
 
 from payments.psp.protocol import PspOutcomeUnknown, PspRejectedRequest, PspUnavailable
 
+logger = logging.getLogger(__name__)
+
 ANSWER_S = 15
 LARGEST_ANSWER = 10_000_000
 LONGEST_RETRY_AFTER_S = 3600
-EXECUTED_NOTHING = frozenset({400, 401, 403, 404})  # the PSP read the request and refused it; any other answer may hide a charge
+EXECUTED_NOTHING = frozenset({400, 404})  # the PSP read the request and refused it; any other answer may hide a charge
+NOT_LET_IN = frozenset({401, 403})  # it is about us, not about the payment: a key of ours is wrong, or may not do this
 DECLINED, CONFLICT, TOO_MANY_REQUESTS = 402, 409, 429
 NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
@@ -43,10 +51,7 @@ class Line:
         self._client.close()
 
     def ask(self, path: str, parameters: Mapping[str, str] | None = None) -> Any:
-        """Look something up; return the JSON of the answer.
-
-        On a connection that is closed afterwards: an answer that the PSP sends twice must never be taken for that of the next question.
-        """
+        """Look something up; return the JSON of the answer.  On a connection that is closed afterwards."""
         return self._call("GET", path, headers={"Connection": "close"}, params=parameters or {})
 
     def send(self, path: str, body: dict[str, Any], *, key: str = "") -> Any:
@@ -59,6 +64,10 @@ class Line:
         _deadline.set(time.monotonic() + self._answer_s)
         try:
             with self._client.stream(method, path, **options) as response:
+                stream: _Stream = response.extensions["network_stream"]
+                if not stream.was_read_since_written:
+                    raise PspOutcomeUnknown("the PSP's answer was there before the question", answered=True)
+                stream.is_done_with = not response.is_success
                 return meaning_of(response, whole(response))
         except NOTHING_SENT as error:
             raise PspUnavailable(f"the PSP cannot be reached: {type(error).__name__}") from error
@@ -84,6 +93,9 @@ def meaning_of(response: httpx.Response, body: bytes) -> Any:
             raise PspOutcomeUnknown("the PSP's answer is not JSON") from error
     if response.status_code == TOO_MANY_REQUESTS:
         raise PspUnavailable("the PSP asks us to slow down", retry_after_s=retry_after_s(response))
+    if response.status_code in NOT_LET_IN:
+        logger.error("the PSP does not let us in, and nothing is executed: %s, %s", response.status_code, reason_of(body))
+        raise PspUnavailable(f"the PSP does not let us in: {response.status_code}, {reason_of(body)}")
     if response.status_code in EXECUTED_NOTHING:
         raise PspRejectedRequest(f"the PSP refused the request with {response.status_code}: {reason_of(body)}")
     if response.status_code == CONFLICT:
@@ -111,10 +123,11 @@ def plain(given: Any) -> str:
 
 
 # --- The deadline: httpx times each read by itself, so that an answer of one byte per second would never be late ------
+# --- The bytes: what came with the last answer waits in httpcore's buffer, where only a look at the reads can tell its age
 
 
 class _Transport(httpx.HTTPTransport):
-    """httpx's own transport, on connections that know the deadline of the call."""
+    """httpx's own transport, on connections that know the deadline of the call, and when they may not be used again."""
 
     def __init__(self, limits: httpx.Limits) -> None:
         super().__init__(trust_env=False)
@@ -143,14 +156,18 @@ class _Backend(httpcore.SyncBackend):
 class _Stream(httpcore.NetworkStream):
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
+        self.was_read_since_written = False
+        self.is_done_with = False  # no other call is made on it
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         left_s = _deadline.get() - time.monotonic()
         if left_s <= 0:
             raise httpcore.ReadTimeout("the whole answer took too long")
+        self.was_read_since_written = True
         return self._stream.read(max_bytes, left_s if timeout is None else min(timeout, left_s))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.was_read_since_written = False
         self._stream.write(buffer, timeout)
 
     def close(self) -> None:
@@ -160,4 +177,5 @@ class _Stream(httpcore.NetworkStream):
         return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+        """Say what the connection is; one that nobody may use again looks as if the PSP had closed it, so that the pool lets it go."""
+        return (info == "is_readable" and self.is_done_with) or self._stream.get_extra_info(info)

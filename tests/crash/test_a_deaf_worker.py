@@ -19,6 +19,7 @@ import sys, threading
 from config import celery, hearing
 hearing.LOOK_EVERY_S, hearing.DEAF_AFTER_S = 0.05, 0.2
 hearing.Watch((sys.argv[1],)).start()
+print("it listens", flush=True)
 threading.Event().wait(30)
 """
 
@@ -29,9 +30,11 @@ def test_cel_05_a_worker_in_front_of_messages_that_it_does_not_hear_ends(real_db
     broker = redis.Redis.from_url(settings.REDIS_URL)
     broker.lpush(queue, *["message"] * messages) if messages else None
     command = [sys.executable, "-c", LISTEN, queue]
-    with subprocess.Popen(command, cwd=ROOT, env=environment_of_a_child(), stderr=subprocess.DEVNULL) as worker:
+    with subprocess.Popen(command, cwd=ROOT, env=environment_of_a_child(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as worker:
+        assert worker.stdout is not None
+        worker.stdout.readline()
         try:
-            ended = worker.wait(timeout=20 if messages else 5)
+            ended = worker.wait(timeout=20 if messages else 1)
         except subprocess.TimeoutExpired:
             ended = None
         worker.kill()

@@ -113,6 +113,15 @@ def test_the_sweep_looks_again_once_it_holds_the_checkout(open_payment: Open) ->
     assert confirmed.status == "paid"
 
 
+def test_a_checkout_that_was_paid_between_the_first_look_and_the_lock_is_left_as_it_is(open_payment: Open, pay: Open) -> None:
+    paid = pay(open_payment("10.00"))
+    told = paid.told
+    with transaction.atomic():
+        assert execute(expiry.EXPIRE, [{"event_id": paid.pk}]) == []
+    paid.refresh_from_db()
+    assert (paid.status, paid.told) == ("paid", told)
+
+
 def test_more_checkouts_than_one_sweep_takes_expire_in_the_next(open_payment: Open) -> None:
     for _event in range(205):
         open_payment("1.00")

@@ -10,12 +10,13 @@ from django.utils import timezone
 
 from ledger.models import JournalEntry
 from ledger.money import zero
-from payments import cancellations, claims, confirmation, executor, expiry, inbox, refunds, settlement, standing
+from payments import cancellations, claims, confirmation, executor, expiry, inbox, late, refunds, settlement, standing
 from payments.admin.orders import can_be_cancelled
 from payments.cancellations import NotCancellable
 from payments.confirmation import CheckoutExpired, NothingToPay
-from payments.models import Cancellation, DueOrder, OpenCheckout, PaymentEvent, PaymentOrder, Refund, Transition
+from payments.models import Cancellation, DeadLetter, DueOrder, OpenCheckout, PaymentEvent, PaymentOrder, PspEvent, Refund, Transition
 from payments.psp import registry
+from payments.psp.protocol import ChargeRequest
 from payments.serializers.cancellations import CancellationSerializer
 from payments.serializers.payments import PaymentOrderDetailSerializer
 from payments.settlement import Failure
@@ -398,6 +399,46 @@ def test_a_void_of_a_booked_charge_that_nobody_here_asked_for_is_its_refund(
         webhooks.apply()
     assert (statuses(event), nothing_is_left(event.orders.get())) == (["SUCCESS"], True)
     assert [refund.status for refund in Refund.objects.all()] == ["SUCCESS"]
+
+
+def test_an_order_over_which_workers_died_is_voided_when_it_is_cancelled(open_payment: Open, oracle: Oracle) -> None:
+    event = open_payment("10.00")
+    confirm_card(event)
+    for death in range(claims.MOST_DEATHS + 1):
+        claims.claim_due(now=timezone.now() + timedelta(minutes=2 * death), limit=1)
+    assert DeadLetter.objects.get().reason == "worker_died"
+    cancel(event)
+    assert (DueOrder.objects.get().deaths, DueOrder.objects.get().failures) == (0, 0)
+    follow(after=timedelta(hours=1))
+    assert (statuses(event), outcomes(), oracle.charged()) == (["CANCELLED"], [("SUCCESS", "voided")], [])
+
+
+def test_word_of_a_void_waits_for_the_refund_that_is_under_way_and_is_then_booked(open_payment: Open, pay: Open, oracle: Oracle) -> None:
+    order = pay(open_payment("10.00")).orders.get()
+    part = refunds.request_refund(order.pk, amount=eur("4.00"), reason="", now=timezone.now())
+    registry.psp_named("sandbox").void(ChargeRequest(order.public_id, "", order.amount, reference=order.public_id))
+    told = {"id": part.charge, "key": order.public_id, "reference": order.public_id, "status": "voided", "amount": 1000, "currency": "EUR"}
+    PspEvent.objects.create(psp="sandbox", event_id="evt_void", type="charge.voided", body={"data": {"object": told}})
+    [(_type, status, _reason)] = webhooks.apply()
+    assert (status, PspEvent.objects.get().next_attempt_at is not None) == ("parked", True)
+    settlement.fail_refund(part.pk, psp_reference="", code="charge_voided")
+    inbox.apply_received(now=timezone.now() + timedelta(minutes=1))
+    assert (PspEvent.objects.get().status, nothing_is_left(order)) == ("applied", True)
+
+
+def test_a_void_of_a_charge_that_came_too_late_gives_it_back(open_payment: Open, oracle: Oracle) -> None:
+    event = open_payment("10.00")
+    [capture] = captures_of(charge_and_keep_the_answer(event))
+    settlement.fail([Failure(capture.order_id, capture.attempt_id, capture.psp_key, "", "gave_up", "")])
+    expiry.expire_checkouts(now=event.expires_at)
+    assert late.settle([capture]) == {}
+    registry.psp_named("sandbox").void(ChargeRequest(capture.psp_key, "", capture.amount, reference=event.orders.get().public_id))
+    for _time in range(2):
+        cancellations.voided(capture.order_id, psp_key=capture.psp_key, now=timezone.now())
+    refund = Refund.objects.get()
+    assert (refund.status, refund.psp_reference) == ("SUCCESS", capture.psp_reference)
+    execute_refunds(now=timezone.now() + timedelta(hours=1))
+    assert oracle.rows("refund.succeeded") == []
 
 
 # --- Races and crashes ----------------------------------------------------------------------------------------------

@@ -2,20 +2,34 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from ledger import clock
-from payments import breaker, claims, executor, refund_executor, refunds
-from payments.models import CircuitBreaker, DueOrder, PaymentEvent, PaymentOrder, PspAttempt, Refund
+from payments import breaker, claims, confirmation, dead_letters, executor, refund_executor, refunds
+from payments.confirmation import Confirmed
+from payments.models import CircuitBreaker, DeadLetter, DueOrder, PaymentEvent, PaymentOrder, PspAttempt, Refund
 from payments.psp.protocol import Psp
 from tests.factories import NOON, eur
-from tests.fixtures_money import DECLINED, Oracle, all_at_once, confirm_card, execute_until_settled, sandbox_psp, statuses
+from tests.fixtures_money import (
+    DECLINED,
+    VISA,
+    Oracle,
+    all_at_once,
+    charge_and_keep_the_answer,
+    confirm_card,
+    errors_in,
+    execute_until_settled,
+    sandbox_psp,
+    session_for,
+    statuses,
+)
 from tests.fixtures_services import SandboxCompany
 
 Open = Callable[..., PaymentEvent]
@@ -111,6 +125,23 @@ def test_of_many_workers_at_once_one_makes_the_probe(real_db: None) -> None:
         assert answers.count([None]) == 1
 
 
+@pytest.mark.race
+def test_workers_that_probe_the_same_lines_in_other_orders_do_not_wait_for_each_other_in_a_circle(real_db: None) -> None:
+    lines = [("sandbox", operation) for operation in ("charge", "find", "void")]
+    for line in lines:
+        breaker.failed(*line, now=NOON, times=5)
+
+    @transaction.atomic(durable=True)
+    def admit(calls: list[breaker.Line], now: datetime) -> list[datetime | None]:
+        return breaker.admit(calls, now=now)
+
+    for round_ in range(3):
+        now = NOON + timedelta(hours=round_ + 1)
+        answers = all_at_once(*[partial(admit, calls, now) for calls in (lines, lines[::-1]) * 3])
+        assert errors_in(answers) == []
+        assert sum(answer.count(None) for answer in answers if isinstance(answer, list)) == len(lines)
+
+
 def test_stragglers_that_were_sent_before_it_opened_do_not_count_as_probes(real_db: None) -> None:
     open_it(now=NOON)
     for _straggler in range(40):
@@ -157,6 +188,45 @@ def test_a_psp_that_is_away_holds_up_no_other(open_payment: Open, sandbox: Sandb
     assert len(oracle.charged()) == 8
 
 
+def test_what_is_held_back_until_its_checkout_is_over_has_failed_and_is_never_charged(open_payment: Open, oracle: Oracle) -> None:
+    event = open_payment("1.00", "2.00")
+    confirm_card(event)
+    sent, unsent = event.orders.order_by("id")
+    DueOrder.objects.filter(order=sent).update(maybe_sent=True)
+    open_it(now=event.expires_at)
+    executor.execute_due_orders(now=event.expires_at - timedelta(seconds=1))
+    assert (statuses(event), DeadLetter.objects.count()) == (["EXECUTING"] * 2, 0)
+    breaker.failed(*LINE, now=event.expires_at + timedelta(seconds=10))
+    executor.execute_due_orders(now=event.expires_at + timedelta(seconds=10))
+    assert statuses(event) == ["EXECUTING", "FAILED"]
+    letter = DeadLetter.objects.get()
+    assert (letter.order, letter.reason, letter.decided_at, charges()) == (unsent, "tries_exhausted", None, 0)
+    CircuitBreaker.objects.all().delete()
+    executor.execute_due_orders(now=event.expires_at + timedelta(days=1))
+    assert (statuses(event), oracle.charged()) == (["SUCCESS", "FAILED"], [sent.public_id])
+
+
+def test_whoever_dies_before_failing_what_was_held_back_leaves_it_to_the_next_one(open_payment: Open, oracle: Oracle) -> None:
+    event = open_payment("1.00")
+    confirm_card(event)
+    open_it(now=event.expires_at)
+    assert claims.claim_due(now=event.expires_at + timedelta(seconds=1), limit=10) == []
+    assert statuses(event) == ["EXECUTING"]
+    executor.execute_due_orders(now=event.expires_at + timedelta(seconds=2))
+    assert (statuses(event), oracle.charged()) == (["FAILED"], [])
+
+
+def test_what_may_have_been_charged_is_never_taken_for_held_back(open_payment: Open, oracle: Oracle) -> None:
+    event = open_payment("1.00")
+    [(work, answer)] = charge_and_keep_the_answer(event)
+    with transaction.atomic():
+        dead_letters.bury(work.order_id, reason=dead_letters.TRIES_EXHAUSTED, detail="somebody said so")
+    executor.execute_due_orders(now=event.expires_at + timedelta(days=1))
+    assert statuses(event) == ["EXECUTING"]
+    executor.hand_over([(work, answer)], now=timezone.now())
+    assert (statuses(event), len(oracle.charged())) == (["SUCCESS"], 1)
+
+
 def test_an_unknown_outcome_is_resolved_within_half_a_minute_of_the_psps_return_even_after_hours(
     open_payment: Open,
     sandbox: SandboxCompany,
@@ -188,11 +258,27 @@ def test_declines_and_refusals_are_answers_and_open_nothing(
     confirm_card(declined, DECLINED)
     executor.execute_due_orders(now=timezone.now())
     refused = open_payment(*["1.00"] * 8)
-    confirm_card(refused)
-    use_psp(sandbox_psp(sandbox, api_key="revoked"))
+    small = session_for(eur("0.50"), VISA, nonce=refused.public_id)
+    confirmation.confirm(refused.pk, Confirmed(small.id, small.payment_token, refused.amount), now=timezone.now())
     executor.execute_due_orders(now=timezone.now())
     assert set(statuses(declined) + statuses(refused)) == {"FAILED"}
+    assert set(refused.orders.values_list("failure_code", flat=True)) == {"rejected_request"}
     assert CircuitBreaker.objects.count() == 0
+
+
+def test_a_psp_that_does_not_let_us_in_is_left_alone_and_nothing_fails(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle, use_psp: UsePsp
+) -> None:
+    event = open_payment(*["1.00"] * 8)
+    confirm_card(event)
+    use_psp(sandbox_psp(sandbox, api_key="revoked"))
+    executor.execute_due_orders(now=timezone.now(), limit=5)
+    assert executor.execute_due_orders(now=timezone.now()) == 0
+    assert (set(statuses(event)), charges()) == ({"EXECUTING"}, 5)
+    use_psp(sandbox_psp(sandbox))
+    executor.execute_due_orders(now=timezone.now() + timedelta(minutes=1))
+    executor.execute_due_orders(now=timezone.now() + timedelta(minutes=1))
+    assert (set(statuses(event)), len(oracle.charged())) == ({"SUCCESS"}, 8)
 
 
 def test_single_accidents_among_successes_open_nothing(open_payment: Open, sandbox: SandboxCompany, oracle: Oracle) -> None:

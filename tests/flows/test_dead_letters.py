@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from ledger.models import JournalEntry
 from payments import cancellations, claims, dead_letters, disputes, executor, inbox, late, refund_executor, refunds, rescue, settlement
-from payments.models import DeadLetter, DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund, Transition
+from payments.models import CircuitBreaker, DeadLetter, DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund, Transition
 from payments.psp import registry
 from payments.psp.sandbox import dispute_of
 from payments.rescue import AlreadyDecided, NotToRescue, ReasonMissing
@@ -21,6 +22,7 @@ from tests.fixtures_money import (
     DECLINED,
     Oracle,
     all_at_once,
+    charge_and_keep_the_answer,
     confirm_card,
     errors_in,
     execute_refunds,
@@ -62,8 +64,10 @@ def test_what_is_given_up_is_never_claimed_again_and_has_one_open_letter(
 ) -> None:
     event = open_payment("10.00")
     letter = left_unknown(event, sandbox)
-    assert bury(event.orders.get(), reason="another").pk == letter.pk
+    assert bury(event.orders.get()).pk == letter.pk
     assert caplog.text.count("waits for a person") == 1
+    assert [bury(event.orders.get(), reason=dead_letters.WORKER_DIED).reason for _time in range(2)] == ["worker_died"] * 2
+    assert (DeadLetter.objects.count(), caplog.text.count("waits for a person")) == (1, 2)
     assert claims.claim_due(now=timezone.now() + timedelta(days=400), limit=10) == []
     assert statuses(event) == ["EXECUTING"]
     assert list(dead_letters.waiting()) == [letter]
@@ -243,10 +247,68 @@ def test_an_order_that_was_declined_since_is_not_charged_again(open_payment: Ope
     confirm_card(event, DECLINED)
     execute_until_settled()
     assert statuses(event) == ["FAILED"]
+    letter = bury(event.orders.get(), reason=dead_letters.TRIES_EXHAUSTED)
     with pytest.raises(NotToRescue, match="the buyer may pay again"):
-        rescue.redrive(DeadLetter.objects.get().pk, actor=ACTOR, note="again", now=timezone.now())
-    rescue.fail(DeadLetter.objects.get().pk, actor=ACTOR, note="taken note of", now=timezone.now())
+        rescue.redrive(letter.pk, actor=ACTOR, note="again", now=timezone.now())
+    rescue.fail(letter.pk, actor=ACTOR, note="taken note of", now=timezone.now())
     assert statuses(event) == ["FAILED"]
+
+
+def test_a_letter_about_an_order_that_the_buyer_pays_again_is_closed_and_decides_nothing_over_the_second_try(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle, caplog: pytest.LogCaptureFixture
+) -> None:
+    event = open_payment("10.00")
+    confirm_card(event)
+    sandbox.fault(operation="charge", kind="throttle")
+    for minutes in range(0, 60, 3):
+        executor.execute_due_orders(now=timezone.now() + timedelta(minutes=minutes))
+    sandbox.clear_faults()
+    CircuitBreaker.objects.all().delete()
+    first = DeadLetter.objects.get()
+    answered = charge_and_keep_the_answer(event)
+    first.refresh_from_db()
+    assert (first.decision, first.decided_by, first.note) == ("settled", "machine", "The buyer pays again.")
+    with pytest.raises(AlreadyDecided):
+        rescue.fail(first.pk, actor=ACTOR, note="taken note of", now=timezone.now())
+    caplog.clear()
+    second = bury(event.orders.get())
+    assert (second.reason, second.pk != first.pk, "waits for a person" in caplog.text) == ("unknown_too_long", True, True)
+    executor.hand_over(answered, now=timezone.now())
+    assert (statuses(event), len(oracle.charged())) == (["SUCCESS"], 1)
+
+
+def test_a_charge_that_comes_after_its_order_was_given_up_closes_the_letter_about_it(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    event = open_payment("10.00")
+    captures = given_up(event)
+    bury(event.orders.get(), reason=dead_letters.TRIES_EXHAUSTED)
+    late.settle(captures)
+    assert (statuses(event), dead_letters.waiting().exists()) == (["SUCCESS"], False)
+
+
+def test_a_decision_locks_in_the_order_of_whoever_claims_and_writes_a_letter(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    event = open_payment("10.00")
+    letter = left_unknown(event, sandbox)
+    with CaptureQueriesContext(connection) as said:
+        rescue.redrive(letter.pk, actor=ACTOR, note="again", now=timezone.now())
+    locks = [query["sql"].split('FROM "')[1].split('"')[0] for query in said.captured_queries if "FOR " in query["sql"]]
+    assert locks == ["payments_paymentevent", "payments_paymentorder", "payments_dueorder", "payments_deadletter"]
+    execute_until_settled()
+
+
+def test_a_long_note_is_cut_wherever_a_person_decides(open_payment: Open, pay: Open, sandbox: SandboxCompany, oracle: Oracle) -> None:
+    order = pay(open_payment("10.00")).orders.get()
+    refund = refunds.request_refund(order.pk, amount=eur("4.00"), reason="", now=timezone.now())
+    bury(order, refund=refund)
+    rescue.stop_refund_retries(refund.pk, actor=ACTOR, note="x" * 600, now=timezone.now())
+    event = open_payment("20.00")
+    left_unknown(event, sandbox)
+    rescue.stop_retries(event.orders.get().pk, actor=ACTOR, note="x" * 600, now=timezone.now())
+    assert [len(letter.note) for letter in DeadLetter.objects.all()] == [500, 500]
+    execute_until_settled()
 
 
 def test_a_refund_is_tried_again_or_failed_and_can_be_asked_for_anew(

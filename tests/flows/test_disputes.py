@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -283,6 +284,21 @@ def test_a_dispute_that_cannot_be_recorded_yet_is_asked_for_again(open_payment: 
     assert DisputeWatch.objects.get().asked_until == opened.updated_at
     execute_until_settled()
     assert dispute_watch.watch(now=timezone.now() + timedelta(days=3)) == 1
+
+
+def test_a_dispute_that_contradicts_our_books_is_parked_for_a_person(
+    sandbox: SandboxCompany, order: PaymentOrder, use_psp: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    psp = sandbox_psp(sandbox)
+    notice = replace(dispute_of(dispute(sandbox, order)), amount=eur("120.00"))
+    monkeypatch.setattr(psp, "disputes_since", lambda _moment: [notice])
+    use_psp(psp)
+    assert [dispute_watch.watch(now=timezone.now()) for _time in range(2)] == [0, 0]
+    [(kind, status, reason)] = webhooks.apply()
+    assert (kind, status, "120.00" in reason) == ("dispute.opened", "parked", True)
+    monkeypatch.undo()
+    use_psp(sandbox_psp(sandbox))
+    assert dispute_watch.watch(now=timezone.now()) == 1
 
 
 def test_a_psp_that_is_away_is_asked_for_the_same_time_later(

@@ -20,6 +20,7 @@ from tests.fixtures_money import (
     Oracle,
     card_given,
     charge_and_keep_the_answer,
+    confirm_card,
     execute_refunds,
     execute_until_settled,
     statuses,
@@ -220,3 +221,19 @@ def test_bug_39_a_refund_that_a_person_gave_up_and_the_psp_failed_is_not_booked_
     refund.refresh_from_db()
     order.refresh_from_db()
     assert (refund.status, refund.journal_entry_id, order.refunded) == ("FAILED", None, eur("0.00"))
+
+
+@pytest.mark.parametrize(("moments", "status"), [(-1, "applied"), (1, "parked")], ids=["before", "after"])
+def test_a_charge_under_a_voided_key_is_old_news_unless_it_was_made_after_the_void(
+    open_payment: Open, sandbox: SandboxCompany, moments: int, status: str
+) -> None:
+    event = open_payment("10.00")
+    order = event.orders.get()
+    confirm_card(event)
+    claims.claim_due(now=timezone.now(), limit=1)
+    cancellations.cancel_order(order.pk, reason="", once="", requested_by="staff:ada", now=timezone.now())
+    cancellations.voided(order.pk, psp_key=order.public_id, now=timezone.now())
+    at = timezone.now() + timedelta(seconds=30 * moments)
+    post(signed(sandbox, event_about(event, charge={"created_at": at.isoformat()})))
+    [(_type, became, reason)] = apply()
+    assert (became, "voided before" in reason, statuses(event)) == (status, status == "parked", ["CANCELLED"])

@@ -1,6 +1,7 @@
 """Charges that succeed when their order cannot take them any more: owed to the buyer, told, and given back by themselves, once."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -9,11 +10,12 @@ from djmoney.money import Money
 
 from ledger import chart, queries
 from ledger.models import JournalEntry
-from payments import cancellations, expiry, late, rescue, settlement
+from payments import cancellations, dead_letters, expiry, inbox, late, rescue, settlement
 from payments.models import DeadLetter, DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspEvent, Refund
 from payments.psp import registry
-from payments.psp.protocol import Charged, ChargeRequest
-from payments.settlement import Capture, Failure
+from payments.psp.protocol import Charged, ChargeRequest, RefundRequest
+from payments.rescue import NotToRescue
+from payments.settlement import Capture, Failure, Undecided
 from tests import webhooks
 from tests.factories import RECEIVABLE, eur
 from tests.fixtures_money import (
@@ -138,6 +140,51 @@ def test_money_that_comes_while_another_card_is_tried_waits_for_what_becomes_of_
     assert (statuses(event), LateCharge.objects.count()) == (["SUCCESS"], late_charges)
     execute_refunds(now=timezone.now())
     assert set(Refund.objects.values_list("status", flat=True)) <= {"SUCCESS"}
+
+
+def test_money_that_comes_while_another_card_is_undecided_is_never_forgotten(
+    open_payment: Open, oracle: Oracle, caplog: pytest.LogCaptureFixture
+) -> None:
+    event = open_payment("10.00")
+    captures = given_up(event)
+    confirm_card(event)
+    late.keep(captures)
+    webhooks.apply()
+    now = timezone.now()
+    for days in range(1, 36):
+        inbox.apply_received(now=now + timedelta(days=days))
+    told = PspEvent.objects.get()
+    assert (told.status, told.next_attempt_at) == ("parked", now + timedelta(days=36))
+    assert "waits since" in caplog.text
+    execute_until_settled()
+    inbox.apply_received(now=now + timedelta(days=36))
+    told.refresh_from_db()
+    assert (told.status, statuses(event), LateCharge.objects.count()) == ("applied", ["SUCCESS"], 1)
+    execute_refunds(now=timezone.now())
+
+
+def test_a_refund_that_is_told_to_have_succeeded_after_all_waits_for_the_one_that_was_asked_for_instead(
+    open_payment: Open, oracle: Oracle
+) -> None:
+    event = open_payment("10.00")
+    captures = given_up(event)
+    end(event)
+    late.settle(captures)
+    first = Refund.objects.get()
+    psp = registry.psp_named("sandbox")
+    answer = psp.refund(RefundRequest(first.public_id, first.charge, first.amount, reference=first.public_id))
+    settlement.fail_refund(first.pk, psp_reference="", code="rejected_request")
+    letter = DeadLetter.objects.get()
+    rescue.redrive(letter.pk, actor="staff:ada", note="again", now=timezone.now())
+    with pytest.raises(Undecided):
+        settlement.settle_refund(first.pk, psp_reference=answer.psp_reference, refunded_at=timezone.now())
+    execute_refunds(now=timezone.now())  # the PSP gives no charge back twice
+    assert [refund.status for refund in Refund.objects.order_by("id")] == ["FAILED", "FAILED"]
+    assert settlement.settle_refund(first.pk, psp_reference=answer.psp_reference, refunded_at=timezone.now())
+    with pytest.raises(NotToRescue, match="given back already"):
+        rescue.redrive(DeadLetter.objects.get(decided_at=None).pk, actor="staff:ada", note="again", now=timezone.now())
+    dead_letters.close_settled(now=timezone.now())
+    assert (owed(), DeadLetter.objects.filter(decided_at=None).exists()) == (eur("0.00"), False)
 
 
 def test_an_order_that_executes_under_the_very_key_is_asked_for_and_its_charge_is_not_kept_apart(open_payment: Open) -> None:

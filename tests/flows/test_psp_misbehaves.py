@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from payments import claims, confirmation, executor, retries
-from payments.models import DeadLetter, DueOrder, PaymentEvent, PspAttempt
+from payments.models import CircuitBreaker, DeadLetter, DueOrder, PaymentEvent, PspAttempt
 from payments.psp.protocol import ChargeRequest, Psp, PspOutcomeUnknown
 from tests.factories import eur
 from tests.fixtures_money import (
@@ -168,15 +168,18 @@ def test_cel_04_past_the_last_try_the_order_fails_nothing_was_charged_and_the_bu
     assert statuses(event) == ["SUCCESS", "SUCCESS"]
 
 
-def test_a_request_that_the_psp_refuses_fails_the_order_and_charges_nothing(
+def test_a_wrong_api_key_of_ours_is_not_the_buyers_fault_and_fails_no_order(
     open_payment: Open, sandbox: SandboxCompany, oracle: Oracle, use_psp: Callable[[Psp], Psp]
 ) -> None:
     event = open_payment("10.00")
     confirm_card(event)
     use_psp(sandbox_psp(sandbox, api_key="revoked"))
     executor.execute_due_orders(now=timezone.now())
-    order = event.orders.get()
-    assert (order.status, order.failure_code, oracle.charged()) == ("FAILED", "rejected_request", [])
+    assert (statuses(event), charges().get().status, oracle.charged()) == (["EXECUTING"], "NOT_EXECUTED", [])
+    assert CircuitBreaker.objects.get(operation="charge").failures == 1
+    use_psp(sandbox_psp(sandbox))
+    executor.execute_due_orders(now=timezone.now() + timedelta(minutes=5))
+    assert (statuses(event), len(oracle.charged())) == (["SUCCESS"], 1)
 
 
 def test_a_token_that_covers_less_than_the_basket_charges_no_more_than_it_covers(open_payment: Open, oracle: Oracle) -> None:
@@ -185,7 +188,7 @@ def test_a_token_that_covers_less_than_the_basket_charges_no_more_than_it_covers
     forged = confirmation.Confirmed(small.id, small.payment_token, event.amount)
     confirmation.confirm(event.pk, forged, now=timezone.now())
     executor.execute_due_orders(now=timezone.now())
-    assert statuses(event) == ["SUCCESS", "FAILED"]
+    assert list(event.orders.order_by("id").values_list("status", "failure_code")) == [("SUCCESS", ""), ("FAILED", "rejected_request")]
     assert len(oracle.charged()) == 1
 
 

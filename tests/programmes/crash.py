@@ -23,6 +23,8 @@ import django
 from config.supervisor import die_with_parent
 from tests.programmes import live
 
+GARBAGE_AT = 100_000  # objects
+
 
 def say(line: str) -> None:
     print(line, flush=True)
@@ -65,7 +67,8 @@ def share(options: argparse.Namespace) -> Any:
     """Play what is this process's; return its score."""
     django.setup()
     level = import_module(f"tests.programmes.crash_level_{options.level}")
-    gc.freeze()  # what is loaded stays; looking through it again and again takes a tenth of the time
+    gc.freeze()  # what is loaded stays; looking through it again and again takes a sixth of the time
+    gc.set_threshold(GARBAGE_AT)
     seed, _colon, case = options.seed.partition(":")
     if case:
         plan = level.Plan(options.n, seed, first=int(case), point=options.point, only_case=True)

@@ -1,7 +1,8 @@
 """Crash programme, level 1: thousands of deaths inside this process, at points and passages that a seed draws.
 
-Each case tells a story (flows.py), dies at its point, heals, and is judged by the PSP's journal.  A case whose point was not passed so often
-as the seed wished counts as no injection.  The whole house is judged now and then and at the end.
+Each case tells a story (flows.py), dies at its point, heals, and is judged by the PSP's journal.  In half of the cases whoever carries on
+may die, too, at another point of the same story.  Deaths are what is counted: a case whose point was not passed so often as the seed wished
+has none.  The whole house is judged now and then and at the end.
 """
 
 import json
@@ -10,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from django.db import connection
 
 from payments.models import DueOrder, PspEvent, Refund
 from payments.states import RefundStatus
@@ -24,6 +27,7 @@ HOUSE_IS_JUDGED_EVERY = 200
 QUIET_ROUNDS = 40
 ONLY_LETTERS_TELL = ("refund.failed", "dispute.opened", "dispute.closed")
 PASSAGES = (1, 1, 1, 2, 3)  # at which time a point is passed the process dies
+DIES_AGAIN = 0.5
 MOST_CASES_PER_INJECTION = 4  # a point that is passed once only is drawn for its third passage, too
 
 Say = Callable[[str], None]
@@ -50,7 +54,18 @@ class Plan:
 
     def again(self, number: int, *, level: int) -> str:
         """Return the command that plays one case again."""
-        return f"./run crash --level {level} --n 1 --seed {self.seed}:{number}" + (f" --point {self.point}" if self.point else "")
+        return f"./run crash --level {level} --n 1 --seed {self.seed}:{number}{self._at}"
+
+    def all_again(self, *, level: int) -> str:
+        """Return the command that plays this process's cases again, whoever else played."""
+        if self.only_case:
+            return self.again(self.first, level=level)
+        injections = self.injections * self.stride
+        return f"./run crash --level {level} --n {injections} --seed {self.seed} --processes {self.stride}{self._at}"
+
+    @property
+    def _at(self) -> str:
+        return f" --point {self.point}" if self.point else ""
 
 
 @dataclass
@@ -93,6 +108,7 @@ class InThisProcess:
     trap: Trap
 
     def arm(self, point: Point, *, passage: int) -> None:
+        connection.ensure_connection()  # the trap cuts it, whichever thread dies
         self.trap.arm(point, passage=passage)
 
     def disarm(self) -> None:
@@ -127,18 +143,21 @@ def play_with(house: House, plan: Plan, *, processes: Processes, level: int, say
         judge(case, score=score, command=plan.again(number, level=level), say=say)
         number += plan.stride
         if score.cases % HOUSE_IS_JUDGED_EVERY == 0:
-            judge_house(house, score, say=say)
+            judge_house(house, score, command=plan.all_again(level=level), say=say)
             say(f"{score} in {score.cases} cases, {time.monotonic() - started:.0f} s")
         if plan.only_case:
             break
-    judge_house(house, score, say=say)
+    judge_house(house, score, command=plan.all_again(level=level), say=say)
     return score
 
 
 def draw(house: House, processes: Processes, plan: Plan, number: int) -> Case:
     """Return the case of this number: its point goes round through all points, everything else is drawn by the seed."""
     chance = random.Random(f"{plan.seed}:{number}")
-    return Case(house, processes, number, chance, plan.points[number % len(plan.points)], passage=chance.choice(PASSAGES))
+    point, passage = plan.points[number % len(plan.points)], chance.choice(PASSAGES)
+    after_it = [each for each in plan.points if each.flow == point.flow]
+    again_at = chance.choice(after_it) if chance.random() < DIES_AGAIN else None
+    return Case(house, processes, number, chance, point, passage, again_at)
 
 
 def judge(case: Case, *, score: Score, command: str, say: Say) -> None:
@@ -162,17 +181,17 @@ def judge(case: Case, *, score: Score, command: str, say: Say) -> None:
         score.verdicts.add(found)
         for sentence in found.sentences():
             score.failures.append(sentence)
-            say(f"FAILED case {case.number} ({case.point}, passage {case.passage}): {sentence}\n  again: {command}")
+            say(f"FAILED case {case.number} ({case.point}, passage {case.passage}, {case.deaths} deaths): {sentence}\n  again: {command}")
 
 
-def judge_house(house: House, score: Score, *, say: Say) -> None:
+def judge_house(house: House, score: Score, *, command: str, say: Say) -> None:
     """Let everything come to rest, bring the letters that nobody has read, and judge the whole."""
     rest(house)
     found = verdicts.on_house(house)
     score.verdicts.add(found)
     for sentence in found.sentences():
         score.failures.append(sentence)
-        say(f"FAILED the house after {score.cases} cases: {sentence}")
+        say(f"FAILED the house after {score.cases} cases: {sentence}\n  again: {command}")
 
 
 def rest(house: House) -> None:

@@ -124,7 +124,7 @@ def run(live: LiveHouse, *, injections: int, seed: str, say: Say) -> Score:
     score.verdicts.add(found)
     score.failures += found.sentences()
     for sentence in found.sentences():
-        say(f"FAILED the house: {sentence}")
+        say(f"FAILED the house: {sentence}\n  again: ./run crash --level 3 --n {injections} --seed {seed}")
     return score
 
 

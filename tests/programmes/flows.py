@@ -79,6 +79,7 @@ class Case:
     chance: random.Random
     point: Point
     passage: int
+    again_at: Point | None = None  # where whoever carries on dies, too
     is_armed: bool = False
     is_faulty: bool = False
     event_ids: list[int] = field(default_factory=list)
@@ -97,6 +98,9 @@ class Case:
             return self.processes.run(name, terms)
         except Killed:
             self.deaths += 1
+            if self.again_at is not None:
+                self.processes.arm(self.again_at, passage=1)
+                self.again_at = None
             return None
 
     def before(self, name: str, **terms: Any) -> None:
@@ -208,7 +212,7 @@ class Case:
             if any(row["type"] == "refund.succeeded" for row in self.house.journal.by_reference[refund.public_id]):
                 for letter in self.house.letters(refund.public_id, count=2):
                     self.insist("receive", body=letter.decode(), signature=self.house.signed(letter))
-        for _worker in ("who may die", "who comes after"):
+        for _worker in ("who may die", "who may die again", "who comes after"):
             self.step("apply_events")
 
     def sweeps(self) -> list[str]:

@@ -19,10 +19,13 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     with live.running_house() as house:
         figures = live.stories("flush_story").flush(house, times=options.times, every_s=options.every)
+    failed = figures.slowest_s > LIMIT_S or figures.lost or figures.doubled or not figures.payments
+    if failed:
+        print(f"again: ./run flush --times {options.times} --every {options.every:g}")
     print(
         f"flushed {options.times} payments {figures.payments} slowest {figures.slowest_s:.1f} s lost {figures.lost} doubled {figures.doubled}"
     )
-    return int(bool(figures.slowest_s > LIMIT_S or figures.lost or figures.doubled or not figures.payments))
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

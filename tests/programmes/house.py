@@ -30,6 +30,7 @@ from ledger.money import exact
 from payments.models import CircuitBreaker
 from payments.psp import registry
 from payments.psp.protocol import Session
+from payments.psp.sandbox import SandboxPsp
 from tests.factories import new_sellers, new_shop
 from tests.fixtures_money import session_for
 from tests.fixtures_services import Letterbox, SandboxCompany, a_letterbox, running_sandbox
@@ -128,6 +129,9 @@ class House:
         self.sandbox.client.delete("/v1/faults").raise_for_status()
         CircuitBreaker.objects.update(failures=0, opened_at=None, open_until=None)
         if self.has_stale_answers:  # an answer that came twice waits on our connection for whoever asks next
+            psp = registry.psp_named(SandboxPsp.name)
+            if isinstance(psp, SandboxPsp):
+                psp.close()
             registry.psp_named.cache_clear()
             self.has_stale_answers = False
 
@@ -213,3 +217,4 @@ def standing_house() -> Iterator[House]:
     finally:
         connection.close()
         teardown_databases(databases, verbosity=0)
+        logging.disable(logging.NOTSET)

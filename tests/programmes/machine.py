@@ -324,7 +324,7 @@ def charged_by_order(journal: list[dict[str, Any]]) -> dict[str, Money]:
 
 def play(world: World, *, examples: int, steps: int) -> None:
     """Run the machine; raise with hypothesis' own report, which names the steps, for the shortest example that fails."""
-    settings.TEST_CLOCK_FILE = str(world.clock_file)
+    kept, settings.TEST_CLOCK_FILE = settings.TEST_CLOCK_FILE, str(world.clock_file)
     try:
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             machine_in(world),
@@ -339,7 +339,7 @@ def play(world: World, *, examples: int, steps: int) -> None:
             ),
         )
     finally:
-        settings.TEST_CLOCK_FILE = ""
+        settings.TEST_CLOCK_FILE = kept
         world.sandbox.client.delete("/v1/clock").raise_for_status()
 
 

@@ -19,12 +19,15 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     with live.running_house() as house:
         figures = live.stories("outage_story").go_through(house, payments=options.payments, seconds=options.seconds)
+    late = figures.p95_s > LIMIT_S or figures.resolved != figures.unknown or not figures.unknown
+    failed = late or figures.lost or figures.doubled
+    if failed:
+        print(f"again: ./run outage --payments {options.payments} --seconds {options.seconds}")
     print(
         f"unknown {figures.unknown} resolved {figures.resolved} p95 {figures.p95_s:.1f} s max {figures.max_s:.1f} s "
         f"lost {figures.lost} doubled {figures.doubled}"
     )
-    late = figures.p95_s > LIMIT_S or figures.resolved != figures.unknown or not figures.unknown
-    return int(bool(late or figures.lost or figures.doubled))
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

@@ -45,8 +45,8 @@ def jitter(chance: random.Random) -> Iterator[None]:
         yield
 
 
-def play(house: Any, *, rounds: int, kinds: Sequence[str], seed: str, say: Say = say) -> list[str]:
-    """Play so many rounds of each kind; return what broke, as sentences."""
+def play(house: Any, *, rounds: int, kinds: Sequence[str], seed: str, how: str = "", say: Say = say) -> list[str]:
+    """Play so many rounds of each kind; return what broke, as sentences.  `how`: what else the command that replays it must say."""
     race_kinds = import_module("tests.programmes.race_kinds")
     crash_level_1 = import_module("tests.programmes.crash_level_1")
     violations: list[str] = []
@@ -63,13 +63,14 @@ def play(house: Any, *, rounds: int, kinds: Sequence[str], seed: str, say: Say =
             for sentence in found:
                 violations.append(sentence)
                 say(
-                    f"VIOLATION in {kind}, round {number}: {sentence}\n  again: ./run races --rounds {number + 1} --kind {kind} --seed {seed}"
+                    f"VIOLATION in {kind}, round {number}: {sentence}\n  again: ./run races --rounds {number + 1} --kind {kind} --seed {seed}{how}"
                 )
         say(f"{kind}: {rounds} rounds, {len(violations) - before} violations, {time.monotonic() - started:.0f} s")
     crash_level_1.rest(house)
     for sentence in import_module("tests.programmes.verdicts").on_house(house).sentences():
         violations.append(sentence)
-        say(f"VIOLATION in the house: {sentence}")
+        asked = f" --kind {kinds[0]}" if len(kinds) == 1 else ""
+        say(f"VIOLATION in the house: {sentence}\n  again: ./run races --rounds {rounds}{asked} --seed {seed}{how}")
     return violations
 
 
@@ -90,7 +91,8 @@ def main(arguments: list[str]) -> int:
     kinds = [options.kind] if options.kind else list(known)
     say(f"seed {options.seed}")
     with import_module("tests.programmes.house").standing_house() as house:
-        violations = play(house, rounds=options.rounds, kinds=kinds, seed=options.seed)
+        how = " --without-redis" if options.without_redis else ""
+        violations = play(house, rounds=options.rounds, kinds=kinds, seed=options.seed, how=how)
     say(f"rounds {options.rounds * len(kinds)} violations {len(violations)}")
     return int(bool(violations))
 

@@ -30,6 +30,7 @@ def work(operation: PspOperation = CHARGE, **known: Any) -> Work:
         failures=0,
         asked=0,
         maybe_sent=operation != CHARGE,
+        to_be_voided=operation == VOID,
         key_is_old=False,
         asked_too_long=False,
         claimed_at=NOON,
@@ -51,7 +52,7 @@ def waited_s(asked: Work, outcome: Outcome, **terms: Any) -> float | None:
         (SILENCE, FIND, "UNKNOWN"),
         (REFUSED_TO_CONNECT, CHARGE, "NOT_EXECUTED"),
         (REFUSED_TO_CONNECT, FIND, "UNKNOWN"),
-        (PspRejectedRequest("401"), FIND, "UNKNOWN"),
+        (PspRejectedRequest("400"), FIND, "UNKNOWN"),
         (NotFound(), FIND, "NOT_EXECUTED"),
         (Pending("ch_1"), CHARGE, "PENDING"),
         (Pending("ch_1"), FIND, "PENDING"),
@@ -66,7 +67,7 @@ def test_bug_16_an_unknown_outcome_is_asked_for_on_a_ladder_that_ends_at_a_day()
     assert waits == [2, 10, 30, 120, 600, 3600, 21600, 86400, 86400, 86400, 86400]
 
 
-@pytest.mark.parametrize("outcome", [SILENCE, Pending("ch_1"), REFUSED_TO_CONNECT, PspRejectedRequest("401")])
+@pytest.mark.parametrize("outcome", [SILENCE, Pending("ch_1"), REFUSED_TO_CONNECT, PspRejectedRequest("400")])
 def test_what_is_unknown_for_a_month_is_given_to_a_person(outcome: Outcome) -> None:
     row = verdicts.wait_for(work(FIND, asked_too_long=True), outcome, now=NOON)
     assert (row["next_attempt_at"], row["reason"]) == (None, "unknown_too_long")
@@ -127,6 +128,26 @@ def test_a_void_leaves_the_charges_row_alone_and_says_how_it_ended_itself() -> N
     charged = Charged("ch_1", eur("5.00"), NOON)
     ends = [verdicts.status_of(work(VOID), outcome) for outcome in (Voided(), Declined("ch_1", "no", ""), charged, REFUSED_TO_CONNECT)]
     assert ends == ["SUCCEEDED", "SUCCEEDED", "NOT_EXECUTED", "NOT_EXECUTED"]
+
+
+def test_a_refused_void_is_followed_by_the_question_at_once_and_the_question_waits_on_the_ladder() -> None:
+    assert waited_s(work(VOID, asked=4), PspRejectedRequest("400")) == 0
+    assert waited_s(work(VOID, asked=4), PspRejectedRequest("400"), open_until=NOON + timedelta(seconds=30)) == 0
+    assert waited_s(work(FIND, asked=4, to_be_voided=True), PspRejectedRequest("400")) == 3600
+
+
+@pytest.mark.parametrize("outcome", [PspRejectedRequest("400"), PspOutcomeUnknown("another amount", answered=True)])
+@pytest.mark.parametrize("operation", [FIND, VOID])
+def test_the_eighth_answer_in_a_row_that_tells_nothing_is_given_to_a_person(operation: PspOperation, outcome: Outcome) -> None:
+    rows = [verdicts.wait_for(work(operation, failures=failures), outcome, now=NOON) for failures in range(8)]
+    assert [row["failures"] for row in rows] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [row["next_attempt_at"] is None for row in rows] == [False] * 7 + [True]
+    assert verdicts.wait_for(work(operation, failures=7), SILENCE, now=NOON)["next_attempt_at"] is not None, "the line's fault"
+
+
+def test_a_question_about_an_order_that_is_to_be_voided_does_not_make_it_due_at_once() -> None:
+    row = verdicts.wait_for(work(FIND, to_be_voided=True), SILENCE, now=NOON)
+    assert (row["to_void"], verdicts.wait_for(work(FIND), SILENCE, now=NOON)["to_void"]) == (True, False)
 
 
 def test_what_cannot_be_booked_is_asked_for_again_and_given_to_a_person_at_last() -> None:

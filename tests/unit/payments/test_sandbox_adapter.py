@@ -268,7 +268,14 @@ def test_a_status_that_may_hide_a_charge_is_an_unknown_outcome(status: int) -> N
     assert unknown.value.answered == (status == 409)
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_psp_that_does_not_let_us_in_executed_nothing_and_is_tried_again(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(PspUnavailable, match="card_wrong: No") as unavailable:
+        line.meaning_of(httpx.Response(status), b'{"error": {"code": "card_wrong", "message": "No\\u0000"}}')
+    assert (unavailable.value.answered, [record.levelname for record in caplog.records]) == (False, ["ERROR"])
+
+
+@pytest.mark.parametrize("status", [400, 404])
 def test_a_request_that_was_read_and_refused_executed_nothing(status: int) -> None:
     with pytest.raises(PspRejectedRequest, match="card_wrong: No"):
         line.meaning_of(httpx.Response(status), b'{"error": {"code": "card_wrong", "message": "No\\u0000"}}')

@@ -100,7 +100,7 @@ def run(live: LiveHouse, *, injections: int, seed: str, say: Say) -> Score:
     """Kill so many times, and count."""
     score, started = Score(), time.monotonic()
     house = house_of(live)
-    tokens = {card: session_for(eur("900000.00"), card, nonce=f"level-3-{card}").payment_token for card in set(CARDS)}
+    tokens = {card: session_for(eur("900000.00"), card, nonce=f"level-3-{card[-4:]}").payment_token for card in set(CARDS)}
     for number in range(injections):
         chance = random.Random(f"{seed}:{number}")
         name = victim(seed, number)

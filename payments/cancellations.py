@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from ledger.errors import DomainError
-from payments import news, queries, refunds, settlement, transitions
+from payments import late, news, queries, refunds, settlement, transitions
 from payments.models import Cancellation, DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund
 from payments.refunds import NotRefundable, Wish
 from payments.settlement import VOIDED, Undecided
@@ -165,9 +165,9 @@ def release(order_id: int, *, psp_key: str, now: datetime) -> Refund | None:
     charge = queries.charge_of(order)
     if charge and charges.filter(psp_reference=charge).exists():
         return refund_by_void(order, psp_key=psp_key, now=now)
-    late = LateCharge.objects.filter(order=order, psp_key=psp_key).first()
-    if late is not None:
-        return late.refund
+    late_charge = LateCharge.objects.filter(order=order, psp_key=psp_key).first()
+    if late_charge is not None:
+        return refund_of_late_charge_by_void(late_charge)
     charges.update(status=AttemptStatus.DECLINED, error_code=VOIDED, finished_at=now)
     due = DueOrder.objects.select_for_update().filter(order=order, psp_key=psp_key).first()
     if due is not None:
@@ -183,16 +183,26 @@ def release(order_id: int, *, psp_key: str, now: datetime) -> Refund | None:
 def refund_by_void(order: PaymentOrder, *, psp_key: str, now: datetime) -> Refund:
     """Return the refund of the whole of a paid order, asked for by its cancellation or else now.  Raises NotRefundable, Undecided.
 
-    The caller holds the order.
+    One that came back is none any more.  A cancellation whose own refund failed ends with this one.  The caller holds the order.
     """
-    whole = order.refunds.filter(cause=Refund.Cause.CANCELLATION, amount=order.amount.amount).order_by("-id").first()
+    whole_ones = order.refunds.filter(cause=Refund.Cause.CANCELLATION, amount=order.amount.amount, reversal_entry__isnull=True)
+    whole = whole_ones.order_by("-id").first()
     if whole is not None:
         return whole
     if queries.is_being_refunded(order) or queries.is_disputed(order):
         raise Undecided(f"{psp_key} was voided at the PSP, and a refund or a dispute of {order.public_id} is open still.")
     wish = Wish(amount=order.amount, fee_policy=Shop.FeePolicy.FULL, once=f"void:{psp_key}", cause=Refund.Cause.CANCELLATION)
     refund = refunds.reserve(order, wish, now=now)
-    order.cancellations.filter(status=CancellationStatus.EXECUTING, refund=None).update(refund=refund)
+    order.cancellations.filter(status=CancellationStatus.EXECUTING).update(refund=refund)
+    return refund
+
+
+def refund_of_late_charge_by_void(charge: LateCharge) -> Refund:
+    """Return the refund of a late charge, a new one if the last came back.  Raises NothingOwed."""
+    refund = charge.refund
+    if refund.reversal_entry_id is not None:
+        refund = late.refund_of(charge)
+        refund.save()
     return refund
 
 
@@ -283,12 +293,29 @@ def take_step(cancellation_id: int, *, now: datetime) -> None:
     elif order.status == OrderStatus.SUCCESS and cancellation.refund is None:
         refund_or_fail(order, cancellation, now=now)
     elif cancellation.refund is not None and cancellation.refund.status == RefundStatus.FAILED:
-        finish(cancellation, failure_code=cancellation.refund.failure_code or "refund_failed", now=now)
+        end_without(cancellation.refund, cancellation, order, now=now)
     elif cancellation.refund is not None and not UNDER_WAY.filter(order=order).exists():
         if order.left:
             refund_or_fail(order, cancellation, now=now)
         else:
             finish(cancellation, outcome=Cancellation.Outcome.REFUNDED, now=now)
+
+
+def end_without(failed: Refund, cancellation: Cancellation, order: PaymentOrder, *, now: datetime) -> None:
+    """End a cancellation whose own refund failed: it has failed, unless others give all of the order back, or the void of its charge will.
+
+    It waits for what is under way, and ends with the refund that gave the last back.
+    """
+    waits = failed.failure_code == VOIDED if order.left else UNDER_WAY.filter(order=order).exists()
+    if waits:
+        return
+    others = order.refunds.filter(late_charge__isnull=True, cancellation__isnull=True, status=RefundStatus.SUCCESS)
+    last = None if order.left else others.order_by("-id").first()
+    if last is None:
+        finish(cancellation, failure_code=failed.failure_code or "refund_failed", now=now)
+    else:
+        cancellation.refund = last
+        finish(cancellation, outcome=Cancellation.Outcome.REFUNDED, now=now)
 
 
 def refund_or_fail(order: PaymentOrder, cancellation: Cancellation, *, now: datetime) -> None:

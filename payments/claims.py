@@ -91,7 +91,7 @@ WITH parameters AS MATERIALIZED (
     FROM due, parameters WHERE queued.order_id = due.order_id
     RETURNING queued.order_id, queued.psp_key, payment_token, tries, failures, deaths, maybe_sent, to_be_voided
 )
-SELECT claimed.order_id, claimed.psp_key, payment_token, tries, failures, deaths, maybe_sent, to_be_voided,
+SELECT claimed.order_id, claimed.psp_key, claimed.payment_token, tries, failures, deaths, maybe_sent, to_be_voided,
        public_id, payment.amount, payment.currency, payment.psp, last.id, last.status,
        (SELECT min(created_at) FROM payments_pspattempt AS attempt
         WHERE attempt.order_id = claimed.order_id AND attempt.operation = 'charge' AND attempt.psp_key = claimed.psp_key),

@@ -64,9 +64,8 @@ def confirm(event_id: int, confirmed: Confirmed, *, now: datetime) -> list[Payme
         raise AmountChanged(f"{confirmed.amount} were confirmed, but {queries.sum_of(payable)} are to pay. Load the page again.")
     event.confirmed_session = confirmed.session
     event.card_brand, event.card_last4 = confirmed.card_brand, confirmed.card_last4
-    event.payment_token = confirmed.payment_token
     event.confirmations += 1
-    event.save(update_fields=["confirmations", "payment_token", "confirmed_session", "card_brand", "card_last4"])
+    event.save(update_fields=["confirmations", "confirmed_session", "card_brand", "card_last4"])
     start(payable, payment_token=confirmed.payment_token, confirmed_by=confirmed.session, now=now)
     return payable
 
@@ -83,8 +82,6 @@ def confirm_order(order_id: int, *, payment_token: str, once: str, now: datetime
     if payable_of([order]) and not was_started_by(order, once):
         require_open(event, [order], now=now)
         start([order], payment_token=payment_token, confirmed_by=once, now=now)
-        event.payment_token = payment_token
-        event.save(update_fields=["payment_token"])
     return order
 
 
@@ -119,9 +116,9 @@ def start(orders: Sequence[PaymentOrder], *, payment_token: str, confirmed_by: s
         require_transition(order.status, to=OrderStatus.EXECUTING, what=order.public_id)
         if order.confirmed_by:
             order.confirmed_before.append(order.confirmed_by)
-        order.status, order.confirmed_by = OrderStatus.EXECUTING, confirmed_by
+        order.status, order.confirmed_by, order.payment_token = OrderStatus.EXECUTING, confirmed_by, payment_token
         order.confirmations += 1
-    PaymentOrder.objects.bulk_update(orders, ["status", "confirmed_by", "confirmed_before", "confirmations"])
+    PaymentOrder.objects.bulk_update(orders, ["status", "confirmed_by", "confirmed_before", "confirmations", "payment_token"])
     DueOrder.objects.bulk_create(
         DueOrder(order=order, psp_key=psp_key_of(order), payment_token=payment_token, next_attempt_at=now) for order in orders
     )

@@ -2,8 +2,9 @@
 
 Opening holds the seller's part, pending money first; what was refunded before is not held a second time.  Closing lets the seller bear what
 is lost, as far as the order was not refunded, gives our fee on that back by the shop's policy, and frees the rest; what is lost beyond that
-the platform bears.  A refund that came to nothing while the dispute was open leaves its money to the seller, and so its loss.  What is lost
-of a charge that came too late is owed to the buyer no more.  The PSP's own fee for a dispute is the platform's and never comes back.
+the platform bears.  A refund that came to nothing leaves its money to the seller, and so its loss: while the dispute is open, or when it
+comes back later (losses.py).  What is lost of a charge that came too late is owed to the buyer no more.  The PSP's own fee for a dispute
+is the platform's and never comes back.
 
 What the PSP says may come in any order and as often as it likes: a dispute is kept once, by the PSP's id of it, and decided once.
 """
@@ -13,15 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models.functions import Now
 from djmoney.money import Money
 
 from ledger import chart, journal
 from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.money import to_minor, zero
-from payments import fees, news, queries
-from payments.models import DeadLetter, Dispute, LateCharge, PaymentOrder
+from payments import fees, losses, news, queries
+from payments.models import Dispute, LateCharge, PaymentOrder
 from payments.psp.protocol import DisputeNotice
 from payments.settlement import NotBookable, Undecided
 from payments.states import DisputeStatus, OrderStatus, RefundStatus
@@ -182,7 +182,7 @@ def close(dispute: Dispute, notice: DisputeNotice, order: PaymentOrder) -> None:
     order.save(update_fields=["disputed"])
     dispute.held = max(dispute.held, parts.seller)
     if parts.buyer:
-        owe_no_more(order, dispute.charge, parts.buyer)
+        losses.owe_no_more(order, dispute.charge, parts.buyer)
     dispute.told += 1
     dispute.save()
     notifications.publish([news.dispute_news(dispute)])
@@ -201,17 +201,6 @@ def shares(dispute: Dispute, order: PaymentOrder, *, lost: Money) -> Parts:
     beyond = max(seller - dispute.held, nothing)
     from_pending, from_available = balances.lock(order.seller_id, currency=lost.currency.code).part(beyond)
     return Parts(seller, buyer, lost - borne, fee, from_pending, from_available)
-
-
-def owe_no_more(order: PaymentOrder, charge: str, part: Money) -> None:
-    """Write on the late charge what the buyer's bank took of it for good; when it is all of it, nobody need see to its refund any more."""
-    late = LateCharge.objects.select_for_update(no_key=True).get(order=order, psp_reference=charge)
-    late.taken_back += part
-    late.save(update_fields=["taken_back"])
-    if late.taken_back == late.amount:
-        DeadLetter.objects.filter(refund__late_charge=late, decided_at__isnull=True).update(
-            decision=DeadLetter.Decision.SETTLED, decided_by="machine", decided_at=Now(), note="The buyer's bank took it back."
-        )
 
 
 def taken(dispute: Dispute, from_pending: Money, from_available: Money) -> Draft:
@@ -236,7 +225,7 @@ def decided(dispute: Dispute, parts: Parts, *, at: datetime) -> Draft:
     order = dispute.order
     return Draft(
         kind=JournalEntry.Kind.DISPUTE_CLOSED,
-        reference=f"{dispute.public_id}:closed",
+        reference=losses.closing_reference(dispute),
         effective_at=at,
         debits=[
             (chart.psp_receivable(dispute.psp), dispute.amount - dispute.lost),

@@ -6,7 +6,7 @@ booked as owed to the buyer, and its refund is on its way, in one transaction.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -122,9 +122,13 @@ def keep(captures: Sequence[Capture]) -> None:
     for capture in captures:
         if capture.psp_key not in waiting:
             attempt = PspAttempt.objects.select_related("order").get(pk=capture.attempt_id)
-            body = {"data": {"object": told_of(capture, reference=attempt.order.public_id)}}
-            told = {"type": "charge.succeeded", "body": body}
-            PspEvent.objects.get_or_create(psp=attempt.psp, event_id=f"answer:{capture.psp_reference}", defaults=told)
+            keep_told(attempt.psp, "charge", told_of(capture, reference=attempt.order.public_id))
+
+
+def keep_told(psp: str, what: str, told: Mapping[str, Any]) -> None:
+    """Put what an answer told of a charge or refund (`what`) into the inbox, once, as a webhook of it would stand there."""
+    event = {"type": f"{what}.{told['status']}", "body": {"data": {"object": told}}}
+    PspEvent.objects.get_or_create(psp=psp, event_id=f"answer:{told['id']}:{told['status']}", defaults=event)
 
 
 def told_of(capture: Capture, *, reference: str) -> dict[str, Any]:

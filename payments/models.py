@@ -88,7 +88,6 @@ class PaymentEvent(models.Model):
     psp_session = models.TextField(blank=True, help_text="The PSP's session of the payment page, the latest one")
     confirmed_session = models.TextField(blank=True, help_text="The session that the buyer confirmed last")
     confirmations = models.PositiveSmallIntegerField(default=0)
-    payment_token = models.TextField(blank=True, help_text="The PSP's token of the payment details, confirmed last")
     card_brand = models.CharField(max_length=20, blank=True)
     card_last4 = models.CharField(max_length=4, blank=True)
     told = models.PositiveIntegerField(db_default=0, default=0, help_text="How many messages were published about it")
@@ -132,6 +131,7 @@ class PaymentOrder(models.Model):
     confirmations = models.PositiveSmallIntegerField(db_default=0, default=0)
     confirmed_by = models.TextField(db_default="", default="", help_text="The PSP session or Idempotency-Key that started it last")
     confirmed_before = models.JSONField(db_default=[], default=list, blank=True, help_text="What started it before that")
+    payment_token = models.TextField(db_default="", default="", blank=True, help_text="The PSP's token that it was started with last")
     journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     refunded = AmountField()
@@ -229,6 +229,7 @@ class PspAttempt(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     finished_at = models.DateTimeField(null=True)
     ask_again_at = models.DateTimeField(null=True, help_text="When the PSP is asked what became of it, if it was given up unresolved")
+    given_up_at = models.DateTimeField(null=True, help_text="Since when nobody waits for it, although it is unresolved")
 
     class Meta:
         verbose_name = "PSP attempt"
@@ -437,8 +438,8 @@ class Dispute(models.Model):
     """A buyer's bank took the money of a charge back.  The seller's part is held until it is decided; what is lost never comes back.
 
     `held` is what was held of the seller: less than `amount` where the order was refunded before, and nothing of a charge that came too
-    late; more was taken at the end if a refund had come to nothing meanwhile.  `fee` is what the PSP charges for the dispute,
-    `fee_returned` our own fee on what was lost, by the `fee_policy` of then.
+    late; more was taken at the end if a refund had come to nothing meanwhile, and later if one came back.  `fee` is what the PSP charges
+    for the dispute, `fee_returned` our own fee on what was lost, by the `fee_policy` of then.
     """
 
     public_id = models.TextField(default=new_dispute_id, editable=False)

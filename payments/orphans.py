@@ -1,20 +1,23 @@
 """Orphans: calls that may have moved money, and that nobody waits for since a person gave their order or refund up.
 
-The webhook that would tell of them may be lost; so the PSP is asked for each of them, once a day until it is a month old.  What it says is recorded as
-a webhook of it would be: a charge pays its order if that is still open, or goes back to the buyer; a refund is booked.  When to ask next
-stands on the call, written by whoever gave up (settlement.py).  Called by beat.
+The webhook that would tell of them may be lost; so the PSP is asked for each of them, once a day until it has told the end, or has said for a
+month that there is none yet.  What it says is recorded as a webhook of it would be: a charge pays its order if that is still open, or goes
+back to the buyer; a refund is booked.  What cannot be booked yet waits in the inbox.  When to ask next stands on the call, written by
+whoever gave up (settlement.py).  Called by beat.
 """
 
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
 
+from ledger.money import to_minor
 from payments import breaker, cancellations, executor, late, refund_executor, retries, settlement
 from payments.claims import Work
-from payments.models import DueOrder, PspAttempt
+from payments.models import DueOrder, PspAttempt, Refund
 from payments.psp.protocol import Charged, ChargeRequest, Declined, Pending
 from payments.settlement import VOIDED
 from payments.states import UNRESOLVED, AttemptStatus, PspOperation
@@ -48,7 +51,7 @@ def ask_for_orphans(*, now: datetime, limit: int = 50) -> int:
 def claim_due(*, now: datetime, limit: int) -> tuple[list[PspAttempt], int]:
     """Take calls that are due, and put each off until tomorrow; COMMIT, before anybody is asked.  Return the orphans, and how many were taken.
 
-    One that somebody waits for again, or whose key is decided, is none any more.  One that is older than a month is asked for a last time.
+    One that somebody waits for again, or whose key is decided, is none any more.
     """
     due = PspAttempt.objects.filter(ask_again_at__lte=now).order_by("ask_again_at", "id").select_related("order", "refund")
     calls = list(due.select_for_update(skip_locked=True, no_key=True, of=("self",))[:limit])
@@ -58,12 +61,7 @@ def claim_due(*, now: datetime, limit: int) -> tuple[list[PspAttempt], int]:
     none_any_more = waited_for.union(ended.values_list("psp_key", flat=True))
     orphans = [call for call in calls if call.status in UNRESOLVED and call.psp_key not in none_any_more]
     for call in calls:
-        call.ask_again_at = None
-    for call in orphans:
-        if now - call.created_at > retries.ASK_FOR:
-            logger.error("what became of %s is asked for a last time", call.psp_key)
-        else:
-            call.ask_again_at = now + ASK_EVERY
+        call.ask_again_at = now + ASK_EVERY if call in orphans else None
     PspAttempt.objects.bulk_update(calls, ["ask_again_at"])
     return orphans, len(calls)
 
@@ -119,32 +117,60 @@ def record_charges(answered: Sequence[tuple[Work, Outcome]], *, now: datetime) -
             case Declined():
                 close(calls, AttemptStatus.DECLINED, outcome.psp_reference, outcome.code, now=now)
             case Pending():
-                calls.filter(status__in=UNRESOLVED).update(status=AttemptStatus.PENDING, psp_reference=outcome.psp_reference)
+                wait_on(calls, outcome.psp_reference, now=now)
             case NotFound() if work.key_is_old:
                 close(calls, AttemptStatus.NOT_EXECUTED, "", "never_charged", now=now)
 
 
 def ask_for_refund(call: PspAttempt, *, now: datetime) -> None:
-    """Ask what became of a refund that was given up, and record it; what cannot be booked yet is asked for again tomorrow."""
+    """Ask what became of a refund that was given up, and record it; what cannot be booked yet is kept, and asked for again tomorrow."""
     refund = call.refund
     if refund is None:
         raise ValueError(f"{call} is no call of a refund")
     refund.order = call.order
-    outcome = refund_executor.ask(refund, now=now)
-    calls = PspAttempt.objects.filter(order=call.order_id, refund=refund, operation=PspOperation.REFUND)
     try:
-        match outcome:
-            case Charged():
-                settlement.settle_refund(refund.pk, psp_reference=outcome.psp_reference, refunded_at=outcome.at)
-            case Declined():
-                settlement.fail_refund(refund.pk, psp_reference=outcome.psp_reference, code=outcome.code)
-                close(calls, AttemptStatus.DECLINED, outcome.psp_reference, outcome.code, now=now)
-            case Pending():
-                calls.filter(status__in=UNRESOLVED).update(status=AttemptStatus.PENDING, psp_reference=outcome.psp_reference)
-            case None if is_old(call, now=now):
-                close(calls, AttemptStatus.NOT_EXECUTED, "", "never_refunded", now=now)
+        outcome = refund_executor.ask(refund, now=now)
+    except settlement.CANNOT_BOOK as error:
+        logger.error("what became of %s cannot be asked for: %s", refund.public_id, error)
+        return
+    try:
+        record_refund(call, refund, outcome, now=now)
     except settlement.CANNOT_BOOK as error:
         logger.error("what became of %s cannot be booked: %s", refund.public_id, error)
+        if isinstance(outcome, Charged | Declined):
+            late.keep_told(call.psp, "refund", told_of(refund, outcome))
+
+
+def record_refund(call: PspAttempt, refund: Refund, outcome: refund_executor.Outcome, *, now: datetime) -> None:
+    """Record what the PSP said of a refund.  Raises what `settlement` raises (CANNOT_BOOK)."""
+    calls = PspAttempt.objects.filter(order=call.order_id, refund=refund, operation=PspOperation.REFUND)
+    match outcome:
+        case Charged():
+            settlement.settle_refund(refund.pk, psp_reference=outcome.psp_reference, refunded_at=outcome.at)
+        case Declined():
+            settlement.fail_refund(refund.pk, psp_reference=outcome.psp_reference, code=outcome.code)
+            close(calls, AttemptStatus.DECLINED, outcome.psp_reference, outcome.code, now=now)
+        case Pending():
+            wait_on(calls, outcome.psp_reference, now=now)
+        case None if is_old(call, now=now):
+            close(calls, AttemptStatus.NOT_EXECUTED, "", "never_refunded", now=now)
+
+
+def told_of(refund: Refund, outcome: Charged | Declined) -> dict[str, Any]:
+    """Return what the PSP said of a refund, as a webhook of it tells it."""
+    told = {"id": outcome.psp_reference, "key": refund.public_id, "reference": refund.public_id}
+    if isinstance(outcome, Declined):
+        return told | {"status": "failed", "failure": {"code": outcome.code, "message": outcome.message}}
+    money = {"amount": to_minor(outcome.amount), "currency": outcome.amount.currency.code}
+    return told | money | {"status": "succeeded", "created_at": outcome.at.isoformat()}
+
+
+def wait_on(calls: QuerySet[PspAttempt], reference: str, *, now: datetime) -> None:
+    """Write that the calls of one key are pending; if they still are a month after they were given up, they are asked for no more."""
+    open_ones = calls.filter(status__in=UNRESOLVED)
+    open_ones.update(status=AttemptStatus.PENDING, psp_reference=reference)
+    if open_ones.filter(ask_again_at__isnull=False, given_up_at__lte=now - retries.ASK_FOR).update(ask_again_at=None):
+        logger.error("%s is pending a month after it was given up: it is asked for no more", reference)
 
 
 def close(calls: QuerySet[PspAttempt], status: AttemptStatus, reference: str, code: str, *, now: datetime) -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from django.db import transaction
 from django.db.models import Min
 
-from payments import breaker, cancellations, dead_letters, queries, retries, settlement
+from payments import breaker, cancellations, dead_letters, late, queries, retries, settlement
 from payments.claims import MOST_DEATHS
 from payments.models import PspAttempt, Refund
 from payments.psp import registry
@@ -204,18 +204,21 @@ def ask_for_charge(refund: Refund, charge: ChargeRequest, *, now: datetime) -> O
 
 
 def charge_request(refund: Refund) -> ChargeRequest | None:
-    """Return the charge whose money goes back, as the PSP was asked for it; None if it came too late to be its order's."""
+    """Return the charge whose money goes back, the order's own or one that came too late, as the PSP was asked for it; None if none is kept."""
     order = refund.order
     charges = PspAttempt.objects.filter(order=order, operation=PspOperation.CHARGE, psp_reference=refund.charge)
-    key = charges.values_list("psp_key", flat=True).first()
-    if refund.late_charge_id is not None or key is None:
-        return None
-    return ChargeRequest(key=key, payment_token="", amount=order.amount, reference=order.public_id)
+    key = refund.late_charge.psp_key if refund.late_charge else charges.values_list("psp_key", flat=True).first()
+    return ChargeRequest(key=key, payment_token="", amount=order.amount, reference=order.public_id) if key else None
 
 
 def went_back_by_a_void(refund: Refund, *, psp_key: str, now: datetime) -> None:
-    """Record the void.  It is the refund of the whole order, so that one of a part has failed; while others are under way, they fail first."""
-    if refund.cause != Refund.Cause.CANCELLATION or refund.amount != refund.order.amount:
+    """Record the void.  It is the refund of the whole order, so that one of a part has failed; while others are under way, they fail first.
+
+    The void is kept in the inbox before anything fails: nobody would learn of it again.  That of a charge that came too late is its refund.
+    """
+    if refund.late_charge is None and (refund.cause != Refund.Cause.CANCELLATION or refund.amount != refund.order.amount):
+        void = {"id": refund.charge, "key": psp_key, "status": settlement.VOIDED, "reference": refund.order.public_id}
+        late.keep_told(refund.order.psp, "charge", void)
         settlement.fail_refund(refund.pk, psp_reference="", code=settlement.VOIDED, claim=refund.tries)
     cancellations.voided(refund.order_id, psp_key=psp_key, now=now)
 

@@ -181,7 +181,10 @@ def refund_again(charge: LateCharge) -> None:
 
 
 def charge_again(case: Case, *, now: datetime) -> None:
-    """Start an order again whose tries were used up, nothing of which was ever executed.  Raises NotToRescue."""
+    """Start an order again whose tries were used up, nothing of which was ever executed, with the token it was started with.
+
+    Raises NotToRescue.
+    """
     order, event, key = case.order, case.event, confirmation.psp_key_of(case.order)
     charges = PspAttempt.objects.filter(order=order, operation=PspOperation.CHARGE, psp_key=key)
     is_unsent = not charges.exclude(status=AttemptStatus.NOT_EXECUTED).exists()
@@ -192,12 +195,20 @@ def charge_again(case: Case, *, now: datetime) -> None:
     require(not event.is_payment_done and event.expires_at > now, f"{event.public_id} can no longer be paid. Fail the order instead.")
     require_transition(order.status, to=OrderStatus.EXECUTING, what=order.public_id)
     PaymentOrder.objects.filter(pk=order.pk).update(status=OrderStatus.EXECUTING)
-    DueOrder.objects.create(order=order, psp_key=key, payment_token=event.payment_token, next_attempt_at=now)
+    DueOrder.objects.create(order=order, psp_key=key, payment_token=order.payment_token, next_attempt_at=now)
 
 
 def give_up(order: PaymentOrder, *, note: str) -> None:
-    """Fail an executing order.  Its attempts stay as they are: what became of them is not known."""
+    """Fail an executing order.  Its attempts stay as they are: what became of them is not known.
+
+    That the PSP knew nothing of a charge which may have been sent is no certainty, since a look-up may lag: its call is unknown again, so
+    that it is asked for (orphans.py).
+    """
     due = DueOrder.objects.get(order=order)
+    if due.maybe_sent:
+        charges = PspAttempt.objects.filter(order=order, operation=PspOperation.CHARGE, psp_key=due.psp_key)
+        latest = charges.order_by("-number").values("pk")[:1]
+        charges.filter(pk__in=latest, status=AttemptStatus.NOT_EXECUTED).update(status=AttemptStatus.UNKNOWN, finished_at=None)
     failure = Failure(order.pk, attempt_id=0, psp_key=due.psp_key, psp_reference="", code=GIVEN_UP, message=note)
     for executing, given_up in settlement.lock_executing([failure]):
         execute(settlement.FAIL, [settlement.failure_row(given_up)])

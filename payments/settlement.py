@@ -21,7 +21,7 @@ from ledger.errors import DomainError
 from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.statements import execute
-from payments import dead_letters, fees, news, queries, refund_entries
+from payments import dead_letters, fees, losses, news, queries, refund_entries
 from payments.models import LateCharge, PaymentOrder, Refund
 from payments.queries import ExecutingOrder
 from payments.states import UNRESOLVED, AttemptStatus, PspOperation, RefundStatus
@@ -124,7 +124,7 @@ WITH failed AS MATERIALIZED (
         error_message = failed.message, finished_at = now()
     FROM failed WHERE id = failed.attempt_id
 ), orphaned AS (
-    UPDATE payments_pspattempt AS attempt SET ask_again_at = coalesce(ask_again_at, now())
+    UPDATE payments_pspattempt AS attempt SET ask_again_at = coalesce(ask_again_at, now()), given_up_at = coalesce(given_up_at, now())
     FROM failed WHERE attempt.order_id = failed.order_id AND attempt.operation = 'charge' AND attempt.id <> failed.attempt_id
       AND attempt.status IN ('SENDING', 'UNKNOWN', 'PENDING')
 ), done AS (
@@ -309,8 +309,9 @@ def fail_refund(refund_id: int, *, psp_reference: str, code: str, claim: int = P
 def reverse_refund(refund_id: int, *, code: str, at: datetime) -> bool:
     """Record that money which a refund had given back came back to us; it may be refunded again.
 
-    The seller gets back exactly what the refund took, on the same figures, and we our fee.  False if the refund is not a success (it came
-    back before, say).  Locks the order, the refund, then the wallet.
+    The seller gets back exactly what the refund took, on the same figures, and we our fee; then bears what was lost in disputes of the
+    same charge, and what only the refund had left to the platform.  False if the refund is not a success (it came back before, say).
+    Locks the order, the refund, then the wallet.
     """
     order, refund = lock_refund(refund_id)
     if refund.status != RefundStatus.SUCCESS:
@@ -323,6 +324,7 @@ def reverse_refund(refund_id: int, *, code: str, at: datetime) -> bool:
         [refund.reversal_wallet_entry_id] = balances.change([restored])
     put_back(order, refund)
     finish_refund(refund, RefundStatus.FAILED, psp_reference=refund.psp_reference, code=code)
+    losses.pass_on(order, refund, at=at)
     return True
 
 
@@ -347,7 +349,7 @@ def finish_refund(refund: Refund, status: RefundStatus, *, psp_reference: str, c
     ended = AttemptStatus.SUCCEEDED if status == RefundStatus.SUCCESS else AttemptStatus.DECLINED
     calls = refund.attempts.filter(operation=PspOperation.REFUND, status__in=UNRESOLVED)
     if code == GIVEN_UP:
-        calls.update(ask_again_at=Now())
+        calls.update(ask_again_at=Now(), given_up_at=Now())
     else:
         calls.update(status=ended, psp_reference=psp_reference, error_code=code, finished_at=Now())
     notifications.publish([news.refund_news(refund)])

@@ -45,6 +45,15 @@ def tampered_lately() -> Sequence[Any]:
     return [str(finding) for finding in seals.verify_newest(entries=NEWEST)]
 
 
+# The entries that say who bears what of a dispute: the one that closed it, and one for each refund of its charge that came back later.
+DECIDED = """
+    SELECT id AS dispute_id, closing_entry_id AS entry_id FROM payments_dispute WHERE closing_entry_id IS NOT NULL
+    UNION ALL
+    SELECT dispute.id, entry.id FROM payments_dispute AS dispute
+    JOIN payments_refund AS refund ON (refund.order_id, refund.charge) = (dispute.order_id, dispute.charge) AND reversal_entry_id IS NOT NULL
+    JOIN ledger_journalentry AS entry ON entry.reference = dispute.public_id || ':' || refund.public_id
+"""
+
 CHECKS: dict[str, Check] = {
     "INV-01 every entry balances per currency, with two legs or more": """
         SELECT entry_id, currency, sum(amount) FROM ledger_posting GROUP BY entry_id, currency HAVING sum(amount) <> 0
@@ -164,16 +173,17 @@ CHECKS: dict[str, Check] = {
                    GROUP BY 1) AS owed ON owed.currency = booked.currency
         WHERE coalesce(booked.amount, 0) <> coalesce(owed.amount, 0)
     """,
-    "INV-08 what buyers' banks took back of late charges is what their disputes lost of what was owed": """
+    "INV-08 what buyers' banks took back of late charges is what their disputes lost of what was owed": f"""
         SELECT late.public_id, late.taken_back, taken.amount FROM payments_latecharge AS late
         LEFT JOIN LATERAL (
             SELECT sum(posting.amount) AS amount FROM payments_dispute AS dispute
-            JOIN ledger_posting AS posting ON posting.entry_id = dispute.closing_entry_id
+            JOIN ({DECIDED}) AS decided ON decided.dispute_id = dispute.id
+            JOIN ledger_posting AS posting ON posting.entry_id = decided.entry_id
             JOIN ledger_account AS account ON account.id = posting.account_id
             WHERE (dispute.psp, dispute.charge) = (late.psp, late.psp_reference) AND code = 'owed_to_buyers'
         ) AS taken ON true
         WHERE late.taken_back <> coalesce(taken.amount, 0)
-    """,
+    """,  # noqa: S608 (constants of this module)
     "INV-07 a dispute is over a charge of its order, and holds nothing of one that came too late": """
         SELECT dispute.public_id, dispute.charge, payment.public_id, dispute.held FROM payments_dispute AS dispute
         JOIN payments_paymentorder AS payment ON payment.id = dispute.order_id
@@ -183,7 +193,7 @@ CHECKS: dict[str, Check] = {
                SELECT FROM payments_pspattempt AS attempt WHERE attempt.order_id = payment.id AND operation = 'charge'
                   AND attempt.status = 'SUCCEEDED' AND (attempt.psp, attempt.psp_reference) = (dispute.psp, dispute.charge))
     """,
-    "INV-07 disputes hold and lose what their orders say, each with its entries": """
+    "INV-07 disputes hold and lose what their orders say, each with its entries": f"""
         SELECT payment.public_id, payment.disputed,
                sum(CASE WHEN dispute.status = 'open' THEN dispute.held ELSE least(dispute.lost, dispute.held) END)
         FROM payments_paymentorder AS payment LEFT JOIN payments_dispute AS dispute ON dispute.order_id = payment.id
@@ -192,24 +202,31 @@ CHECKS: dict[str, Check] = {
         UNION ALL
         SELECT coalesce(booked.reference, entry.reference), NULL, NULL
         FROM (SELECT public_id AS reference, journal_entry_id AS entry_id FROM payments_dispute
-              UNION ALL SELECT public_id || ':closed', closing_entry_id FROM payments_dispute WHERE status <> 'open') AS booked
+              UNION ALL SELECT public_id || ':closed', closing_entry_id FROM payments_dispute WHERE status <> 'open'
+              UNION ALL SELECT reference, id FROM ledger_journalentry JOIN ({DECIDED}) AS decided ON entry_id = id
+              WHERE reference NOT LIKE '%:closed') AS booked
         FULL JOIN (SELECT * FROM ledger_journalentry WHERE kind IN ('dispute', 'dispute_closed')) AS entry
                ON entry.id = booked.entry_id AND entry.reference = booked.reference
         WHERE booked.entry_id IS NULL OR entry.id IS NULL
-    """,
-    "INV-07 a dispute's entries take, cost, lose and give back what it says": """
-        SELECT dispute.public_id, said.entry_id, said.code, said.amount, booked.amount
+    """,  # noqa: S608 (constants of this module)
+    "INV-07 a dispute's entries take, cost, lose and give back what it says": f"""
+        SELECT dispute.public_id, said.is_decision, said.codes, said.amount, booked.amount
         FROM payments_dispute AS dispute, LATERAL (VALUES
-            (journal_entry_id, 'disputed:' || psp, amount), (journal_entry_id, 'dispute_costs', fee),
-            (journal_entry_id, 'psp_receivable:' || psp, -amount - fee), (closing_entry_id, 'disputed:' || psp, -amount),
-            (closing_entry_id, 'psp_receivable:' || psp, amount - lost), (closing_entry_id, 'fee_revenue', fee_returned)
-        ) AS said (entry_id, code, amount), LATERAL (
+            (false, ARRAY['disputed:' || psp], amount), (false, ARRAY['dispute_costs'], fee),
+            (false, ARRAY['psp_receivable:' || psp], -amount - fee), (true, ARRAY['disputed:' || psp], -amount),
+            (true, ARRAY['psp_receivable:' || psp], amount - lost), (true, ARRAY['fee_revenue'], fee_returned),
+            (true, ARRAY['dispute_losses', 'owed_to_buyers'], lost - least(lost, held))
+        ) AS said (is_decision, codes, amount), LATERAL (
             SELECT coalesce(sum(posting.amount), 0) AS amount
-            FROM ledger_posting AS posting JOIN ledger_account AS account ON account.id = posting.account_id
-            WHERE posting.entry_id = said.entry_id AND account.code = said.code AND posting.currency = dispute.currency
+            FROM (SELECT id AS dispute_id, journal_entry_id AS entry_id, false AS is_decision FROM payments_dispute
+                  UNION ALL SELECT dispute_id, entry_id, true FROM ({DECIDED}) AS decided) AS its
+            JOIN ledger_posting AS posting ON posting.entry_id = its.entry_id
+            JOIN ledger_account AS account ON account.id = posting.account_id
+            WHERE (its.dispute_id, its.is_decision) = (dispute.id, said.is_decision)
+              AND account.code = ANY (said.codes) AND posting.currency = dispute.currency
         ) AS booked
-        WHERE said.entry_id IS NOT NULL AND booked.amount <> said.amount
-    """,
+        WHERE (dispute.status <> 'open' OR NOT said.is_decision) AND booked.amount <> said.amount
+    """,  # noqa: S608 (constants of this module)
     "INV-07 no more of a fee is given back than was taken": """
         SELECT payment.public_id, payment.fee, given.fee FROM payments_paymentorder AS payment
         JOIN (

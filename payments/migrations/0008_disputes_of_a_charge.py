@@ -1,10 +1,16 @@
 import djmoney.models.fields
 from django.db import migrations, models
 
-# What is disputed was kept by its order alone: of an order that was paid it is the charge that paid it, unless nothing was held and a charge
-# came too late as well; of one that was not paid, the charge that came too late.
+# What is disputed was kept by its order alone; the PSP's webhooks of the dispute name the charge.  Where none is kept, it is guessed: of an
+# order that was paid it is the charge that paid it, unless nothing was held and a charge came too late as well; of one that was not paid,
+# the charge that came too late.
 NAME_THE_CHARGES = """
+WITH told AS MATERIALIZED (
+    SELECT psp, body->'data'->'object'->>'id' AS psp_reference, max(body->'data'->'object'->>'charge') AS charge
+    FROM payments_pspevent WHERE type LIKE 'dispute.%' GROUP BY 1, 2
+)
 UPDATE payments_dispute AS dispute SET charge = coalesce(
+    (SELECT charge FROM told WHERE (told.psp, told.psp_reference) = (dispute.psp, dispute.psp_reference)),
     CASE WHEN payment.status = 'SUCCESS' AND (dispute.held > 0 OR late.psp_reference IS NULL) THEN paid.psp_reference ELSE late.psp_reference END,
     dispute.psp_reference)
 FROM payments_paymentorder AS payment

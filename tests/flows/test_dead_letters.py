@@ -1,5 +1,6 @@
 """Dead letters: what the machine gives up on reaches a person with its reason, and each decision is carried out once and written down."""
 
+import importlib
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -12,14 +13,29 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from ledger.models import JournalEntry
-from payments import cancellations, claims, dead_letters, disputes, executor, inbox, late, refund_executor, refunds, rescue, settlement
+from payments import (
+    cancellations,
+    claims,
+    confirmation,
+    dead_letters,
+    disputes,
+    executor,
+    inbox,
+    late,
+    refund_executor,
+    refunds,
+    rescue,
+    settlement,
+)
 from payments.models import CircuitBreaker, DeadLetter, DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund, Transition
 from payments.psp import registry
+from payments.psp.protocol import Psp, PspUnavailable
 from payments.psp.sandbox import dispute_of
 from payments.rescue import AlreadyDecided, NotToRescue, ReasonMissing
 from tests.factories import eur
 from tests.fixtures_money import (
     DECLINED,
+    VISA,
     Oracle,
     all_at_once,
     charge_and_keep_the_answer,
@@ -27,13 +43,17 @@ from tests.fixtures_money import (
     errors_in,
     execute_refunds,
     execute_until_settled,
+    sandbox_psp,
+    session_for,
     statuses,
 )
 from tests.fixtures_services import SandboxCompany
+from tests.flows.test_given_up_is_not_not_taken import Misbehaving, raising
 from tests.flows.test_late_charges import end, given_up, owed
 from wallet.models import OutboxMessage
 
 Open = Callable[..., PaymentEvent]
+UsePsp = Callable[[Psp], Psp]
 ACTOR = "staff:grace"
 
 
@@ -235,6 +255,45 @@ def test_an_order_whose_tries_were_used_up_is_charged_again_while_its_checkout_i
     rescue.redrive(letter.pk, actor=ACTOR, note="the PSP is back", now=timezone.now())
     execute_until_settled()
     assert (statuses(event), len(oracle.charged())) == (["SUCCESS"], 1)
+
+
+def test_an_order_that_is_charged_again_is_charged_with_its_own_token(
+    open_payment: Open, sandbox: SandboxCompany, use_psp: UsePsp, oracle: Oracle
+) -> None:
+    """Another order of its checkout was started with other payment details since."""
+    event = open_payment("10.00", "20.00")
+    first, second = event.orders.order_by("id")
+    tokens = [session_for(each.amount, VISA, nonce=f"{each.public_id}:own").payment_token for each in (first, second)]
+    use_psp(Misbehaving(sandbox_psp(sandbox), charge=raising(PspUnavailable("away"))))
+    now = timezone.now()
+    confirmation.confirm_order(first.pk, payment_token=tokens[0], once="the first", now=now)
+    for minutes in range(0, 60, 3):
+        executor.execute_due_orders(now=now + timedelta(minutes=minutes))
+    CircuitBreaker.objects.all().delete()
+    use_psp(sandbox_psp(sandbox))
+    confirmation.confirm_order(second.pk, payment_token=tokens[1], once="the second", now=now)
+    execute_until_settled()
+    rescue.redrive(DeadLetter.objects.get().pk, actor=ACTOR, note="the PSP is back", now=timezone.now())
+    assert DueOrder.objects.get().payment_token == tokens[0]
+    execute_until_settled()
+    assert (statuses(event), len(oracle.charged())) == (["SUCCESS", "SUCCESS"], 2)
+
+
+def test_orders_that_can_still_be_charged_got_their_token_by_the_migration(open_payment: Open, oracle: Oracle) -> None:
+    event = open_payment("10.00", "20.00")
+    confirm_card(event)
+    executing, failed = event.orders.order_by("id")
+    token = DueOrder.objects.get(order=executing).payment_token
+    PaymentOrder.objects.update(payment_token="")
+    rescue.fail(bury(failed).pk, actor=ACTOR, note="nobody knows", now=timezone.now())
+    migration = importlib.import_module("payments.migrations.0012_tokens_of_orders_and_calls_that_were_given_up")
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('session_replication_role', 'replica', true)")  # no trigger waits while the column comes and goes
+        cursor.execute("ALTER TABLE payments_paymentevent ADD COLUMN payment_token text NOT NULL DEFAULT 'tok_latest'")
+        cursor.execute(migration.KEEP_TOKENS)
+        cursor.execute("ALTER TABLE payments_paymentevent DROP COLUMN payment_token")
+    assert list(event.orders.order_by("id").values_list("payment_token", flat=True)) == [token, "tok_latest"]
+    execute_until_settled()
 
 
 def test_an_order_that_was_declined_since_is_not_charged_again(open_payment: Open, sandbox: SandboxCompany, oracle: Oracle) -> None:

@@ -1,13 +1,15 @@
 """Disputes: the seller's part is held, then freed or lost; in any order of news, once, and never beside a refund of the same money."""
 
+import importlib
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from djmoney.money import Money
 
@@ -18,10 +20,12 @@ from payments import queries as queries_of_payments
 from payments.cancellations import NotCancellable
 from payments.disputes import TooEarly
 from payments.models import DeadLetter, Dispute, DisputeWatch, LateCharge, PaymentEvent, PaymentOrder, Refund, Transition
+from payments.psp.protocol import Notice
 from payments.psp.sandbox import dispute_of
 from payments.refunds import NotRefundable
 from payments.rescue import AlreadyDecided
 from payments.settlement import Capture, Failure, NotBookable
+from reconciliation import invariants
 from tests import webhooks
 from tests.factories import eur
 from tests.fixtures_money import (
@@ -424,6 +428,66 @@ def test_bug_39_a_refund_that_comes_back_while_the_dispute_is_open_leaves_the_lo
     assert (balance(chart.dispute_losses()), balance(chart.fee_revenue())) == (zero("EUR"), eur(fees))
 
 
+@pytest.mark.parametrize(
+    ("policy", "parts", "outcome", "lost", "seller", "left"),
+    [
+        ("pro_rata", ["100.00"], "lost", None, "0.00", "0.00"),
+        ("pro_rata", ["60.00", "40.00"], "lost", None, "0.00", "0.00"),
+        ("pro_rata", ["60.00", "40.00"], "partial", 7000, "27.00", "30.00"),
+        ("keep", ["30.00", "30.00"], "lost", None, "-10.00", "0.00"),
+        ("full", ["100.00"], "partial", 2500, "75.00", "75.00"),
+    ],
+)
+def test_bug_39_a_refund_that_comes_back_after_the_dispute_was_lost_leaves_the_loss_with_the_seller_too(
+    sandbox: SandboxCompany,
+    order: PaymentOrder,
+    oracle: Oracle,
+    policy: str,
+    parts: list[str],
+    outcome: str,
+    lost: int | None,
+    seller: str,
+    left: str,
+) -> None:
+    Shop.objects.update(refund_fee_policy=policy)
+    for part in parts:
+        refund(order, part)
+    opened = dispute(sandbox, order)
+    open_(opened)
+    closed = close(decide(sandbox, opened, outcome, **({"lost_amount": lost} if lost else {})))
+    assert balance(chart.dispute_losses()) == closed.lost - closed.held > zero("EUR")
+    for given_back in Refund.objects.order_by("id"):
+        settlement.reverse_refund(given_back.pk, code="refund_failed", at=timezone.now())
+        given_back.refresh_from_db()
+        oracle.explain(given_back.psp_reference)  # the PSP knows nothing of its coming back
+        assert invariants.violations() == []
+    wallet = Wallet.objects.get(seller=order.seller_id, currency="EUR")
+    assert (wallet.pending + wallet.available, balance(chart.dispute_losses())) == (eur(seller), zero("EUR"))
+    closed.refresh_from_db()
+    order.refresh_from_db()
+    assert (order.left, order.disputed) == (eur(left), closed.lost)
+    assert balance(chart.fee_revenue()) == order.fee - closed.fee_returned
+    told = list(OutboxMessage.objects.filter(about=closed.public_id).order_by("sequence"))
+    assert told[-1].payload["fee_returned"]["amount"] == f"{closed.fee_returned.amount:.2f}"
+    assert len(told) == closed.told > 2
+
+
+def test_what_comes_back_of_a_part_takes_over_no_more_of_the_loss_than_came_back(
+    sandbox: SandboxCompany, order: PaymentOrder, oracle: Oracle
+) -> None:
+    refund(order, "30.00")
+    refund(order, "20.00")
+    opened = dispute(sandbox, order)
+    open_(opened)
+    close(decide(sandbox, opened, "lost"))
+    first = Refund.objects.order_by("id")[0]
+    settlement.reverse_refund(first.pk, code="refund_failed", at=timezone.now())
+    oracle.explain(first.psp_reference)  # the PSP knows nothing of its coming back
+    assert (figures(order), balance(chart.dispute_losses())) == (("0.00", "0.00", "0.00"), eur("20.00"))
+    with pytest.raises(NotRefundable, match=r"0\.00 EUR can still be refunded"):
+        refunds.request_refund(order.pk, amount=None, reason="again", now=timezone.now())
+
+
 def test_a_lost_dispute_stays_open_while_a_refund_of_the_same_money_may_still_fail(sandbox: SandboxCompany, order: PaymentOrder) -> None:
     refunds.request_refund(order.pk, amount=None, reason="", now=timezone.now())
     opened = dispute(sandbox, order)
@@ -549,6 +613,48 @@ def test_what_a_dispute_takes_of_a_charge_that_came_too_late_is_owed_to_the_buye
         execute_refunds(now=timezone.now())
         assert [(each.status, each.amount) for each in Refund.objects.order_by("id")] == [("FAILED", eur("100.00")), ("SUCCESS", eur(owed))]
         assert balance(chart.owed_to_buyers()) == zero("EUR")
+
+
+@pytest.mark.parametrize(("outcome", "terms", "owed", "letters"), [("lost", {}, "0.00", 0), ("partial", {"lost_amount": 4000}, "60.00", 1)])
+def test_the_refund_of_a_late_charge_that_comes_back_after_the_dispute_was_lost_leaves_nothing_of_the_loss_with_the_platform(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle, outcome: str, terms: dict[str, Any], owed: str, letters: int
+) -> None:
+    event = open_payment("100.00")
+    [capture] = came_too_late(event)
+    expiry.expire_checkouts(now=event.expires_at)
+    late.settle([capture])
+    execute_refunds(now=timezone.now())
+    opened = dispute(sandbox, event.orders.get())
+    open_(opened)
+    closed = close(decide(sandbox, opened, outcome, **terms))
+    assert balance(chart.dispute_losses()) == closed.lost
+    given_back = Refund.objects.get()
+    settlement.reverse_refund(given_back.pk, code="refund_failed", at=timezone.now())
+    oracle.explain(given_back.psp_reference)  # the PSP knows nothing of its coming back
+    assert (balance(chart.owed_to_buyers()), balance(chart.dispute_losses())) == (eur(owed), zero("EUR"))
+    assert (LateCharge.objects.get().taken_back, dead_letters.waiting().count()) == (closed.lost, letters)
+    for letter in dead_letters.waiting():
+        rescue.redrive(letter.pk, actor="staff:ada", note="the rest of it", now=timezone.now())
+        assert Refund.objects.latest("id").amount == eur(owed)
+
+
+def test_a_dispute_from_before_charges_were_kept_is_named_as_the_psp_said(open_payment: Open, pay: Open, sandbox: SandboxCompany) -> None:
+    """Nothing is held of an order that was refunded in full, and another charge came too late: only the webhook knows which is disputed."""
+    event = open_payment("100.00")
+    captures = came_too_late(event)
+    order = pay(event).orders.get()
+    late.settle(captures)
+    refund(order, "100.00")
+    opened = sandbox.client.post("/v1/disputes", json={"charge": queries_of_payments.charge_of(order)}).raise_for_status().json()
+    body = json.dumps({"data": {"object": opened}})
+    inbox.store("sandbox", Notice("evt_opened", "dispute.opened", "", None), body=body)
+    assert apply() == {"applied"}
+    Dispute.objects.update(charge="")
+    migration = importlib.import_module("payments.migrations.0008_disputes_of_a_charge")
+    with connection.cursor() as cursor:
+        cursor.execute(migration.NAME_THE_CHARGES)
+    assert (Dispute.objects.get().charge, Dispute.objects.get().held) == (opened["charge"], zero("EUR"))
+    assert close(decide(sandbox, opened, "won")).status == "won"
 
 
 def test_both_charges_of_one_order_are_disputed_and_each_dispute_is_kept_and_decided_by_itself(

@@ -183,7 +183,7 @@ def test_that_the_call_for_a_refund_failed_does_not_undo_the_void_that_gave_the_
     event = pay(open_payment("10.00"))
     order = event.orders.get()
     cancellations.cancel_order(order.pk, reason="", once="", requested_by="staff:ada", now=timezone.now())
-    registry.psp_named("sandbox").void(ChargeRequest(order.public_id, event.payment_token, order.amount, reference=order.public_id))
+    registry.psp_named("sandbox").void(ChargeRequest(order.public_id, order.payment_token, order.amount, reference=order.public_id))
     cancellations.voided(order.pk, psp_key=order.public_id, now=timezone.now())
     refund = Refund.objects.get()
     assert (refund.status, refund.psp_reference) == ("SUCCESS", refund.charge)

@@ -1,20 +1,24 @@
-"""Orphans: what became of a charge or refund that a person gave up is asked for, daily and for a month, though no webhook tells of it."""
+"""Orphans: what became of a charge or refund that a person gave up is asked for daily until the PSP tells, though no webhook does."""
 
+import importlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
-from payments import breaker, executor, orphans, refund_executor, refunds, rescue
+from payments import breaker, executor, inbox, orphans, refund_executor, refunds, rescue, settlement
 from payments.models import CircuitBreaker, DeadLetter, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund
-from payments.psp.protocol import Psp, PspOutcomeUnknown, PspUnavailable
+from payments.psp.protocol import Declined, Pending, Psp, PspOutcomeUnknown, PspUnavailable
 from payments.states import UNRESOLVED
+from tests import webhooks
 from tests.factories import eur
 from tests.fixtures_money import Oracle, confirm_card, execute_refunds, pay_with_card, sandbox_psp, statuses
 from tests.fixtures_services import SandboxCompany
 from tests.flows.test_dead_letters import bury, left_unknown
+from tests.flows.test_disputes import close, decide, dispute, open_
 from tests.flows.test_given_up_is_not_not_taken import Misbehaving, raising
 from tests.flows.test_late_charges import end, owed
 
@@ -88,12 +92,15 @@ def test_what_the_psp_never_saw_is_asked_for_until_its_key_is_too_old(
     assert (statuses(event), oracle.charged()) == (["FAILED"], [])
 
 
-def test_a_psp_that_is_away_is_asked_again_and_holds_up_no_other_and_after_a_month_nobody_asks(
-    open_payment: Open, sandbox: SandboxCompany, use_psp: UsePsp, oracle: Oracle, caplog: pytest.LogCaptureFixture
+def test_a_psp_that_is_away_is_asked_until_it_answers_and_holds_up_no_other(
+    open_payment: Open, sandbox: SandboxCompany, use_psp: UsePsp, oracle: Oracle
 ) -> None:
+    """Both calls were a month old when they were given up, as the usual letter is."""
     event, other = open_payment("10.00"), open_payment("20.00")
-    for each in (event, other):
-        now = failed_by_a_person(left_unknown(each, sandbox))
+    letters = [left_unknown(each, sandbox) for each in (event, other)]
+    PspAttempt.objects.update(created_at=timezone.now() - timedelta(days=31))
+    for letter in letters:
+        now = failed_by_a_person(letter)
     real, key = sandbox_psp(sandbox), event.orders.get().public_id
 
     def find_charge(request: Any) -> Any:
@@ -102,15 +109,54 @@ def test_a_psp_that_is_away_is_asked_again_and_holds_up_no_other_and_after_a_mon
         return real.find_charge(request)
 
     use_psp(Misbehaving(real, find_charge=find_charge))
-    for days in range(33):
+    for days in (0, 1, 2, 33):
         orphans.ask_for_orphans(now=now + timedelta(days=days))
         CircuitBreaker.objects.all().delete()
-    assert (statuses(event), statuses(other), unresolved(), asked_again()) == (["FAILED"], ["SUCCESS"], [key], 0)
-    assert "a last time" in caplog.text
-    PspAttempt.objects.filter(psp_key=key, operation="charge").update(ask_again_at=now)
+    assert (statuses(event), statuses(other), unresolved(), asked_again()) == (["FAILED"], ["SUCCESS"], [key], 1)
     use_psp(real)
+    for days in (34, 36):
+        orphans.ask_for_orphans(now=now + timedelta(days=days))
+    assert (statuses(event), asked_again()) == (["SUCCESS"], 0)
+
+
+def test_a_charge_that_is_pending_a_month_after_it_was_given_up_is_asked_for_no_more(
+    open_payment: Open, sandbox: SandboxCompany, use_psp: UsePsp, oracle: Oracle, caplog: pytest.LogCaptureFixture
+) -> None:
+    event = open_payment("10.00")
+    letter = left_unknown(event, sandbox)
+    PspAttempt.objects.update(created_at=timezone.now() - timedelta(days=31))
+    now = failed_by_a_person(letter)
+    psp = Counting(Misbehaving(sandbox_psp(sandbox), find_charge=lambda _request: Pending("ch_slow")))
+    use_psp(psp)
+    for days in (0, 29, 30, 31, 32):
+        orphans.ask_for_orphans(now=now + timedelta(days=days))
+    assert (psp.asked, len(unresolved()), asked_again()) == (3, 1, 0)
+    assert "ch_slow is pending a month after it was given up" in caplog.text
+    PspAttempt.objects.filter(operation="charge").update(ask_again_at=now)
+    use_psp(sandbox_psp(sandbox))
     orphans.ask_for_orphans(now=now)
     assert statuses(event) == ["SUCCESS"]
+
+
+def test_f_20_a_charge_that_a_lagging_look_up_hid_is_asked_for_when_a_person_gives_it_up(
+    open_payment: Open, sandbox: SandboxCompany, use_psp: UsePsp, oracle: Oracle
+) -> None:
+    """It was executed, its answer was lost, the PSP did not know of it yet, and went away before it was sent again."""
+    event = open_payment("10.00")
+    confirm_card(event)
+    sandbox.fault(operation="charge", kind="execute_then_500", times=1)
+    now = timezone.now()
+    executor.execute_due_orders(now=now)
+    use_psp(Misbehaving(sandbox_psp(sandbox), find_charge=lambda _request: None, charge=raising(PspUnavailable("away"))))
+    for minutes in range(3, 60, 3):
+        executor.execute_due_orders(now=now + timedelta(minutes=minutes))
+    letter = DeadLetter.objects.get()
+    assert (letter.reason, statuses(event), unresolved()) == ("tries_exhausted", ["EXECUTING"], [])
+    now = failed_by_a_person(letter)
+    use_psp(sandbox_psp(sandbox))
+    CircuitBreaker.objects.all().delete()
+    orphans.ask_for_orphans(now=now)
+    assert (statuses(event), len(oracle.charged()), unresolved()) == (["SUCCESS"], 1, [])
 
 
 def test_a_psp_whose_line_is_open_is_left_alone_and_asked_when_its_time_has_come(
@@ -153,6 +199,75 @@ def test_a_refund_that_was_given_up_and_never_reached_the_psp_has_failed_and_is_
         orphans.ask_for_orphans(now=now + timedelta(days=days))
     refund.refresh_from_db()
     assert (refund.status, unresolved(), asked_again()) == ("FAILED", [], 0)
+
+
+def test_a_refund_whose_success_cannot_be_booked_yet_waits_in_the_inbox(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    """Who bears it is open while the charge is disputed."""
+    order = pay_with_card(open_payment("100.00")).orders.get()
+    refund = given_up_unknown(order, sandbox)
+    opened = dispute(sandbox, order)
+    open_(opened)
+    now = timezone.now()
+    for days in range(2):
+        orphans.ask_for_orphans(now=now + timedelta(days=days))
+    assert [(kind, status) for kind, status, _reason in webhooks.apply()] == [("refund.succeeded", "parked")]
+    close(decide(sandbox, opened, "won"))
+    inbox.apply_received(now=now + timedelta(minutes=1))
+    refund.refresh_from_db()
+    assert (refund.status, unresolved(), [status for _kind, status, _reason in webhooks.apply()]) == ("SUCCESS", [], ["applied"])
+
+
+def test_a_refund_whose_refusal_cannot_be_recorded_waits_in_the_inbox(
+    open_payment: Open, sandbox: SandboxCompany, use_psp: UsePsp, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = pay_with_card(open_payment("10.00")).orders.get()
+    refused = Declined("re_refused", "account_closed", "The account is closed.")
+    use_psp(Misbehaving(sandbox_psp(sandbox), refund=raising(PspOutcomeUnknown("a timeout")), find_refund=lambda _request: refused))
+    refund = given_up_unknown(order, None)
+
+    def fail_refund(*_args: Any, **_terms: Any) -> bool:
+        raise ValueError("this one cannot be recorded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(settlement, "fail_refund", fail_refund)
+        orphans.ask_for_orphans(now=timezone.now())
+    assert webhooks.apply() == [("refund.failed", "applied", "")]
+    refund.refresh_from_db()
+    assert (refund.status, refund.psp_reference) == ("FAILED", "re_refused")
+    orphans.ask_for_orphans(now=timezone.now() + timedelta(days=2))
+    assert (unresolved(), asked_again()) == ([], 0)
+
+
+def test_a_refund_whose_psp_is_configured_no_more_holds_up_no_other(open_payment: Open, sandbox: SandboxCompany, oracle: Oracle) -> None:
+    orders = [pay_with_card(open_payment("10.00")).orders.get() for _order in range(2)]
+    gone, _other = (given_up_unknown(order, sandbox) for order in orders)
+    PaymentOrder.objects.filter(pk=gone.order_id).update(psp="gone")
+    orphans.ask_for_orphans(now=timezone.now())
+    assert [each.status for each in Refund.objects.order_by("id")] == ["FAILED", "SUCCESS"]
+    PaymentOrder.objects.filter(pk=gone.order_id).update(psp="sandbox")
+    orphans.ask_for_orphans(now=timezone.now() + timedelta(days=2))
+    assert [each.status for each in Refund.objects.order_by("id")] == ["SUCCESS", "SUCCESS"]
+
+
+def test_a_refund_that_was_given_up_before_calls_were_asked_for_is_found_by_the_migration(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    """Its calls were written down as declined then."""
+    order = pay_with_card(open_payment("10.00")).orders.get()
+    refund = given_up_unknown(order, sandbox)
+    calls = PspAttempt.objects.filter(refund=refund, operation="refund")
+    calls.update(status="DECLINED", error_code="given_up", finished_at=timezone.now(), ask_again_at=None, given_up_at=None)
+    migration = importlib.import_module("payments.migrations.0011_calls_that_nobody_waits_for")
+    later = importlib.import_module("payments.migrations.0012_tokens_of_orders_and_calls_that_were_given_up")
+    with connection.cursor() as cursor:
+        cursor.execute(migration.ASK_FOR_ORPHANS)
+        cursor.execute(later.DATE_ORPHANS)
+    assert calls.get().given_up_at is not None
+    orphans.ask_for_orphans(now=timezone.now())
+    refund.refresh_from_db()
+    assert (refund.status, unresolved()) == ("SUCCESS", [])
 
 
 def given_up_unknown(order: PaymentOrder, sandbox: SandboxCompany | None) -> Refund:

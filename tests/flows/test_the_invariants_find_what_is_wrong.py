@@ -65,6 +65,11 @@ DAMAGE = [
     ("INV-07", "UPDATE payments_dispute SET amount = amount - 1, lost = lost - 1 WHERE status = 'lost'"),
     ("INV-07", "UPDATE payments_dispute SET fee_returned = 0 WHERE status = 'lost'"),
     ("INV-07", "UPDATE payments_dispute SET fee_returned = fee_returned + 1 WHERE status = 'lost'"),
+    (
+        "INV-07",
+        "UPDATE payments_paymentorder SET disputed = disputed - 1 WHERE id = (SELECT order_id FROM payments_dispute WHERE status = 'lost'); "
+        "UPDATE payments_dispute SET held = held - 1 WHERE status = 'lost'",
+    ),
     ("INV-07", "UPDATE payments_dispute SET charge = 'ch_other'"),
     ("INV-07", "UPDATE payments_refund SET borne = borne + 1, net = net - 1 WHERE status = 'SUCCESS'"),
     ("INV-08", "DELETE FROM payments_latecharge"),

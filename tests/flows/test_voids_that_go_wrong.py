@@ -1,14 +1,16 @@
 """A void that the PSP refuses, and one that nobody told us of: the charge is looked for, what was taken goes back, and a person is told at last."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.utils import timezone
 
-from payments import cancellations, executor, refund_executor, refunds
-from payments.models import Cancellation, DeadLetter, DueOrder, PaymentEvent, PspAttempt, Refund
-from payments.psp.protocol import Psp, PspOutcomeUnknown, PspRejectedRequest, Voided
+from payments import cancellations, dead_letters, executor, inbox, late, refund_executor, refunds, rescue, settlement
+from payments.models import Cancellation, DeadLetter, DueOrder, PaymentEvent, PspAttempt, PspEvent, Refund
+from payments.psp.protocol import ChargeRequest, Psp, PspOutcomeUnknown, PspRejectedRequest, Voided
+from payments.settlement import NotBookable
+from tests import webhooks
 from tests.factories import eur
 from tests.fixtures_money import (
     Oracle,
@@ -20,7 +22,10 @@ from tests.fixtures_money import (
     statuses,
 )
 from tests.fixtures_services import SandboxCompany
+from tests.flows.test_dead_letters import bury
+from tests.flows.test_disputes import SUCCEEDS_THEN_FAILS
 from tests.flows.test_given_up_is_not_not_taken import Misbehaving, raising
+from tests.flows.test_late_charges import end, given_up, owed
 
 Open = Callable[..., PaymentEvent]
 UsePsp = Callable[[Psp], Psp]
@@ -158,3 +163,154 @@ def test_a_refund_that_is_refused_although_its_charge_stands_has_failed(
     refund.refresh_from_db()
     order.refresh_from_db()
     assert (refund.status, refund.failure_code, order.refunded) == ("FAILED", "rejected_request", eur("0.00"))
+
+
+# --- A void that cannot be booked at once -----------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """What ends a worker in the middle of its work."""
+
+
+def goes_wrong(error: BaseException) -> Callable[..., None]:
+    def voided(_order_id: int, *, psp_key: str, now: datetime) -> None:
+        raise error
+
+    return voided
+
+
+def later(moment: timedelta) -> None:
+    """Do what the beat does by then."""
+    now = timezone.now() + moment
+    execute_refunds(now=now)
+    inbox.apply_received(now=now)
+    cancellations.follow(now=now)
+
+
+def test_a_void_that_a_part_brought_to_light_is_booked_though_the_worker_dies_over_it(
+    voided_there: PaymentEvent, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = voided_there.orders.get()
+    part = refunds.request_refund(order.pk, amount=eur("4.00"), reason="", now=timezone.now())
+    with monkeypatch.context() as patch:
+        patch.setattr(cancellations, "voided", goes_wrong(Killed()))
+        with pytest.raises(Killed):
+            execute_refunds(now=timezone.now())
+    part.refresh_from_db()
+    assert part.status == "FAILED"
+    later(timedelta(minutes=1))
+    order.refresh_from_db()
+    assert (order.refunded, PspEvent.objects.get().status) == (eur("10.00"), "applied")
+
+
+def test_a_void_that_a_part_brought_to_light_is_booked_when_a_person_has_failed_the_other_part(
+    voided_there: PaymentEvent, oracle: Oracle
+) -> None:
+    order = voided_there.orders.get()
+    other = refunds.request_refund(order.pk, amount=eur("6.00"), reason="", now=timezone.now())
+    bury(order, refund=other, reason="tries_exhausted")
+    refunds.request_refund(order.pk, amount=eur("4.00"), reason="", now=timezone.now())
+    for days in range(0, 40, 10):
+        later(timedelta(days=days))
+    assert PspEvent.objects.get().status == "parked"
+    rescue.stop_refund_retries(other.pk, actor="api:shop", note="not any more", now=timezone.now())
+    later(timedelta(days=42))
+    order.refresh_from_db()
+    assert (order.refunded, PspEvent.objects.get().status) == (eur("10.00"), "applied")
+    assert sorted(order.refunds.values_list("status", flat=True)) == ["FAILED", "FAILED", "SUCCESS"]
+
+
+def test_a_void_after_the_refund_of_a_cancelled_order_came_back_is_booked(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    event = open_payment("100.00")
+    answered = charge_and_keep_the_answer(event, SUCCEEDS_THEN_FAILS)
+    executor.hand_over(answered, now=timezone.now())
+    cancel(event)
+    execute_refunds(now=timezone.now())
+    oracle.wait_for("refund.failed", count=1)
+    settlement.reverse_refund(Refund.objects.get().pk, code="refund_failed", at=timezone.now())
+    assert isinstance(sandbox_psp(sandbox).void(answered[0][0].request), Voided)
+    [told] = webhooks.deliveries(sandbox, oracle, "charge.voided", count=1)
+    webhooks.post(told)
+    assert webhooks.apply() == [("charge.voided", "applied", "")]
+    cancellations.follow(now=timezone.now())
+    assert event.orders.get().refunded == eur("100.00")
+    assert (Cancellation.objects.get().outcome, Cancellation.objects.get().refund) == ("refunded", Refund.objects.get(status="SUCCESS"))
+
+
+def test_the_cancellation_of_the_rest_of_an_order_whose_charge_was_voided_ends_with_the_void(
+    voided_there: PaymentEvent, oracle: Oracle
+) -> None:
+    order = voided_there.orders.get()
+    refunds.request_refund(order.pk, amount=eur("4.00"), reason="", now=timezone.now())
+    cancel(voided_there)
+    later(timedelta(0))
+    later(timedelta(minutes=1))
+    order.refresh_from_db()
+    cancellation = Cancellation.objects.get()
+    assert (cancellation.status, cancellation.outcome, order.refunded) == ("SUCCESS", "refunded", eur("10.00"))
+    assert (cancellation.refund, PspEvent.objects.get().status) == (order.refunds.get(status="SUCCESS"), "applied")
+
+
+def test_a_cancellation_whose_refund_failed_waits_for_the_void_that_brought_it_down(
+    voided_there: PaymentEvent, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refunds.request_refund(voided_there.orders.get().pk, amount=eur("4.00"), reason="", now=timezone.now())
+    cancel(voided_there)
+    with monkeypatch.context() as patch:
+        patch.setattr(cancellations, "voided", goes_wrong(NotBookable("not yet")))
+        execute_refunds(now=timezone.now())
+    cancellations.follow(now=timezone.now())
+    assert Cancellation.objects.get().status == "EXECUTING"
+    later(timedelta(minutes=1))
+    assert Cancellation.objects.get().outcome == "refunded"
+
+
+def test_a_cancellation_whose_refund_failed_ends_with_the_refund_that_somebody_else_asked_for(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle, use_psp: UsePsp
+) -> None:
+    event = open_payment("10.00")
+    order = pay_with_card(event).orders.get()
+    cancel(event)
+    use_psp(Misbehaving(sandbox_psp(sandbox), refund=raising(PspRejectedRequest("400"))))
+    refund_executor.execute_due_refunds(now=timezone.now())
+    use_psp(sandbox_psp(sandbox))
+    other = refunds.request_refund(order.pk, amount=None, reason="", now=timezone.now())
+    cancellations.follow(now=timezone.now())
+    assert Cancellation.objects.get().status == "EXECUTING", "the other one is under way"
+    later(timedelta(0))
+    assert (Cancellation.objects.get().outcome, Cancellation.objects.get().refund) == ("refunded", other)
+
+
+def test_a_late_charge_that_was_voided_is_owed_no_more(open_payment: Open, sandbox: SandboxCompany, oracle: Oracle) -> None:
+    event = open_payment("10.00")
+    [capture] = given_up(event)
+    end(event)
+    late.settle([capture])
+    assert owed() == eur("10.00")
+    request = ChargeRequest(key=capture.psp_key, payment_token="", amount=eur("10.00"), reference=event.orders.get().public_id)
+    assert isinstance(sandbox_psp(sandbox).void(request), Voided)
+    execute_refunds(now=timezone.now())
+    refund = Refund.objects.get()
+    assert (refund.status, refund.psp_reference, owed()) == ("SUCCESS", capture.psp_reference, eur("0.00"))
+    assert not DeadLetter.objects.exists()
+
+
+def test_a_void_of_a_late_charge_whose_refund_came_back_is_its_new_refund(
+    open_payment: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    event = open_payment("10.00")
+    [capture] = given_up(event, SUCCEEDS_THEN_FAILS)
+    end(event)
+    late.settle([capture])
+    execute_refunds(now=timezone.now())
+    oracle.wait_for("refund.failed", count=1)
+    settlement.reverse_refund(Refund.objects.get().pk, code="refund_failed", at=timezone.now())
+    assert owed() == eur("10.00")
+    request = ChargeRequest(key=capture.psp_key, payment_token="", amount=eur("10.00"), reference=event.orders.get().public_id)
+    assert isinstance(sandbox_psp(sandbox).void(request), Voided)
+    for delivery in webhooks.deliveries(sandbox, oracle, "charge.voided", count=1):
+        webhooks.post(delivery)
+    assert (webhooks.apply(), owed()) == ([("charge.voided", "applied", "")], eur("0.00"))
+    assert dead_letters.close_settled(now=timezone.now()) == 1

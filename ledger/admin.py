@@ -26,6 +26,7 @@ from djmoney.money import Money
 from ledger import chart, queries, seek
 from ledger.models import Account, JournalEntry, Posting
 from ledger.templatetags.written import amount, moment
+from ledger.titles import Entitled
 
 MOST_SHOWN = 1000
 ROWS_ON_A_PAGE = 50
@@ -35,6 +36,7 @@ NOTHING = "–"
 admin.site.site_header = admin.site.site_title = "Onebook"
 admin.site.index_title = _("Today")
 admin.site.site_url = None
+admin.site.empty_value_display = NOTHING
 admin.site.enable_nav_sidebar = False  # the lists need the width; the first page lists everything
 
 
@@ -46,7 +48,7 @@ class FirstThousand(Paginator):  # type: ignore[type-arg]
         return len(self.object_list.values_list("pk")[:MOST_SHOWN])  # type: ignore[attr-defined]
 
 
-class LookOnly(admin.ModelAdmin):  # type: ignore[type-arg]
+class LookOnly(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows that anyone with the right to view may see and that nobody may add, change or delete here: a forged POST is refused (403)."""
 
     actions = None
@@ -74,10 +76,6 @@ class LookOnly(admin.ModelAdmin):  # type: ignore[type-arg]
         term = search_term.strip()
         return (queryset.filter(self.sought(term)) if term else queryset), False
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        title = {"title": capfirst(self.opts.verbose_name_plural)}
-        return super().changelist_view(request, extra_context=title | (extra_context or {}))
-
     def changeform_view(
         self,
         request: HttpRequest,
@@ -93,7 +91,7 @@ class LookOnly(admin.ModelAdmin):  # type: ignore[type-arg]
         return Q(pk=number_in(term))
 
 
-class Rows(admin.TabularInline):  # type: ignore[type-arg]
+class Rows(Entitled, admin.TabularInline):  # type: ignore[type-arg]
     """Rows that belong to the one on the page, each a link to its own."""
 
     template = "admin/_rows.html"
@@ -185,6 +183,12 @@ def id_column(row: Any) -> SafeString:
     return short(row.public_id)
 
 
+@admin.display(description=_("id"))
+def whole_id(row: Any) -> str:
+    """The id of a row whose id is made of its number, for which there is no column."""
+    return str(row.public_id)
+
+
 def link(model: type[models.Model], pk: int | None, text: Any) -> SafeString | str:
     """Return a link to the page of the row with that key; it need not be loaded."""
     if pk is None:
@@ -228,7 +232,7 @@ class AccountAdmin(LookOnly):
 @admin.register(JournalEntry)
 class JournalEntryAdmin(LookOnly):
     list_display = (
-        "public_id",
+        whole_id,
         "kind",
         "reference",
         "memo",
@@ -238,7 +242,7 @@ class JournalEntryAdmin(LookOnly):
     list_filter = ("kind", recent("booked_at"))
     search_help_text = _("An entry's number (je_12), or its reference: the id of the order or refund behind it")
     fields = (
-        "public_id",
+        whole_id,
         "kind",
         "reference_link",
         "memo",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.db.models import QuerySet
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.exceptions import ErrorDetail, ParseError, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -74,9 +74,11 @@ class Endpoint(APIView):
         """Find what the address names, for the caller's own shop.  Raises Http404."""
 
     def read(self, request: Request) -> dict[str, Any]:
-        """Return the body, checked and converted.  Raises ValidationError with every field that is wrong."""
+        """Return the body, checked and converted.  Raises ValidationError with every field that is wrong, ParseError where there is no body."""
         if self.operation is None or self.operation.body is None:
             raise TypeError(f"{type(self).__name__} takes no body")
+        if request.stream is None:
+            raise ParseError(self.operation.body.if_empty, code="required")
         body = self.operation.body(data=request.data)
         body.is_valid(raise_exception=True)
         return dict(body.validated_data)

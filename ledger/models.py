@@ -8,6 +8,7 @@ finer than its currency's minor unit (migration 0002).
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from ledger.currencies import MINOR_UNITS
 from ledger.money import AmountField, is_exact
@@ -20,6 +21,8 @@ class Account(models.Model):
     currency = models.CharField(max_length=3)
 
     class Meta:
+        verbose_name = _("account")
+        verbose_name_plural = _("accounts")
         constraints = [
             models.UniqueConstraint(fields=["code", "currency"], name="account_is_named_once_per_currency"),
             models.CheckConstraint(condition=models.Q(currency__in=sorted(MINOR_UNITS)), name="account_has_a_known_currency"),
@@ -33,13 +36,13 @@ class JournalEntry(models.Model):
     """One fact in the books.  Its reference is unique: that is the at-most-once of the books."""
 
     class Kind(models.TextChoices):
-        SALE = "sale", "Sale"
-        REFUND = "refund", "Refund"
-        REFUND_REVERSAL = "refund_reversal", "Refund that came back"
-        LATE_CHARGE = "late_charge", "Late charge"
-        DISPUTE = "dispute", "Dispute opened"
-        DISPUTE_CLOSED = "dispute_closed", "Dispute closed"
-        MANUAL = "manual", "Manual entry"
+        SALE = "sale", _("Sale")
+        REFUND = "refund", _("Refund")
+        REFUND_REVERSAL = "refund_reversal", _("Refund that came back")
+        LATE_CHARGE = "late_charge", _("Late charge")
+        DISPUTE = "dispute", _("Dispute opened")
+        DISPUTE_CLOSED = "dispute_closed", _("Dispute closed")
+        MANUAL = "manual", _("Manual entry")
 
     kind = models.TextField(choices=Kind)
     reference = models.TextField()
@@ -48,7 +51,8 @@ class JournalEntry(models.Model):
     booked_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
-        verbose_name_plural = "journal entries"
+        verbose_name = _("journal entry")
+        verbose_name_plural = _("journal entries")
         indexes = [BrinIndex(fields=["effective_at"], name="entry_by_effective_date")]
         constraints = [models.UniqueConstraint(fields=["reference"], name="entry_is_posted_once")]
 

@@ -17,6 +17,7 @@ from ledger.errors import DomainError
 
 MAX_DIGITS, DECIMAL_PLACES = 24, 4
 LARGEST = Decimal("999999999999.9999")  # twelve digits before the point; sums of a hundred million of these still fit the column
+MOST_CHARACTERS = 32
 
 AmountField: "Callable[..., models.Field[Money, Money]]" = partial(
     MoneyField,
@@ -68,7 +69,9 @@ def exact(amount: str | Decimal, currency: str) -> Money:
     text = str(amount)
     digits = text.removeprefix("-")
     whole, point, fraction = digits.partition(".")
-    if not (whole.isascii() and whole.isdigit() and len(digits) <= 32) or (point and not (fraction.isascii() and fraction.isdigit())):
+    if len(digits) > MOST_CHARACTERS:
+        raise NotAnAmount(f"An amount has {MOST_CHARACTERS} characters at most, and this has {len(digits)}.", field="amount")
+    if not (whole.isascii() and whole.isdigit()) or (point and not (fraction.isascii() and fraction.isdigit())):
         raise NotAnAmount(f"{text[:40]!r} is not an amount. Send decimal digits in a string, such as '19.99'.", field="amount")
     if len(fraction.rstrip("0")) > places:
         raise NotAMinorUnit(
@@ -76,7 +79,7 @@ def exact(amount: str | Decimal, currency: str) -> Money:
         )
     value = Decimal(text)
     if abs(value) > LARGEST:
-        raise TooLarge(f"{text} {currency} is larger than the largest amount, {LARGEST.to_integral_value('ROUND_DOWN')}.", field="amount")
+        raise TooLarge(f"{text} {currency} is larger than the largest amount, which is {int(LARGEST)} {currency}.", field="amount")
     return Money(value.quantize(Decimal(1).scaleb(-places)) + 0, currency)  # + 0: there is no minus nothing
 
 

@@ -167,7 +167,7 @@ class Metadata(serializers.DictField):
     """The caller's own notes: up to 50 strings of 500 characters, each under a name of up to 40."""
 
     child = PlainText(max_length=500, allow_blank=True, trim_whitespace=False)
-    default_error_messages = {"too_many": "Metadata holds 50 entries at most."}
+    default_error_messages = {"too_many": "Metadata holds 50 entries at most.", "not_a_dict": "This must be a JSON object, in braces."}
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
         if isinstance(data, Mapping):
@@ -180,9 +180,14 @@ class Metadata(serializers.DictField):
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A serializer that refuses, by name, every field it does not know.  `example` is shown in the documentation, which is tested."""
+    """A serializer that refuses, by name, every field it does not know.  `example` is shown in the documentation, which is tested.
+
+    `if_empty` is said to whoever sends no body at all.
+    """
 
     example: ClassVar[Any] = None
+    if_empty: ClassVar[str] = "Send a JSON object; {} if there is nothing to say."
+    default_error_messages = {"invalid": "This must be a JSON object, in braces."}
 
     def to_internal_value(self, data: Any) -> Any:
         unknown = unknown_fields(data, known=self.fields) if isinstance(data, Mapping) else {}
@@ -198,6 +203,8 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 class ListOf(serializers.ListSerializer[Any]):
     """A list of objects, and how many of them it may hold."""
+
+    default_error_messages = {"not_a_list": "This must be a list."}
 
     def __init__(self, child: StrictSerializer, *, most: int, least: int = 0, **options: Any) -> None:
         limits: Any = {"allow_empty": least == 0, "max_length": most}

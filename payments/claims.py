@@ -230,7 +230,9 @@ def put_off(waiting: Sequence[tuple[Claimed, datetime]], *, now: datetime) -> No
     execute(PUT_OFF, rows)
     never_sent = [row.order_id for row, _until in waiting if not (row.maybe_sent or row.to_be_voided)]
     for order in PaymentOrder.objects.filter(pk__in=never_sent, event__expires_at__lte=now).select_related("event").order_by("pk"):
-        detail = f"The PSP did not answer until {order.event.expires_at.isoformat()}, when the checkout ended. Nothing was sent."
+        detail = (
+            f"The PSP could not be reached until {order.event.expires_at:%Y-%m-%d %H:%M} UTC, when the checkout ended. Nothing was sent."
+        )
         dead_letters.bury(order.pk, reason=dead_letters.TRIES_EXHAUSTED, detail=detail)
 
 

@@ -13,6 +13,7 @@ from django.db import transaction
 from djmoney.money import Money
 
 from ledger.errors import DomainError
+from ledger.money import text
 from payments import dead_letters, queries
 from payments.models import Cancellation, DueOrder, PaymentEvent, PaymentOrder
 from payments.states import PAYABLE, CancellationStatus, OrderStatus, require_transition
@@ -26,6 +27,10 @@ class CheckoutExpired(DomainError):
 
 class NothingToPay(DomainError):
     code = "nothing_to_pay"
+
+
+class OrderCancelled(DomainError):
+    code = "order_cancelled"
 
 
 class AmountChanged(DomainError):
@@ -61,7 +66,8 @@ def confirm(event_id: int, confirmed: Confirmed, *, now: datetime) -> list[Payme
         return []
     require_open(event, payable, now=now)
     if queries.sum_of(payable) != confirmed.amount:
-        raise AmountChanged(f"{confirmed.amount} were confirmed, but {queries.sum_of(payable)} are to pay. Load the page again.")
+        then, now_due = (f"{text(amount)} {amount.currency}" for amount in (confirmed.amount, queries.sum_of(payable)))
+        raise AmountChanged(f"{then} were confirmed, but {now_due} are to pay. Load the page again.")
     event.confirmed_session = confirmed.session
     event.card_brand, event.card_last4 = confirmed.card_brand, confirmed.card_last4
     event.confirmations += 1
@@ -75,11 +81,15 @@ def confirm_order(order_id: int, *, payment_token: str, once: str, now: datetime
     """Start one order with payment details that the shop has from the PSP; one that is executing or paid already is left as it is.
 
     `once` is the shop's name for this wish (its Idempotency-Key): the same wish never starts the order twice, whatever became of it.
-    Locks the event, then the order.  Raises CheckoutExpired, TooManyTries.
+    Locks the event, then the order.  Raises OrderCancelled (also where that is under way), CheckoutExpired, TooManyTries.
     """
     event = PaymentEvent.objects.select_for_update(no_key=True).get(orders=order_id)
     order = event.orders.select_for_update(no_key=True).get(pk=order_id)
-    if payable_of([order]) and not was_started_by(order, once):
+    if order.status in (OrderStatus.EXECUTING, OrderStatus.SUCCESS):
+        return order
+    if not payable_of([order]):
+        raise OrderCancelled(f"{order.public_id} is cancelled, or about to be: it cannot be paid any more.")
+    if not was_started_by(order, once):
         require_open(event, [order], now=now)
         start([order], payment_token=payment_token, confirmed_by=once, now=now)
     return order

@@ -16,11 +16,11 @@ from payments.models import DeadLetter, DueOrder, Refund, new_dead_letter_id
 
 logger = logging.getLogger(__name__)
 
-TRIES_EXHAUSTED = "tries_exhausted"
-UNKNOWN_TOO_LONG = "unknown_too_long"
-WORKER_DIED = "worker_died"
-CANNOT_BE_BOOKED = "cannot_be_booked"
-NOT_GIVEN_BACK = "late_charge_not_given_back"
+TRIES_EXHAUSTED = DeadLetter.Reason.TRIES_EXHAUSTED.value
+UNKNOWN_TOO_LONG = DeadLetter.Reason.UNKNOWN_TOO_LONG.value
+WORKER_DIED = DeadLetter.Reason.WORKER_DIED.value
+CANNOT_BE_BOOKED = DeadLetter.Reason.CANNOT_BE_BOOKED.value
+NOT_GIVEN_BACK = DeadLetter.Reason.NOT_GIVEN_BACK.value
 LONGEST_DETAIL = 500
 
 # An open letter says the latest reason: what it said before is not what keeps the money now.  That a buyer's money is still with us

@@ -60,7 +60,9 @@ def record(notice: DisputeNotice, *, psp: str) -> Dispute:
         return open_dispute(notice, psp=psp)
     dispute = close_dispute(notice, psp=psp)
     if dispute.status == DisputeStatus.OPEN:
-        raise Undecided(f"{dispute.public_id} is lost, and a refund of the same money is under way: who bears the loss hangs on it.")
+        raise Undecided(
+            f"{dispute.public_id} is lost, and a refund or another dispute of the same money is under way: who bears the loss hangs on it."
+        )
     return dispute
 
 
@@ -78,14 +80,14 @@ def open_dispute(notice: DisputeNotice, *, psp: str) -> Dispute:
 def close_dispute(notice: DisputeNotice, *, psp: str) -> Dispute:
     """Record how the dispute was decided, and open it first if nobody told us of it; the second time nothing changes.
 
-    It stays open if more is lost than the seller and the buyer can bear as long as a refund of the same money is under way.  Locks the
+    It stays open if more is lost than the seller and the buyer can bear as long as a refund or another dispute of the same money is under way.  Locks the
     order, the dispute, then the wallet.  Raises as `open_dispute` does, and NotBookable for a decision that makes no sense or is another than
     the one that stands.
     """
     order = lock_order(notice, psp=psp)
     dispute = kept(notice, order) or opened(notice, order)
     require_decision(notice, dispute)
-    if dispute.status == DisputeStatus.OPEN and not hangs_on_a_refund(dispute, order, lost=notice.lost):
+    if dispute.status == DisputeStatus.OPEN and not hangs_on_others(dispute, order, lost=notice.lost):
         close(dispute, notice, order)
     return dispute
 
@@ -121,9 +123,10 @@ def kept(notice: DisputeNotice, order: PaymentOrder) -> Dispute | None:
 
 
 def opened(notice: DisputeNotice, order: PaymentOrder) -> Dispute:
-    """Book that the PSP took the money back, and hold what the seller has of it.  The order is locked.  Raises TooEarly."""
-    if order.disputes.filter(status=DisputeStatus.OPEN, charge=notice.charge).exists():
-        raise TooEarly(f"another dispute of {notice.charge} is open still; we did not hear how it was decided.")
+    """Book that the PSP took the money back, and hold what the seller has of it.  The order is locked.
+
+    A charge has one open dispute at the PSP; here two may be, when we hear of the next one before we hear how the one before was decided.
+    """
     currency = order.amount.currency.code
     dispute = Dispute(order=order, psp=order.psp, psp_reference=notice.psp_reference, charge=notice.charge, reason=notice.reason)
     dispute.amount, dispute.fee = notice.amount, notice.fee
@@ -153,10 +156,16 @@ def require_decision(notice: DisputeNotice, dispute: Dispute) -> None:
         raise NotBookable(f"{dispute.public_id} was decided before: {dispute.status}, and {dispute.lost} lost.")
 
 
-def hangs_on_a_refund(dispute: Dispute, order: PaymentOrder, *, lost: Money) -> bool:
-    """Would the platform bear a part of the loss only because a refund of the same charge is under way, which may come to nothing?"""
+def hangs_on_others(dispute: Dispute, order: PaymentOrder, *, lost: Money) -> bool:
+    """Would the platform bear a part of the loss only because of what may come to nothing?
+
+    That is a refund of the same charge that is under way, or a dispute of it that we knew before, holds something, and is not decided.
+    """
+    if lost <= room(dispute, order):
+        return False
     refunds = order.refunds.filter(charge=dispute.charge, status=RefundStatus.EXECUTING)
-    return lost > room(dispute, order) and refunds.exists()
+    others = order.disputes.filter(charge=dispute.charge, status=DisputeStatus.OPEN, held__gt=0, pk__lt=dispute.pk)
+    return refunds.exists() or others.exists()
 
 
 def room(dispute: Dispute, order: PaymentOrder) -> Money:

@@ -161,7 +161,10 @@ def require_orders(orders: Sequence[NewOrder]) -> str:
         if order.amount.amount <= 0:
             raise InvalidCheckout("An amount must be more than zero.", field=f"payment_orders[{index}].amount.amount")
     if total(orders).amount > money.LARGEST:
-        raise money.TooLarge(f"The sum of the orders is larger than the largest amount, {money.LARGEST:.0f}.", field="payment_orders")
+        raise money.TooLarge(
+            f"The sum of the orders is larger than the largest amount, which is {int(money.LARGEST)} in any currency.",
+            field="payment_orders",
+        )
     counts = Counter(order.reference for order in orders if order.reference)
     for index, order in enumerate(orders):
         if counts[order.reference] > 1:

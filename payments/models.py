@@ -9,6 +9,7 @@ import secrets
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 from djmoney.money import Money
 
 from ledger.ids import new_id
@@ -56,10 +57,12 @@ class FeeSchedule(models.Model):
 
     shop = models.ForeignKey(Shop, models.PROTECT, related_name="fee_schedules", db_index=False)
     seller = models.ForeignKey(Seller, models.PROTECT, related_name="fee_schedules", null=True, blank=True)
-    basis_points = models.PositiveIntegerField(help_text="100 basis points are 1 %")
+    basis_points = models.PositiveIntegerField(help_text=_("100 basis points are 1 %"))
     fixed = AmountField()
 
     class Meta:
+        verbose_name = _("fee schedule")
+        verbose_name_plural = _("fee schedules")
         constraints = [
             models.UniqueConstraint(fields=["shop", "seller", "currency"], name="seller_has_one_fee_schedule", nulls_distinct=False),
             models.CheckConstraint(condition=Q(basis_points__lte=10_000, fixed__gte=0), name="fee_is_between_nothing_and_all"),
@@ -85,16 +88,18 @@ class PaymentEvent(models.Model):
     return_url = models.TextField(blank=True)
     locale = models.CharField(max_length=12, default="en")
     metadata = models.JSONField(default=dict, blank=True)
-    psp_session = models.TextField(blank=True, help_text="The PSP's session of the payment page, the latest one")
-    confirmed_session = models.TextField(blank=True, help_text="The session that the buyer confirmed last")
+    psp_session = models.TextField(blank=True, help_text=_("The PSP's session of the payment page, the latest one"))
+    confirmed_session = models.TextField(blank=True, help_text=_("The session that the buyer confirmed last"))
     confirmations = models.PositiveSmallIntegerField(default=0)
     card_brand = models.CharField(max_length=20, blank=True)
     card_last4 = models.CharField(max_length=4, blank=True)
-    told = models.PositiveIntegerField(db_default=0, default=0, help_text="How many messages were published about it")
+    told = models.PositiveIntegerField(db_default=0, default=0, help_text=_("How many messages were published about it"))
     expires_at = models.DateTimeField()
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        verbose_name = _("payment event")
+        verbose_name_plural = _("payment events")
         indexes = [models.Index(fields=["shop", "id"], name="payment_event_by_shop")]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="payment_event_has_one_public_id"),
@@ -119,7 +124,7 @@ class PaymentOrder(models.Model):
     event = models.ForeignKey(PaymentEvent, models.PROTECT, related_name="orders")
     shop = models.ForeignKey(Shop, models.PROTECT, related_name="+", db_index=False)
     seller = models.ForeignKey(Seller, models.PROTECT, related_name="payment_orders", db_index=False)
-    reference = models.CharField(max_length=120, blank=True, help_text="The shop's own id of this order")
+    reference = models.CharField(max_length=120, blank=True, help_text=_("The shop's own id of this order"))
     description = models.CharField(max_length=200, blank=True)
     items = models.JSONField(default=list, blank=True)
     amount = AmountField()
@@ -129,17 +134,19 @@ class PaymentOrder(models.Model):
     status = models.TextField(choices=OrderStatus, default=OrderStatus.NOT_STARTED)
     failure_code = models.TextField(blank=True)
     confirmations = models.PositiveSmallIntegerField(db_default=0, default=0)
-    confirmed_by = models.TextField(db_default="", default="", help_text="The PSP session or Idempotency-Key that started it last")
-    confirmed_before = models.JSONField(db_default=[], default=list, blank=True, help_text="What started it before that")
-    payment_token = models.TextField(db_default="", default="", blank=True, help_text="The PSP's token that it was started with last")
+    confirmed_by = models.TextField(db_default="", default="", help_text=_("The PSP session or Idempotency-Key that started it last"))
+    confirmed_before = models.JSONField(db_default=[], default=list, blank=True, help_text=_("What started it before that"))
+    payment_token = models.TextField(db_default="", default="", blank=True, help_text=_("The PSP's token that it was started with last"))
     journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     refunded = AmountField()
     disputed = AmountField()
-    told = models.PositiveIntegerField(db_default=0, default=0, help_text="How many messages were published about it")
+    told = models.PositiveIntegerField(db_default=0, default=0, help_text=_("How many messages were published about it"))
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        verbose_name = _("payment order")
+        verbose_name_plural = _("payment orders")
         indexes = [models.Index(fields=["seller", "id"], name="payment_order_by_seller")]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="payment_order_has_one_public_id"),
@@ -182,15 +189,17 @@ class DueOrder(models.Model):
     order = models.OneToOneField(PaymentOrder, models.PROTECT, primary_key=True, related_name="due")
     psp_key = models.TextField()
     payment_token = models.TextField()
-    tries = models.PositiveIntegerField(default=0, help_text="How often it was claimed")
-    failures = models.PositiveIntegerField(db_default=0, default=0, help_text="How many calls in a row came to nothing")
-    deaths = models.PositiveIntegerField(db_default=0, default=0, help_text="How many claims were never handed back")
-    maybe_sent = models.BooleanField(db_default=False, default=False, help_text="A charge under this key may have reached the PSP")
-    to_be_voided = models.BooleanField(db_default=False, default=False, help_text="It was cancelled: nothing is charged any more")
-    next_attempt_at = models.DateTimeField(null=True, help_text="Empty: it is a dead letter, and waits for a person")
+    tries = models.PositiveIntegerField(default=0, help_text=_("How often it was claimed"))
+    failures = models.PositiveIntegerField(db_default=0, default=0, help_text=_("How many calls in a row came to nothing"))
+    deaths = models.PositiveIntegerField(db_default=0, default=0, help_text=_("How many claims were never handed back"))
+    maybe_sent = models.BooleanField(db_default=False, default=False, help_text=_("A charge under this key may have reached the PSP"))
+    to_be_voided = models.BooleanField(db_default=False, default=False, help_text=_("It was cancelled: nothing is charged any more"))
+    next_attempt_at = models.DateTimeField(null=True, help_text=_("Empty: it is a dead letter, and waits for a person"))
     claimed_until = models.DateTimeField(null=True)
 
     class Meta:
+        verbose_name = _("due order")
+        verbose_name_plural = _("due orders")
         indexes = [models.Index(fields=["next_attempt_at"], name="due_order_by_time")]
 
     def __str__(self) -> str:
@@ -228,11 +237,12 @@ class PspAttempt(models.Model):
     error_message = models.TextField(blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     finished_at = models.DateTimeField(null=True)
-    ask_again_at = models.DateTimeField(null=True, help_text="When the PSP is asked what became of it, if it was given up unresolved")
-    given_up_at = models.DateTimeField(null=True, help_text="Since when nobody waits for it, although it is unresolved")
+    ask_again_at = models.DateTimeField(null=True, help_text=_("When the PSP is asked what became of it, if it was given up unresolved"))
+    given_up_at = models.DateTimeField(null=True, help_text=_("Since when nobody waits for it, although it is unresolved"))
 
     class Meta:
-        verbose_name = "PSP attempt"
+        verbose_name = _("PSP attempt")
+        verbose_name_plural = _("PSP attempts")
         indexes = [
             models.Index(fields=["psp_key"], name="psp_attempt_by_key"),
             models.Index(fields=["ask_again_at"], condition=Q(ask_again_at__isnull=False), name="psp_attempt_to_ask_for"),
@@ -251,23 +261,24 @@ class PspEvent(models.Model):
     """The inbox: a webhook of a PSP, stored before it is acknowledged, once per event id."""
 
     class Status(models.TextChoices):
-        RECEIVED = "received", "Received"
-        APPLIED = "applied", "Applied"
-        PARKED = "parked", "Parked"
+        RECEIVED = "received", _("Received")
+        APPLIED = "applied", _("Applied")
+        PARKED = "parked", _("Parked")
 
     psp = models.TextField()
     event_id = models.TextField()
     type = models.TextField()
     body = models.JSONField()
     status = models.TextField(choices=Status, default=Status.RECEIVED)
-    reason = models.TextField(blank=True, help_text="Why it is parked")
-    tries = models.PositiveIntegerField(db_default=0, default=0, help_text="How often a parked event was looked at again")
-    next_attempt_at = models.DateTimeField(null=True, help_text="When a parked event that may have come too early is looked at again")
+    reason = models.TextField(blank=True, help_text=_("Why it is parked"))
+    tries = models.PositiveIntegerField(db_default=0, default=0, help_text=_("How often a parked event was looked at again"))
+    next_attempt_at = models.DateTimeField(null=True, help_text=_("When a parked event that may have come too early is looked at again"))
     received_at = models.DateTimeField(db_default=Now(), editable=False)
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
-        verbose_name = "PSP event"
+        verbose_name = _("PSP event")
+        verbose_name_plural = _("PSP events")
         indexes = [
             models.Index(fields=["id"], condition=Q(status="received"), name="psp_event_to_apply"),
             models.Index(fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="psp_event_to_look_at_again"),
@@ -290,14 +301,16 @@ class LateCharge(models.Model):
     psp_key = models.TextField()
     psp_reference = models.TextField()
     amount = AmountField()
-    taken_back = AmountField(help_text="What of it the buyer's bank took back for good in a dispute")
+    taken_back = AmountField(help_text=_("What of it the buyer's bank took back for good in a dispute"))
     charged_at = models.DateTimeField()
     journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="+", db_index=False)
-    seen_at = models.DateTimeField(null=True, help_text="When finance took note of it")
+    seen_at = models.DateTimeField(null=True, help_text=_("When finance took note of it"))
     seen_by = models.TextField(blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        verbose_name = _("late charge")
+        verbose_name_plural = _("late charges")
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="late_charge_has_one_public_id"),
             models.UniqueConstraint(fields=["psp", "psp_reference"], name="late_charge_is_kept_once"),
@@ -324,41 +337,43 @@ class Refund(models.Model):
     """
 
     class Cause(models.TextChoices):
-        REQUESTED = "requested", "Asked for"
-        CANCELLATION = "cancellation", "Cancellation"
-        LATE_CHARGE = "late_charge", "Late charge"
+        REQUESTED = "requested", _("Asked for")
+        CANCELLATION = "cancellation", _("Cancellation")
+        LATE_CHARGE = "late_charge", _("Late charge")
 
     public_id = models.TextField(default=new_refund_id, editable=False)
     order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="refunds")
     late_charge = models.ForeignKey(LateCharge, models.PROTECT, related_name="refunds", null=True)
     cause = models.TextField(choices=Cause, default=Cause.REQUESTED, db_default=Cause.REQUESTED.value)
-    charge = models.TextField(db_default="", default="", help_text="The PSP's id of the charge whose money goes back")
+    charge = models.TextField(db_default="", default="", help_text=_("The PSP's id of the charge whose money goes back"))
     amount = AmountField()
     fee = AmountField()
     net = AmountField()
-    borne = AmountField(help_text="What of it the platform bears: the buyer had got it otherwise")
+    borne = AmountField(help_text=_("What of it the platform bears: the buyer had got it otherwise"))
     fee_policy = models.TextField(choices=Shop.FeePolicy, default=Shop.FeePolicy.PRO_RATA, db_default=Shop.FeePolicy.PRO_RATA.value)
     reason = models.CharField(max_length=200, blank=True)
-    reference = models.CharField(max_length=120, db_default="", default="", blank=True, help_text="The shop's own id of this refund")
-    once = models.CharField(max_length=255, db_default="", default="", blank=True, help_text="The Idempotency-Key that asked for it")
+    reference = models.CharField(max_length=120, db_default="", default="", blank=True, help_text=_("The shop's own id of this refund"))
+    once = models.CharField(max_length=255, db_default="", default="", blank=True, help_text=_("The Idempotency-Key that asked for it"))
     requested_by = models.TextField(db_default="", default="", blank=True)
     status = models.TextField(choices=RefundStatus, default=RefundStatus.EXECUTING)
     psp_reference = models.TextField(blank=True)
     failure_code = models.TextField(blank=True)
-    tries = models.PositiveIntegerField(db_default=0, default=0, help_text="How often it was claimed")
-    failures = models.PositiveIntegerField(db_default=0, default=0, help_text="How many calls in a row came to nothing")
+    tries = models.PositiveIntegerField(db_default=0, default=0, help_text=_("How often it was claimed"))
+    failures = models.PositiveIntegerField(db_default=0, default=0, help_text=_("How many calls in a row came to nothing"))
     deaths = models.PositiveIntegerField(
-        db_default=0, default=0, help_text="How many claims in a row were not handed back, this one included"
+        db_default=0, default=0, help_text=_("How many claims in a row were not handed back, this one included")
     )
-    next_attempt_at = models.DateTimeField(null=True, help_text="Empty while it executes: it is a dead letter, and waits for a person")
+    next_attempt_at = models.DateTimeField(null=True, help_text=_("Empty while it executes: it is a dead letter, and waits for a person"))
     journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     reversal_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     reversal_wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
-    told = models.PositiveIntegerField(db_default=0, default=0, help_text="How many messages were published about it")
+    told = models.PositiveIntegerField(db_default=0, default=0, help_text=_("How many messages were published about it"))
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        verbose_name = _("refund")
+        verbose_name_plural = _("refunds")
         indexes = [models.Index(fields=["next_attempt_at"], condition=Q(status="EXECUTING"), name="refund_to_execute")]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="refund_has_one_public_id"),
@@ -397,24 +412,26 @@ class Cancellation(models.Model):
     """The wish that one order shall not be paid after all: called off before the charge, voided at the PSP, or refunded."""
 
     class Outcome(models.TextChoices):
-        CANCELLED = "cancelled", "Never charged"
-        VOIDED = "voided", "Voided at the PSP"
-        REFUNDED = "refunded", "Refunded"
+        CANCELLED = "cancelled", _("Never charged")
+        VOIDED = "voided", _("Voided at the PSP")
+        REFUNDED = "refunded", _("Refunded")
 
     public_id = models.TextField(default=new_cancellation_id, editable=False)
     order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="cancellations")
     reason = models.CharField(max_length=200, blank=True)
-    once = models.CharField(max_length=255, db_default="", default="", blank=True, help_text="The Idempotency-Key that asked for it")
+    once = models.CharField(max_length=255, db_default="", default="", blank=True, help_text=_("The Idempotency-Key that asked for it"))
     requested_by = models.TextField(db_default="", default="", blank=True)
     status = models.TextField(choices=CancellationStatus, default=CancellationStatus.EXECUTING)
     outcome = models.TextField(choices=Outcome, db_default="", default="", blank=True)
     failure_code = models.TextField(db_default="", default="", blank=True)
     refund = models.OneToOneField(Refund, models.PROTECT, null=True, related_name="cancellation")
-    told = models.PositiveIntegerField(db_default=0, default=0, help_text="How many messages were published about it")
+    told = models.PositiveIntegerField(db_default=0, default=0, help_text=_("How many messages were published about it"))
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
+        verbose_name = _("cancellation")
+        verbose_name_plural = _("cancellations")
         indexes = [models.Index(fields=["id"], condition=Q(status=CancellationStatus.EXECUTING), name="cancellation_to_follow")]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="cancellation_has_one_public_id"),
@@ -446,7 +463,7 @@ class Dispute(models.Model):
     order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="disputes")
     psp = models.TextField()
     psp_reference = models.TextField()
-    charge = models.TextField(db_default="", default="", help_text="The PSP's id of the charge that is disputed")
+    charge = models.TextField(db_default="", default="", help_text=_("The PSP's id of the charge that is disputed"))
     reason = models.TextField(blank=True)
     status = models.TextField(choices=DisputeStatus, default=DisputeStatus.OPEN)
     amount = AmountField()
@@ -459,7 +476,7 @@ class Dispute(models.Model):
         db_default="",
         default="",
         blank=True,
-        help_text="How our fee on what was lost was given back; empty: it is not decided, or was before this was kept",
+        help_text=_("How our fee on what was lost was given back; empty: it is not decided, or was before this was kept"),
     )
     opened_at = models.DateTimeField()
     evidence_due_at = models.DateTimeField(null=True)
@@ -468,14 +485,15 @@ class Dispute(models.Model):
     wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     closing_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     closing_wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
-    told = models.PositiveIntegerField(db_default=0, default=0, help_text="How many messages were published about it")
+    told = models.PositiveIntegerField(db_default=0, default=0, help_text=_("How many messages were published about it"))
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        verbose_name = _("dispute")
+        verbose_name_plural = _("disputes")
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="dispute_has_one_public_id"),
             models.UniqueConstraint(fields=["psp", "psp_reference"], name="dispute_is_kept_once"),
-            models.UniqueConstraint(fields=["psp", "charge"], condition=Q(status=DisputeStatus.OPEN), name="charge_has_one_open_dispute"),
             models.CheckConstraint(
                 condition=Q(amount__gt=0, held__gte=0, held__lte=F("amount"), fee__gte=0, lost__gte=0, lost__lte=F("amount")),
                 name="dispute_has_an_amount",
@@ -512,12 +530,13 @@ class RetryPolicy(models.Model):
     psp = models.TextField()
     operation = models.TextField(choices=[(PspOperation.CHARGE.value, "Charge"), (PspOperation.REFUND.value, "Refund")])
     strategy = models.TextField(choices=[(strategy.value, strategy.value.replace("_", " ")) for strategy in Strategy])
-    first_s = models.PositiveIntegerField(default=1, help_text="Seconds before the first retry")
-    longest_s = models.PositiveIntegerField(default=120, help_text="No wait is longer than this, in seconds")
-    most_tries = models.PositiveSmallIntegerField(default=8, help_text="Then it is a dead letter")
+    first_s = models.PositiveIntegerField(default=1, help_text=_("Seconds before the first retry"))
+    longest_s = models.PositiveIntegerField(default=120, help_text=_("No wait is longer than this, in seconds"))
+    most_tries = models.PositiveSmallIntegerField(default=8, help_text=_("Then it is a dead letter"))
 
     class Meta:
-        verbose_name_plural = "retry policies"
+        verbose_name = _("retry policy")
+        verbose_name_plural = _("retry policies")
         constraints = [
             models.UniqueConstraint(fields=["psp", "operation"], name="psp_operation_has_one_retry_policy"),
             models.CheckConstraint(
@@ -536,10 +555,12 @@ class CircuitBreaker(models.Model):
     psp = models.TextField()
     operation = models.TextField(choices=PspOperation)
     failures = models.PositiveIntegerField(default=0)
-    opened_at = models.DateTimeField(null=True, help_text="Empty: it is closed, and calls go through")
-    open_until = models.DateTimeField(null=True, help_text="Then one call is let through, to see")
+    opened_at = models.DateTimeField(null=True, help_text=_("Empty: it is closed, and calls go through"))
+    open_until = models.DateTimeField(null=True, help_text=_("Then one call is let through, to see"))
 
     class Meta:
+        verbose_name = _("circuit breaker")
+        verbose_name_plural = _("circuit breakers")
         constraints = [models.UniqueConstraint(fields=["psp", "operation"], name="psp_operation_has_one_breaker")]
 
     def __str__(self) -> str:
@@ -549,16 +570,23 @@ class CircuitBreaker(models.Model):
 class DeadLetter(models.Model):
     """An order or a refund that the machine gave up on and that waits for a person, with the reason, and what the person decided."""
 
+    class Reason(models.TextChoices):
+        TRIES_EXHAUSTED = "tries_exhausted", _("No try got through")
+        UNKNOWN_TOO_LONG = "unknown_too_long", _("No answer for 30 days")
+        WORKER_DIED = "worker_died", _("Workers died over it")
+        CANNOT_BE_BOOKED = "cannot_be_booked", _("The answer cannot be booked")
+        NOT_GIVEN_BACK = "late_charge_not_given_back", _("A buyer's money is still with us")
+
     class Decision(models.TextChoices):
-        REDRIVE = "redrive", "Try again"
-        FAIL = "fail", "Fail"
-        VOID = "void", "Void and refund"
-        SETTLED = "settled", "Settled meanwhile"
+        REDRIVE = "redrive", _("Try again")
+        FAIL = "fail", _("Fail")
+        VOID = "void", _("Void and refund")
+        SETTLED = "settled", _("Settled meanwhile")
 
     public_id = models.TextField(default=new_dead_letter_id, editable=False)
     order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="dead_letters")
     refund = models.ForeignKey(Refund, models.PROTECT, related_name="dead_letters", null=True)
-    reason = models.TextField()
+    reason = models.TextField(choices=Reason)
     detail = models.TextField(blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     decision = models.TextField(choices=Decision, db_default="", default="", blank=True)
@@ -567,6 +595,8 @@ class DeadLetter(models.Model):
     decided_at = models.DateTimeField(null=True)
 
     class Meta:
+        verbose_name = _("dead letter")
+        verbose_name_plural = _("dead letters")
         indexes = [models.Index(fields=["id"], condition=Q(decided_at__isnull=True), name="dead_letter_open")]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="dead_letter_has_one_public_id"),
@@ -581,24 +611,24 @@ class DeadLetter(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.public_id} {self.reason}"
+        return f"{self.public_id}: {self.get_reason_display()}"
 
 
 class Transition(models.Model):
     """One change of a status, written by Postgres itself (a trigger), so that none is missed: what, from, to, when, by whom and why."""
 
     class Kind(models.TextChoices):
-        EVENT = "event", "Payment event"
-        ORDER = "order", "Payment order"
-        REFUND = "refund", "Refund"
-        CANCELLATION = "cancellation", "Cancellation"
-        DISPUTE = "dispute", "Dispute"
+        EVENT = "event", _("Payment event")
+        ORDER = "order", _("Payment order")
+        REFUND = "refund", _("Refund")
+        CANCELLATION = "cancellation", _("Cancellation")
+        DISPUTE = "dispute", _("Dispute")
 
     kind = models.TextField(choices=Kind)
     object_id = models.BigIntegerField()
     before = models.TextField()
     after = models.TextField()
-    actor = models.TextField(blank=True, help_text="Empty: the machine")
+    actor = models.TextField(blank=True, help_text=_("Empty: the machine"))
     reason = models.TextField(blank=True)
     at = models.DateTimeField(db_default=Now(), editable=False)
 

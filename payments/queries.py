@@ -2,18 +2,32 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from djmoney.money import Money
 
 from ledger import money
 from ledger.statements import execute
 from payments import retries
 from payments.fees import FeeTerms, Return
-from payments.models import Cancellation, Dispute, FeeSchedule, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund, RetryPolicy
+from payments.models import (
+    Cancellation,
+    Dispute,
+    DueOrder,
+    FeeSchedule,
+    LateCharge,
+    PaymentEvent,
+    PaymentOrder,
+    PspAttempt,
+    Refund,
+    RetryPolicy,
+)
 from payments.retries import Policy, Strategy
-from payments.states import AttemptStatus, DisputeStatus, PspOperation, RefundStatus
+from payments.states import UNRESOLVED, AttemptStatus, DisputeStatus, PspOperation, RefundStatus
 from wallet.models import Shop
+
+OVERDUE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +151,14 @@ def late_charges_of(shop: Shop) -> QuerySet[LateCharge]:
 def wire(amount: Money) -> dict[str, str]:
     """Return the amount as it goes on the wire: `{"amount": "19.99", "currency": "USD"}`."""
     return {"amount": money.text(amount), "currency": amount.currency.code}
+
+
+def overdue(*, now: datetime) -> QuerySet[DueOrder]:
+    """Return the places in the queue that should have been worked on five minutes ago."""
+    return DueOrder.objects.filter(next_attempt_at__lt=now - OVERDUE)
+
+
+def unknown(*, now: datetime) -> QuerySet[PspAttempt]:
+    """Return the charges, of orders in the queue, of which nobody has known for five minutes what became of them."""
+    charges = PspAttempt.objects.filter(operation=PspOperation.CHARGE, order__due__psp_key=F("psp_key"))
+    return charges.filter(status__in=UNRESOLVED, created_at__lt=now - OVERDUE)

@@ -250,7 +250,7 @@ def try_again(refund: Refund, *, detail: str, now: datetime) -> None:
 def ask_later(refund: Refund, *, sent_at: datetime, now: datetime) -> None:
     """Pending or unknown: give the claim back, to be asked for later and later, and to a person after a month."""
     if now - sent_at > retries.ASK_FOR:
-        give_up(refund, dead_letters.UNKNOWN_TOO_LONG, detail=f"first sent at {sent_at.isoformat()}")
+        give_up(refund, dead_letters.UNKNOWN_TOO_LONG, detail=f"First sent at {sent_at:%Y-%m-%d %H:%M} UTC.")
     else:
         asked = PspAttempt.objects.filter(order_id=refund.order_id, refund=refund, operation=PspOperation.FIND).count()
         give_back(refund, at=now + timedelta(seconds=retries.ask_delay_s(asked)), failures=0)

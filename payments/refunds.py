@@ -95,11 +95,15 @@ def asked_before(order: PaymentOrder, wish: Wish) -> Refund | None:
         return None
     refund = found[0]
     if len(found) > 1 or (wish.reference and refund.reference != wish.reference):
-        raise RefundConflict(f"The same wish made {refund.public_id}, under another reference.", field="reference")
+        by_key = next(each for each in found if each.once == wish.once)
+        said = f"{by_key.public_id} was asked for with the same Idempotency-Key, but another reference: {by_key.reference or 'none'}."
+        raise RefundConflict(said, field="reference")
     terms = {"amount": (wish.amount, refund.amount), "fee_policy": (wish.fee_policy or None, refund.fee_policy)}
     for field, (asked, stands) in (terms | {"reason": (wish.reason, refund.reason)}).items():
         if asked not in (None, stands):
-            raise RefundConflict(f"{refund.public_id} was asked for by the same name, with another {field}: {stands}.", field=field)
+            shown = f"{text(stands)} {stands.currency}" if isinstance(stands, Money) else stands or "none"
+            name = "reference" if wish.reference and refund.reference == wish.reference else "Idempotency-Key"
+            raise RefundConflict(f"{refund.public_id} was asked for with the same {name}, but another {field}: {shown}.", field=field)
     return refund
 
 
@@ -108,8 +112,12 @@ def require_refundable(order: PaymentOrder, amount: Money, *, left: Money) -> No
         raise NotRefundable(f"{order.public_id} is not paid, so there is nothing to refund.")
     if queries.is_disputed(order):
         raise NotRefundable(f"{order.public_id} is disputed: the buyer's bank has the money. Wait until the dispute is decided.")
-    if amount.currency != order.amount.currency or amount.amount <= 0 or amount > left:
-        raise NotRefundable(f"Of {order.public_id}, {text(left)} {left.currency} can still be refunded.", field="amount")
+    if amount.currency != left.currency:
+        said = f"{order.public_id} was paid in {left.currency}, so it is refunded in {left.currency}, not in {amount.currency}."
+        raise NotRefundable(said, field="amount.currency")
+    if amount.amount <= 0 or amount > left:
+        why = "" if left else ": nothing of it is left to give back"
+        raise NotRefundable(f"Of {order.public_id}, {text(left)} {left.currency} can still be refunded{why}.", field="amount")
 
 
 def fee_of(order: PaymentOrder, amount: Money, *, policy: str) -> Money:

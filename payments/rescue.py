@@ -19,6 +19,12 @@ from wallet import notifications
 
 STOPPED = "retries_stopped"
 LONGEST_NOTE = 500
+NOTHING_TO_STOP: dict[str, str] = {
+    OrderStatus.NOT_STARTED: "it was never charged, so there are no retries to stop. To keep it from being paid, cancel it.",
+    OrderStatus.SUCCESS: "it is paid, so there are no retries to stop. To give the money back, refund or cancel it.",
+    OrderStatus.FAILED: "it is not tried again. To keep the buyer from paying it another way, cancel it.",
+    OrderStatus.CANCELLED: "there are no retries to stop.",
+}
 
 
 class AlreadyDecided(DomainError):
@@ -98,7 +104,7 @@ def stop_retries(order_id: int, *, actor: str, note: str, now: datetime) -> Canc
     transitions.by(actor, reason=note)
     event = PaymentEvent.objects.select_for_update(no_key=True).get(orders=order_id)
     order = PaymentOrder.objects.select_for_update(no_key=True).get(pk=order_id)
-    require(order.status == OrderStatus.EXECUTING, f"{order.public_id} is {order.status}: nothing of it is tried again.")
+    require(order.status == OrderStatus.EXECUTING, f"{order.public_id} is {order.status}: {NOTHING_TO_STOP.get(order.status)}")
     cancellation = call_off(event, order, actor=actor, note=note, now=now)
     letter = DeadLetter.objects.filter(order=order, refund=None, decided_at=None)
     letter.update(decision=DeadLetter.Decision.VOID, decided_by=actor, note=note[:LONGEST_NOTE], decided_at=now)
@@ -115,8 +121,8 @@ def stop_refund_retries(refund_id: int, *, actor: str, note: str, now: datetime)
     transitions.by(actor, reason=note)
     order, refund = settlement.lock_refund(refund_id)
     require(refund.status == RefundStatus.EXECUTING, f"{refund.public_id} is {refund.status}: it is not tried again.")
-    is_unsent = refund_executor.first_sent_at(refund) is None
-    require(is_unsent, f"{refund.public_id} may have been given back already. Wait for the payment service provider's word.")
+    is_refund_unsent = refund_executor.first_sent_at(refund) is None
+    require(is_refund_unsent, f"{refund.public_id} may have been given back already. Wait for the payment service provider's word.")
     letter = DeadLetter.objects.filter(refund=refund, decided_at=None)
     letter.update(decision=DeadLetter.Decision.FAIL, decided_by=actor, note=note[:LONGEST_NOTE], decided_at=now)
     give_refund_up(order, refund, code=STOPPED)
@@ -186,16 +192,23 @@ def charge_again(case: Case, *, now: datetime) -> None:
     Raises NotToRescue.
     """
     order, event, key = case.order, case.event, confirmation.psp_key_of(case.order)
-    charges = PspAttempt.objects.filter(order=order, operation=PspOperation.CHARGE, psp_key=key)
-    is_unsent = not charges.exclude(status=AttemptStatus.NOT_EXECUTED).exists()
     require(
-        case.letter.reason == dead_letters.TRIES_EXHAUSTED and is_unsent,
+        case.letter.reason == dead_letters.TRIES_EXHAUSTED and is_unsent(order),
         f"{order.public_id} has failed at the payment service provider: the buyer may pay again.",
     )
-    require(not event.is_payment_done and event.expires_at > now, f"{event.public_id} can no longer be paid. Fail the order instead.")
+    require(
+        not event.is_payment_done and event.expires_at > now,
+        f"{event.public_id} can no longer be paid, and the order has failed: the buyer may pay again in the shop.",
+    )
     require_transition(order.status, to=OrderStatus.EXECUTING, what=order.public_id)
     PaymentOrder.objects.filter(pk=order.pk).update(status=OrderStatus.EXECUTING)
     DueOrder.objects.create(order=order, psp_key=key, payment_token=order.payment_token, next_attempt_at=now)
+
+
+def is_unsent(order: PaymentOrder) -> bool:
+    """Was nothing of this charge ever executed, whatever was tried?"""
+    charges = PspAttempt.objects.filter(order=order, operation=PspOperation.CHARGE, psp_key=confirmation.psp_key_of(order))
+    return not charges.exclude(status=AttemptStatus.NOT_EXECUTED).exists()
 
 
 def give_up(order: PaymentOrder, *, note: str) -> None:

@@ -5,60 +5,61 @@
 """
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 from ledger.errors import DomainError
 
 
 class OrderStatus(models.TextChoices):
-    NOT_STARTED = "NOT_STARTED", "Not started"
-    EXECUTING = "EXECUTING", "Executing"
-    SUCCESS = "SUCCESS", "Success"
-    FAILED = "FAILED", "Failed"
-    CANCELLED = "CANCELLED", "Cancelled"
+    NOT_STARTED = "NOT_STARTED", _("Not started")
+    EXECUTING = "EXECUTING", _("Executing")
+    SUCCESS = "SUCCESS", _("Success")
+    FAILED = "FAILED", _("Failed")
+    CANCELLED = "CANCELLED", _("Cancelled")
 
 
 class EventStatus(models.TextChoices):
-    OPEN = "open", "Open"
-    PARTLY_PAID = "partly_paid", "Partly paid"
-    PAID = "paid", "Paid"
-    FAILED = "failed", "Failed"
-    CANCELLED = "cancelled", "Cancelled"
-    EXPIRED = "expired", "Expired"
+    OPEN = "open", _("Open")
+    PARTLY_PAID = "partly_paid", _("Partly paid")
+    PAID = "paid", _("Paid")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+    EXPIRED = "expired", _("Expired")
 
 
 class AttemptStatus(models.TextChoices):
-    SENDING = "SENDING", "Sending"
-    SUCCEEDED = "SUCCEEDED", "Succeeded"
-    DECLINED = "DECLINED", "Declined"
-    PENDING = "PENDING", "Pending at the PSP"
-    UNKNOWN = "UNKNOWN", "Outcome unknown"
-    NOT_EXECUTED = "NOT_EXECUTED", "Not executed"
+    SENDING = "SENDING", _("Sending")
+    SUCCEEDED = "SUCCEEDED", _("Succeeded")
+    DECLINED = "DECLINED", _("Declined")
+    PENDING = "PENDING", _("Pending at the PSP")
+    UNKNOWN = "UNKNOWN", _("Outcome unknown")
+    NOT_EXECUTED = "NOT_EXECUTED", _("Not executed")
 
 
 class PspOperation(models.TextChoices):
-    CHARGE = "charge", "Charge"
-    REFUND = "refund", "Refund"
-    VOID = "void", "Void"
-    FIND = "find", "Look-up"
+    CHARGE = "charge", _("Charge")
+    REFUND = "refund", _("Refund")
+    VOID = "void", _("Void")
+    FIND = "find", _("Look-up")
 
 
 class RefundStatus(models.TextChoices):
-    EXECUTING = "EXECUTING", "Executing"
-    SUCCESS = "SUCCESS", "Success"
-    FAILED = "FAILED", "Failed"
+    EXECUTING = "EXECUTING", _("Executing")
+    SUCCESS = "SUCCESS", _("Success")
+    FAILED = "FAILED", _("Failed")
 
 
 class CancellationStatus(models.TextChoices):
-    EXECUTING = "EXECUTING", "Executing"
-    SUCCESS = "SUCCESS", "Success"
-    FAILED = "FAILED", "Failed"
+    EXECUTING = "EXECUTING", _("Executing")
+    SUCCESS = "SUCCESS", _("Success")
+    FAILED = "FAILED", _("Failed")
 
 
 class DisputeStatus(models.TextChoices):
-    OPEN = "open", "Open"
-    WON = "won", "Won"
-    LOST = "lost", "Lost"
-    PARTIAL = "partial", "Lost in part"
+    OPEN = "open", _("Open")
+    WON = "won", _("Won")
+    LOST = "lost", _("Lost")
+    PARTIAL = "partial", _("Lost in part")
 
 
 class IllegalTransition(DomainError):

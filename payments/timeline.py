@@ -182,7 +182,7 @@ def set_aside(rows: Rows) -> Iterator[Moment]:
     for late in rows.late_charges:
         yield Moment(late.created_at, _("Charged too late"), f"{amount(late.amount)} {late.psp_reference}", late, "warn")
     for letter in rows.letters:
-        yield Moment(letter.created_at, _("Dead letter"), f"{letter.reason} {letter.detail}", letter, "bad")
+        yield Moment(letter.created_at, _("Dead letter"), f"{letter.get_reason_display()}: {letter.detail}", letter, "bad")
         if letter.decided_at:
             yield Moment(letter.decided_at, _("Decided"), f"{letter.get_decision_display()}, {letter.decided_by}: {letter.note}", letter)
 

@@ -13,10 +13,15 @@ from ledger.admin import LookOnly, time_column
 from reconciliation.models import AcceptedHead, InvariantRun, QueueHeartbeat
 
 
+@admin.display(description=_("number"))
+def number(row: Any) -> str:
+    return str(row.pk)
+
+
 class FoundFilter(admin.SimpleListFilter):
     """Runs that found something, or runs that found nothing."""
 
-    title = _("found")
+    title = _("result")
     parameter_name = "found"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
@@ -34,7 +39,7 @@ class FoundFilter(admin.SimpleListFilter):
 
 @admin.register(InvariantRun)
 class InvariantRunAdmin(LookOnly):
-    list_display = ("pk", "scope", "found", "checked", time_column("started_at", _("started")), "took")
+    list_display = (number, "scope", "found", "checked", time_column("started_at", _("started")), "took")
     list_filter = ("scope", FoundFilter)
     search_help_text = _("A run's number")
     fields = ("scope", time_column("started_at", _("started")), "took", "checked", "what", "seal_head")
@@ -46,7 +51,7 @@ class InvariantRunAdmin(LookOnly):
 
     @admin.display(description=_("took"))
     def took(self, run: InvariantRun) -> str:
-        return f"{run.took_ms / 1000:.1f} s"
+        return f"{run.took_ms / 1000:.1f}\N{NO-BREAK SPACE}s"
 
     @admin.display(description=_("what does not hold"))
     def what(self, run: InvariantRun) -> str:
@@ -55,7 +60,7 @@ class InvariantRunAdmin(LookOnly):
 
 @admin.register(AcceptedHead)
 class AcceptedHeadAdmin(LookOnly):
-    list_display = ("pk", "accepted_by", "note", time_column("at", _("accepted")))
+    list_display = (number, "accepted_by", "note", time_column("at", _("accepted")))
     search_help_text = _("Its number")
     fields = ("head", "instead_of", "accepted_by", "note", time_column("at", _("accepted")))
     readonly_fields = fields

@@ -25,6 +25,10 @@ class InvariantRun(models.Model):
     violations = models.JSONField(default=list, blank=True)
     seal_head = models.TextField(default="", blank=True)
 
+    class Meta:
+        verbose_name = _("invariant run")
+        verbose_name_plural = _("invariant runs")
+
     def __str__(self) -> str:
         return f"{self.scope} run of {self.started_at:%Y-%m-%d %H:%M:%S}"
 
@@ -38,6 +42,10 @@ class AcceptedHead(models.Model):
     note = models.TextField()
     at = models.DateTimeField(db_default=Now(), editable=False)
 
+    class Meta:
+        verbose_name = _("accepted head")
+        verbose_name_plural = _("accepted heads")
+
     def __str__(self) -> str:
         return f"{self.head[:16]} instead of {self.instead_of[:16]}, by {self.accepted_by}"
 
@@ -47,6 +55,10 @@ class QueueHeartbeat(models.Model):
 
     queue = models.TextField(primary_key=True)
     at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("queue heartbeat")
+        verbose_name_plural = _("queue heartbeats")
 
     def __str__(self) -> str:
         return self.queue

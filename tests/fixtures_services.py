@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,7 +22,7 @@ import httpx
 import psycopg
 import pytest
 from django.conf import settings as django_settings
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.test.utils import setup_databases, teardown_databases
 from psycopg import sql
 from pytest_django.live_server_helper import LiveServer
@@ -85,14 +85,19 @@ def real_db(tables_to_empty: list[str], django_db_blocker: DjangoDbBlocker) -> I
     with django_db_blocker.unblock():
         yield
         connections.close_all()
-        filled = _filled(tables_to_empty)
-        if filled:
-            names = ", ".join(connection.ops.quote_name(name) for name in filled)
-            with connection.cursor() as cursor:  # as superuser: `replica` switches the guarding triggers off
-                cursor.execute("SET session_replication_role = replica")
-                cursor.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
-                cursor.execute("SET session_replication_role = DEFAULT")
+        while filled := _filled(tables_to_empty):
+            _empty(filled)
         connections.close_all()
+
+
+def _empty(tables: list[str]) -> None:
+    """Empty the tables, unless that and a worker's query wait for each other: then nothing is done, and it is tried again."""
+    names = ", ".join(connection.ops.quote_name(name) for name in tables)
+    with suppress(OperationalError), connection.cursor() as cursor:  # as superuser: `replica` switches the guarding triggers off
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = DEFAULT")
 
 
 def _filled(tables: list[str] | None) -> list[str]:

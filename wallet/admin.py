@@ -5,6 +5,7 @@ A key's token is on the page that answers its making, once, and nowhere else: no
 
 import json
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import seek
 from ledger.admin import (
+    NOTHING,
     CurrencyFilter,
     LookOnly,
     Rows,
@@ -34,9 +36,11 @@ from ledger.admin import (
     recent,
     reference_of,
     time_column,
+    whole_id,
 )
 from ledger.models import JournalEntry
 from ledger.templatetags.written import moment
+from ledger.titles import Entitled
 from wallet import api_keys, webhook_admin
 from wallet.logins import StaffLogin
 from wallet.models import ApiKey, Buyer, IdempotencyRecord, OutboxMessage, Seller, Shop, Wallet, WalletEntry
@@ -64,12 +68,14 @@ def born(public_id: str) -> datetime:
         return LONG_AGO
 
 
-def pretty(document: Any) -> SafeString:
-    """Return a JSON document to be read by people."""
+def pretty(document: Any) -> SafeString | str:
+    """Return a JSON document to be read by people; a dash for one in which nothing stands."""
+    if document in (None, "", [], {}):
+        return NOTHING
     return format_html("<pre>{}</pre>", json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True))
 
 
-class Kept(admin.ModelAdmin):  # type: ignore[type-arg]
+class Kept(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
     """Rows that staff may add and change, and that nobody deletes: money hangs on them."""
 
     list_per_page = 50
@@ -167,6 +173,17 @@ class BuyerAdmin(LookOnly):
         return Q(public_id=term) | Q(reference=term) | Q(email=term)
 
 
+class RevokedFilter(admin.SimpleListFilter):
+    title = _("state")
+    parameter_name = "revoked"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [("no", _("In use")), ("yes", _("Revoked"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(revoked_at__isnull=self.value() == "no") if self.value() in ("no", "yes") else queryset
+
+
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
     scopes = forms.MultipleChoiceField(
         choices=ApiKey.Scope.choices,
@@ -193,7 +210,7 @@ class ApiKeyAdmin(Kept):
         "state",
     )
     list_select_related = ("shop",)
-    list_filter = ("shop", ("revoked_at", admin.EmptyFieldListFilter))
+    list_filter = ("shop", RevokedFilter)
     search_fields = ("name", "prefix", "shop__name")
     ordering = ("-pk",)
     actions = ("revoke",)
@@ -285,8 +302,11 @@ class IdempotencyRecordAdmin(LookOnly):
         return Q(key=term)
 
     @admin.display(description=_("answer"))
-    def answer(self, record: IdempotencyRecord) -> SafeString:
-        return pretty(record.body)
+    def answer(self, record: IdempotencyRecord) -> SafeString | str:
+        try:
+            return pretty(json.loads(record.body or ""))
+        except (TypeError, ValueError):
+            return pretty(record.body)
 
 
 @admin.register(Wallet)
@@ -328,7 +348,7 @@ class WalletAdmin(LookOnly):
 @admin.register(WalletEntry)
 class WalletEntryAdmin(LookOnly):
     list_display = (
-        "public_id",
+        whole_id,
         "seller_name",
         "kind",
         money_column("gross", _("gross")),
@@ -342,7 +362,7 @@ class WalletEntryAdmin(LookOnly):
     list_filter = ("kind", CurrencyFilter, recent("created_at"))
     search_help_text = _("An entry's number (wen_12), a wallet's (wallet_3), or a seller's name or id")
     fields = (
-        "public_id",
+        whole_id,
         "seller_name",
         "wallet",
         "kind",
@@ -395,5 +415,5 @@ class OutboxMessageAdmin(LookOnly):
         return reference_of(message.about)
 
     @admin.display(description=_("content"))
-    def content(self, message: OutboxMessage) -> SafeString:
+    def content(self, message: OutboxMessage) -> SafeString | str:
         return pretty(message.payload)

@@ -32,6 +32,12 @@ class NoSuchSeller(DomainError):
     code = "unknown_seller"
 
 
+class NotInShop(DomainError):
+    """What a parameter names is not there, or another shop's."""
+
+    code = "not_found"
+
+
 def shop_of(request: Request) -> Shop:
     """Return the shop whose key the caller has."""
     key: Any = request.auth
@@ -85,7 +91,10 @@ class Wallets(Endpoint):
         """
         found = Wallet.objects.select_related("seller").filter(seller__shop=shop_of(request))
         if "seller" in self.query:
-            found = found.filter(seller=seller_of(request, self.query["seller"]))
+            wanted = Seller.objects.filter(shop=shop_of(request), public_id=self.query["seller"]).first()
+            if wanted is None:
+                raise NotInShop(f"There is no seller {self.query['seller']!r} in your shop.", field="seller")
+            found = found.filter(seller=wanted)
         if "currency" in self.query:
             found = found.filter(currency=self.query["currency"])
         return self.answer_page(found)

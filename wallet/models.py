@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
 
 from ledger.ids import new_id
 from ledger.models import JournalEntry
@@ -40,21 +41,30 @@ class Shop(models.Model):
     """A shop of the marketplace, as its buyers know it.  Its secret signs the result that a buyer carries back to it."""
 
     class FeePolicy(models.TextChoices):
-        PRO_RATA = "pro_rata", "Its share of the fee"
-        FULL = "full", "All that is left of the fee"
-        KEEP = "keep", "Nothing: the seller bears the fee"
+        PRO_RATA = "pro_rata", _("Its share of the fee")
+        FULL = "full", _("All that is left of the fee")
+        KEEP = "keep", _("Nothing: the seller bears the fee")
 
     public_id = models.TextField(default=new_shop_id, editable=False)
     name = models.CharField(max_length=120)
     signing_secret = models.TextField(default=new_signing_secret, editable=False)
-    return_origins = models.JSONField(default=list, blank=True, help_text="Where a buyer may be sent back to, such as https://shop.example")
-    fee_basis_points = models.PositiveIntegerField(default=1000, help_text="Fee where no schedule says otherwise; 100 basis points are 1 %")
+    return_origins = models.JSONField(
+        default=list, blank=True, help_text=_("Where a buyer may be sent back to, such as https://shop.example")
+    )
+    fee_basis_points = models.PositiveIntegerField(
+        default=1000, help_text=_("Fee where no schedule says otherwise; 100 basis points are 1 %")
+    )
     refund_fee_policy = models.TextField(
-        choices=FeePolicy, default=FeePolicy.PRO_RATA, db_default=FeePolicy.PRO_RATA.value, help_text="What a refund gives back of our fee"
+        choices=FeePolicy,
+        default=FeePolicy.PRO_RATA,
+        db_default=FeePolicy.PRO_RATA.value,
+        help_text=_("What a refund gives back of our fee"),
     )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        verbose_name = _("shop")
+        verbose_name_plural = _("shops")
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="shop_has_one_public_id"),
             models.CheckConstraint(condition=Q(fee_basis_points__lte=10_000), name="shop_fee_is_at_most_all"),
@@ -87,7 +97,8 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        verbose_name = "API key"
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
         constraints = [models.UniqueConstraint(fields=["sha256"], name="api_key_is_unique")]
 
     def __str__(self) -> str:
@@ -107,6 +118,8 @@ class IdempotencyRecord(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        verbose_name = _("idempotency record")
+        verbose_name_plural = _("idempotency records")
         constraints = [models.UniqueConstraint(fields=["shop", "route", "key"], name="idempotency_key_is_used_once")]
 
     def __str__(self) -> str:
@@ -118,12 +131,14 @@ class Seller(models.Model):
 
     public_id = models.TextField(default=new_seller_id, editable=False)
     shop = models.ForeignKey(Shop, models.PROTECT, related_name="sellers")
-    reference = models.CharField(max_length=120, blank=True, help_text="The shop's own id of this seller")
+    reference = models.CharField(max_length=120, blank=True, help_text=_("The shop's own id of this seller"))
     name = models.CharField(max_length=120)
     users = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="sellers", blank=True)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        verbose_name = _("seller")
+        verbose_name_plural = _("sellers")
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="seller_has_one_public_id"),
             models.UniqueConstraint(
@@ -146,6 +161,8 @@ class Buyer(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        verbose_name = _("buyer")
+        verbose_name_plural = _("buyers")
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="buyer_has_one_public_id"),
             models.UniqueConstraint(fields=["shop", "reference"], name="buyer_reference_is_unique_in_its_shop"),
@@ -164,6 +181,8 @@ class Wallet(models.Model):
     reserved = AmountField()
 
     class Meta:
+        verbose_name = _("wallet")
+        verbose_name_plural = _("wallets")
         constraints = [
             models.UniqueConstraint(fields=["seller", "currency"], name="seller_has_one_wallet_per_currency"),
             models.CheckConstraint(condition=Q(pending__gte=0, reserved__gte=0), name="wallet_is_not_overdrawn"),
@@ -180,15 +199,15 @@ class WalletEntry(models.Model):
     """One movement of a wallet, with its arithmetic: gross - fee = net, and the net is what its three figures changed by."""
 
     class Kind(models.TextChoices):
-        SALE = "sale", "Sale"
-        REFUND = "refund", "Refund"
-        REFUND_REVERSAL = "refund_reversal", "Refund that came back"
-        DISPUTE = "dispute", "Dispute opened"
-        DISPUTE_CLOSED = "dispute_closed", "Dispute closed"
+        SALE = "sale", _("Sale")
+        REFUND = "refund", _("Refund")
+        REFUND_REVERSAL = "refund_reversal", _("Refund that came back")
+        DISPUTE = "dispute", _("Dispute opened")
+        DISPUTE_CLOSED = "dispute_closed", _("Dispute closed")
 
     wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="entries", db_index=False)
     kind = models.TextField(choices=Kind)
-    source = models.TextField(help_text="The payment order or refund behind it")
+    source = models.TextField(help_text=_("The payment order or refund behind it"))
     journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="+", db_index=False)
     gross = AmountField()
     fee = AmountField()
@@ -199,7 +218,8 @@ class WalletEntry(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
-        verbose_name_plural = "wallet entries"
+        verbose_name = _("wallet entry")
+        verbose_name_plural = _("wallet entries")
         indexes = [models.Index(fields=["wallet", "id"], name="wallet_entry_by_wallet")]
         constraints = [
             models.CheckConstraint(condition=Q(net=F("gross") - F("fee")), name="net_is_gross_less_fee"),
@@ -225,11 +245,13 @@ class OutboxMessage(models.Model):
     shop = models.ForeignKey(Shop, models.PROTECT, related_name="+", db_index=False, db_constraint=False)
     topic = models.TextField()
     about = models.TextField()
-    sequence = models.PositiveIntegerField(default=0, db_default=0, help_text="Counts the messages about the same object: 1, 2, 3, ...")
+    sequence = models.PositiveIntegerField(default=0, db_default=0, help_text=_("Counts the messages about the same object: 1, 2, 3, ..."))
     payload = models.JSONField()
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        verbose_name = _("outbox message")
+        verbose_name_plural = _("outbox messages")
         indexes = [models.Index(fields=["shop", "id"], name="outbox_message_by_shop")]
         constraints = [models.UniqueConstraint(fields=["public_id"], name="outbox_message_has_one_public_id")]
 
@@ -251,15 +273,15 @@ class WebhookEndpoint(models.Model):
     """An address of a shop that is told what happens.  Disabled, it gets nothing, and what was under way waits."""
 
     class DisabledReason(models.TextChoices):
-        SWITCHED_OFF = "switched_off", "Switched off by hand"
-        GONE = "gone", "It answered 410 Gone"
-        FAILING = "failing", "Nothing arrived for three days"
+        SWITCHED_OFF = "switched_off", _("Switched off by hand")
+        GONE = "gone", _("It answered 410 Gone")
+        FAILING = "failing", _("Nothing arrived for three days")
 
     public_id = models.TextField(default=new_endpoint_id, editable=False)
     shop = models.ForeignKey(Shop, models.PROTECT, related_name="webhook_endpoints", db_index=False)
     url = models.TextField()
     description = models.CharField(max_length=200, blank=True)
-    topics = models.JSONField(default=list, blank=True, help_text="Such as payment.paid or payment_order.*; none of them means all")
+    topics = models.JSONField(default=list, blank=True, help_text=_("Such as payment.paid or payment_order.*; none of them means all"))
     is_enabled = models.BooleanField(default=True, editable=False)
     disabled_at = models.DateTimeField(null=True, editable=False)
     disabled_reason = models.TextField(blank=True, choices=DisabledReason, editable=False)
@@ -268,6 +290,8 @@ class WebhookEndpoint(models.Model):
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        verbose_name = _("webhook endpoint")
+        verbose_name_plural = _("webhook endpoints")
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="webhook_endpoint_has_one_public_id"),
             models.UniqueConstraint(fields=["shop", "url"], name="webhook_endpoint_is_unique_in_its_shop"),
@@ -300,10 +324,10 @@ class WebhookDelivery(models.Model):
     """
 
     class Status(models.TextChoices):
-        PENDING = "pending", "Pending"
-        DELIVERED = "delivered", "Delivered"
-        FAILED = "failed", "Failed"
-        CANCELLED = "cancelled", "Cancelled"
+        PENDING = "pending", _("Pending")
+        DELIVERED = "delivered", _("Delivered")
+        FAILED = "failed", _("Failed")
+        CANCELLED = "cancelled", _("Cancelled")
 
     message = models.ForeignKey(OutboxMessage, models.PROTECT, related_name="deliveries", db_index=False)
     endpoint = models.ForeignKey(WebhookEndpoint, models.PROTECT, related_name="deliveries", db_index=False)
@@ -314,11 +338,12 @@ class WebhookDelivery(models.Model):
     next_attempt_at = models.DateTimeField(null=True)
     claimed_until = models.DateTimeField(null=True)
     delivered_at = models.DateTimeField(null=True)
-    last_status = models.PositiveSmallIntegerField(null=True, help_text="What the endpoint answered last")
+    last_status = models.PositiveSmallIntegerField(null=True, help_text=_("What the endpoint answered last"))
     last_error = models.TextField(default="", db_default="")
 
     class Meta:
-        verbose_name_plural = "webhook deliveries"
+        verbose_name = _("webhook delivery")
+        verbose_name_plural = _("webhook deliveries")
         indexes = [
             models.Index(fields=["endpoint", "id"], name="webhook_delivery_by_endpoint"),
             models.Index(
@@ -354,6 +379,10 @@ class DeliveryAttempt(models.Model):
     duration_ms = models.PositiveIntegerField()
     status = models.PositiveSmallIntegerField(null=True)
     error = models.TextField(default="", db_default="")
+
+    class Meta:
+        verbose_name = _("delivery attempt")
+        verbose_name_plural = _("delivery attempts")
 
     def __str__(self) -> str:
         return f"{self.delivery_id} try {self.number}"

@@ -125,7 +125,7 @@ class EventSerializer(StrictSerializer):
         "object": "event",
         "type": "payment.paid",
         "about": "pay_0199f3c4a7d17b3c8a1e5d6f7a8b9c0d",
-        "sequence": 3,
+        "sequence": 1,
         "data": {
             "id": "pay_0199f3c4a7d17b3c8a1e5d6f7a8b9c0d",
             "object": "payment",

@@ -3,6 +3,7 @@
 A secret is on the page that answers its making, once, and nowhere else: not in a message, a log or a cookie.
 """
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django import forms
@@ -11,14 +12,17 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
-from ledger.admin import NOTHING, ROWS_ON_A_PAGE, LookOnly, Rows, link, number_in, reference_of, time_column
+from ledger.admin import NOTHING, ROWS_ON_A_PAGE, LookOnly, Rows, link, number_in, reference_of, time_column, whole_id
 from ledger.errors import DomainError
+from ledger.templatetags.written import moment
+from ledger.titles import Entitled
 from wallet.models import DeliveryAttempt, OutboxMessage, WebhookDelivery, WebhookEndpoint
 from wallet.notifications import addresses, endpoints
 from wallet.notifications.endpoints import EndpointDisabled
@@ -28,7 +32,7 @@ class EndpointForm(forms.ModelForm):  # type: ignore[type-arg]
     """An endpoint to add; its topics are written one a line."""
 
     url = forms.CharField(
-        label=_("URL"), max_length=addresses.LONGEST_URL, widget=forms.URLInput, help_text=_("https, on the public internet")
+        label=_("Address"), max_length=addresses.LONGEST_URL, widget=forms.URLInput, help_text=_("https, on the public internet")
     )
     topics = forms.CharField(
         label=_("Topics"),
@@ -61,8 +65,19 @@ def refuse_as_a_form_does(check: Any) -> None:
         raise ValidationError(refusal.detail) from refusal
 
 
+class EnabledFilter(admin.SimpleListFilter):
+    title = _("state")
+    parameter_name = "enabled"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [("yes", _("Enabled")), ("no", _("Disabled"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(is_enabled=self.value() == "yes") if self.value() in ("yes", "no") else queryset
+
+
 @admin.register(WebhookEndpoint)
-class WebhookEndpointAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class WebhookEndpointAdmin(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
     form = EndpointForm
     list_display = (
         "url",
@@ -73,7 +88,7 @@ class WebhookEndpointAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         time_column("created_at", _("added")),
     )
     list_select_related = ("shop",)
-    list_filter = ("shop", "is_enabled")
+    list_filter = ("shop", EnabledFilter)
     list_per_page = ROWS_ON_A_PAGE
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -88,6 +103,7 @@ class WebhookEndpointAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         "state",
         time_column("failing_since", _("failing since")),
         time_column("created_at", _("added")),
+        "deliveries",
     )
     actions = ("enable", "disable", "ping", "rotate")
 
@@ -165,6 +181,11 @@ class WebhookEndpointAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def wanted(self, endpoint: WebhookEndpoint) -> str:
         return ", ".join(endpoint.topics) or gettext("all")
 
+    @admin.display(description=_("deliveries"))
+    def deliveries(self, endpoint: WebhookEndpoint) -> SafeString:
+        rows = reverse("admin:wallet_webhookdelivery_changelist")
+        return format_html('<a href="{}?q={}">{}</a>', rows, endpoint.public_id, gettext("All deliveries to this endpoint"))
+
     @admin.display(description=_("state"))
     def state(self, endpoint: WebhookEndpoint) -> str:
         if endpoint.is_enabled:
@@ -178,32 +199,37 @@ class AttemptRows(Rows):
     fields = readonly_fields = ("number", time_column("at", _("time")), "duration_ms", "status", "error")
 
 
+def waits_for_endpoint(delivery: WebhookDelivery) -> bool:
+    """Is it still to be sent, but not before somebody enables its endpoint?"""
+    return delivery.status == WebhookDelivery.Status.PENDING and not delivery.endpoint.is_enabled
+
+
 @admin.register(WebhookDelivery)
 class WebhookDeliveryAdmin(LookOnly):
     list_display = (
-        "public_id",
+        whole_id,
         "topic",
         "about",
         "endpoint_link",
-        "status",
+        "standing",
         "tries",
         "answer",
-        time_column("next_attempt_at", _("next try")),
+        "next_try",
         time_column("delivered_at", _("delivered")),
     )
     list_select_related = ("message", "endpoint")
     list_filter = ("status", "endpoint")
     search_help_text = _("A topic such as payment.paid, the id of an event (evt_…), of an endpoint (we_…), or of a delivery (whd_12)")
     fields = (
-        "public_id",
+        whole_id,
         "event_link",
         "topic",
         "about",
         "endpoint_link",
-        "status",
+        "standing",
         "tries",
         "answer",
-        time_column("next_attempt_at", _("next try")),
+        "next_try",
         time_column("delivered_at", _("delivered")),
     )
     readonly_fields = fields
@@ -225,6 +251,16 @@ class WebhookDeliveryAdmin(LookOnly):
             endpoints.resend_to(delivery.endpoint, delivery.message, now=clock.now())
         done = ngettext("%(count)s delivery is due again.", "%(count)s deliveries are due again.", len(found))
         self.message_user(request, done % {"count": len(found)}, messages.SUCCESS)
+
+    @admin.display(description=_("status"))
+    def standing(self, delivery: WebhookDelivery) -> Any:
+        return _("Waits: the endpoint is disabled") if waits_for_endpoint(delivery) else delivery.get_status_display()
+
+    @admin.display(description=_("next try"))
+    def next_try(self, delivery: WebhookDelivery) -> Any:
+        if waits_for_endpoint(delivery):
+            return _("when the endpoint is enabled")
+        return moment(delivery.next_attempt_at) if delivery.next_attempt_at else NOTHING
 
     @admin.display(description=_("topic"))
     def topic(self, delivery: WebhookDelivery) -> str:

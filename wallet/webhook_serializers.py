@@ -55,6 +55,7 @@ class TopicsField(serializers.ListField):
     """Which events are sent: whole types, or the beginning of types with a star."""
 
     child = PlainText(max_length=LONGEST_TOPIC)
+    default_error_messages = {"not_a_list": "This must be a list of topics."}
 
     def __init__(self, **options: Any) -> None:
         said = "Which events are sent: types such as payment.paid, or payment_order.* for all that begin so; none for all"

@@ -104,7 +104,8 @@ PATH_PARAMETERS = {
 }
 ONE_AT_A_TIME = threading.Lock()  # drf-spectacular patches its settings while it works
 KEY_PARAMETER = (
-    "A new key for each request, 1 to 255 printable ASCII characters: the same key and body take effect once (kept for 30 days)."
+    "A new key for each request, 1 to 255 printable ASCII characters: the same key and body take effect once at this address "
+    "(kept for 30 days)."
 )
 
 

@@ -22,13 +22,13 @@ from payments.admin.columns import of_orders_called, order_link, refund_link, st
 from payments.admin.deeds import Deed, WithDeeds
 from payments.admin.payments import written
 from payments.models import DeadLetter
-from payments.states import RefundStatus
+from payments.states import OrderStatus, RefundStatus
 from payments.timeline import timeline_of_order
 
 MAY_DECIDE = ("payments.change_deadletter",)
 MAY_VOID = (*MAY_DECIDE, "payments.add_cancellation", "payments.add_refund")
 REASONS = {
-    dead_letters.TRIES_EXHAUSTED: _("The PSP could not be reached, and all tries are used up."),
+    dead_letters.TRIES_EXHAUSTED: _("The PSP could not be reached, or executed nothing, in any of the tries."),
     dead_letters.UNKNOWN_TOO_LONG: _("For 30 days the PSP has not said what became of it."),
     dead_letters.WORKER_DIED: _("Whoever worked on it died, again and again."),
     dead_letters.CANNOT_BE_BOOKED: _("What the PSP says does not fit what we asked for, so it cannot be booked."),
@@ -52,8 +52,18 @@ def is_open(letter: DeadLetter) -> bool:
     return letter.decided_at is None
 
 
-def is_open_order(letter: DeadLetter) -> bool:
-    return is_open(letter) and letter.refund_id is None
+def is_alive(letter: DeadLetter) -> bool:
+    """Is what it is about still under way, so that somebody may decide how it ends?"""
+    return is_open(letter) and (letter.refund or letter.order).status == OrderStatus.EXECUTING
+
+
+def has_failed(letter: DeadLetter) -> bool:
+    return is_open(letter) and (letter.refund or letter.order).status == OrderStatus.FAILED
+
+
+def can_be_voided(letter: DeadLetter) -> bool:
+    """May the PSP have taken something?  Of an order that has failed, and of which nothing was sent, there is nothing to void."""
+    return letter.refund_id is None and (is_alive(letter) or (has_failed(letter) and not rescue.is_unsent(letter.order)))
 
 
 def is_owed(letter: DeadLetter) -> bool:
@@ -63,12 +73,15 @@ def is_owed(letter: DeadLetter) -> bool:
 
 
 def can_be_tried_again(letter: DeadLetter) -> bool:
-    """May the machine take it up again?  Not a refund that has failed: its key is used up."""
-    return is_open(letter) and (letter.refund is None or letter.refund.status == RefundStatus.EXECUTING)
+    """May the machine take it up again?  Not a refund that has failed (its key is used up), nor an order that nobody can pay any more."""
+    if letter.refund_id is not None or not has_failed(letter):
+        return is_alive(letter)
+    event, is_unsent = letter.order.event, letter.reason == dead_letters.TRIES_EXHAUSTED and rescue.is_unsent(letter.order)
+    return is_unsent and not event.is_payment_done and event.expires_at > clock.now()
 
 
-def can_fail(letter: DeadLetter) -> bool:
-    return is_open(letter) and not is_owed(letter)
+def can_be_closed(letter: DeadLetter) -> bool:
+    return has_failed(letter) and not is_owed(letter)
 
 
 @admin.display(description=_("what"))
@@ -91,14 +104,14 @@ class DeadLetterAdmin(WithDeeds):
     list_display = (
         id_column,
         what,
-        order_link,
         amount_shown,
         "reason",
         age,
+        order_link,
         "decision",
         "decided_by",
     )
-    list_select_related = ("order", "refund")
+    list_select_related = ("order__event", "refund")
     list_filter = (
         still_open("decided_at", _("state"), open_words=_("Waits for a decision"), done_words=_("Decided")),
         "reason",
@@ -148,8 +161,17 @@ class DeadLetterAdmin(WithDeeds):
             done=_("It has failed."),
             permissions=MAY_DECIDE,
             act=decide(rescue.fail),
-            is_possible=can_fail,
+            is_possible=is_alive,
             is_grave=True,
+        ),
+        Deed(
+            name="close",
+            title=_("Close the letter"),
+            meaning=_("It has failed already, and nothing more is done about it. The letter is closed."),
+            done=_("The letter is closed."),
+            permissions=MAY_DECIDE,
+            act=decide(rescue.fail),
+            is_possible=can_be_closed,
         ),
         Deed(
             name="refund_again",
@@ -176,11 +198,14 @@ class DeadLetterAdmin(WithDeeds):
         Deed(
             name="void",
             title=_("Void and refund"),
-            meaning=_("The PSP is told to void the charge. If the money was taken and cannot be voided, the buyer gets all of it back."),
-            done=_("The PSP is asked to void it."),
+            meaning=_(
+                "The order is cancelled. If a charge may have been sent, the PSP is told to void it; money that was taken and cannot be "
+                "voided goes back to the buyer in full."
+            ),
+            done=_("The order is being cancelled. What was taken, if anything, goes back to the buyer."),
             permissions=MAY_VOID,
             act=decide(rescue.void),
-            is_possible=is_open_order,
+            is_possible=can_be_voided,
             is_grave=True,
         ),
     )

@@ -63,5 +63,5 @@ class PspEventAdmin(LookOnly):
         return str(told.get("key", "")) if isinstance(told, dict) else ""
 
     @admin.display(description=_("content"))
-    def content(self, event: PspEvent) -> SafeString:
+    def content(self, event: PspEvent) -> SafeString | str:
         return pretty(event.body)

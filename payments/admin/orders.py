@@ -1,12 +1,13 @@
 """Orders in the admin, with what staff may do about one: refund it, cancel it, end its retries.  And what was asked of the PSP for it."""
 
 import secrets
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -160,7 +161,7 @@ class PaymentOrderAdmin(WithDeeds):
         ),
         Deed(
             name="cancel",
-            title=_("Cancel"),
+            title=_("Cancel the order"),
             meaning=_("What was not charged yet never will be. What was paid goes back in full, and our fee with it."),
             done=_("The order is being cancelled."),
             permissions=("payments.add_cancellation",),
@@ -172,7 +173,7 @@ class PaymentOrderAdmin(WithDeeds):
             name="stop_retries",
             title=_("Stop the retries"),
             meaning=_("The order is charged no more. What the PSP may have taken already is voided, or refunded as soon as it is known."),
-            done=_("The retries are stopped; the PSP is asked to void the charge."),
+            done=_("The retries are stopped. What was taken, if anything, goes back to the buyer."),
             permissions=("payments.add_cancellation",),
             act=stop_retries,
             is_possible=is_executing,
@@ -198,8 +199,40 @@ class PaymentOrderAdmin(WithDeeds):
         return orders_called(term)
 
     @admin.display(description=_("items"))
-    def lines(self, order: PaymentOrder) -> SafeString:
+    def lines(self, order: PaymentOrder) -> SafeString | str:
         return pretty(order.items)
+
+
+class UnknownFilter(admin.SimpleListFilter):
+    """The calls of which the first page says that their outcome is unknown."""
+
+    title = _("outcome")
+    parameter_name = "outcome_is"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [("unknown", _("Unknown for more than five minutes"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(pk__in=queries.unknown(now=clock.now()).values("pk")) if self.value() == "unknown" else queryset
+
+
+class OverdueFilter(admin.SimpleListFilter):
+    """What waits in the queue and should have been worked on by now."""
+
+    title = _("what it waits for")
+    parameter_name = "waits"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [("overdue", _("Overdue by more than five minutes")), ("person", _("For a person's decision"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "overdue":
+                return queryset.filter(pk__in=queries.overdue(now=clock.now()).values("pk"))
+            case "person":
+                return queryset.filter(next_attempt_at=None)
+            case _:
+                return queryset
 
 
 @admin.register(PspAttempt)
@@ -216,7 +249,7 @@ class PspAttemptAdmin(LookOnly):
         time_column("finished_at", _("finished")),
     )
     list_select_related = ("order",)
-    list_filter = ("status", "operation", recent("created_at"))
+    list_filter = ("status", "operation", UnknownFilter, recent("created_at"))
     search_help_text = _("A PSP key, or the id or reference of an order")
     fields = (order_link, refund_link, *list_display[:3], "psp", *list_display[4:7], "error_message", *list_display[7:])
     readonly_fields = fields
@@ -237,6 +270,7 @@ class DueOrderAdmin(LookOnly):
         time_column("claimed_until", _("claimed until")),
     )
     list_select_related = ("order",)
+    list_filter = (OverdueFilter,)
     search_help_text = _("A PSP key, or the id or reference of an order")
     fields = (order_link, "psp_key", "tries", "failures", "deaths", "maybe_sent", "to_be_voided", *list_display[4:])
     readonly_fields = fields

@@ -84,5 +84,5 @@ class PaymentEventAdmin(LookOnly):
         return written(timeline_of(event))
 
     @admin.display(description=_("metadata"))
-    def data(self, event: PaymentEvent) -> SafeString:
+    def data(self, event: PaymentEvent) -> SafeString | str:
         return pretty(event.metadata)

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from ledger.admin import LookOnly, money_column, time_column
 from ledger.errors import DomainError
 from ledger.money import exact, text
+from ledger.titles import Entitled
 from payments.admin.columns import still_open
 from payments.models import CircuitBreaker, FeeSchedule, RetryPolicy
 from payments.psp import registry
@@ -56,7 +57,7 @@ class FeeScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(FeeSchedule)
-class FeeScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class FeeScheduleAdmin(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("shop", "seller", "currency", "basis_points", money_column("fixed", _("fixed part")))
     list_select_related = ("shop", "seller")
     list_filter = ("shop",)
@@ -115,7 +116,7 @@ class RetryPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(RetryPolicy)
-class RetryPolicyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RetryPolicyAdmin(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("psp", "operation", "strategy", "first_s", "longest_s", "most_tries")
     show_facets = admin.ShowFacets.NEVER
     form = RetryPolicyForm

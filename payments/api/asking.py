@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from ledger.endpoint import Endpoint
 from payments import queries
 from payments.models import PaymentEvent, PaymentOrder
-from wallet.api import shop_of
+from wallet.api import NotInShop, shop_of
 
 Row = TypeVar("Row", bound=Model)
 
@@ -44,11 +44,13 @@ def only(rows: QuerySet[Row]) -> Row:
 
 
 def asked_for(rows: QuerySet[Row], request: Request, query: Mapping[str, Any]) -> QuerySet[Row]:
-    """Return those of the rows, each of which hangs on an order, that the query asks for.  Raises Http404 for another shop's order."""
-    if "order" in query:
-        rows = rows.filter(order=order_of(request, query["order"]))
-    if "payment" in query:
-        rows = rows.filter(order__event=payment_of(request, query["payment"]))
+    """Return those of the rows, each of which hangs on an order, that the query asks for.  Raises NotInShop for another shop's order."""
+    for name, column, find in (("order", "order", order_of), ("payment", "order__event", payment_of)):
+        if name in query:
+            try:
+                rows = rows.filter(**{column: find(request, query[name])})
+            except Http404:
+                raise NotInShop(f"There is no {name} {query[name]!r} in your shop.", field=name) from None
     return rows.filter(**{column: query[name] for name, column in FILTERS.items() if name in query})
 
 

@@ -109,7 +109,8 @@ class OneOrder(Endpoint):
         """Execute a payment order
 
         Charge this one order now, with payment details that the PSP gave you a token for; buyers at the hosted page need no such call.
-        202: the charge is on its way, read the order to see its end.  200: the order had been paid already, nothing was sent.
+        202: the charge is on its way, read the order to see its end.  200: the order had been paid already, nothing was sent.  A cancelled
+        order is 409.
         """
         details = self.read(request)
         confirmation.confirm_order(self.order.pk, payment_token=details["payment_token"], once=wish_of(request), now=clock.now())

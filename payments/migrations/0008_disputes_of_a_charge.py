@@ -67,10 +67,6 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(NAME_THE_CHARGES, migrations.RunSQL.noop),
         migrations.RemoveConstraint("dispute", "order_has_one_open_dispute"),
-        migrations.AddConstraint(
-            "dispute",
-            models.UniqueConstraint(condition=models.Q(("status", "open")), fields=("psp", "charge"), name="charge_has_one_open_dispute"),
-        ),
         amount_column("latecharge", "taken_back", help_text="What of it the buyer's bank took back for good in a dispute"),
         migrations.AddConstraint(
             "latecharge",

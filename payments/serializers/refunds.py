@@ -89,6 +89,7 @@ class NewRefundSerializer(StrictSerializer):
     """What to give back."""
 
     example = {"amount": {"amount": "10.00", "currency": "EUR"}, "reason": "Damaged on the way", "reference": "return-77"}
+    if_empty = "Send a JSON object; {} gives back all that is left."
 
     amount = PositiveMoneyField(required=False, help_text="All that is left of the order, if left out")
     reason = PlainText(max_length=200, required=False, default="", allow_blank=True)

@@ -9,15 +9,18 @@ from typing import Any
 
 from django import template
 from django.db import models
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from djmoney.money import Money
 
-from ledger import clock, queries, seek
+from ledger import clock, seek
 from ledger.admin import MOST_SHOWN
 from ledger.models import Account
+from ledger.queries import balance_of
+from payments import queries
 from payments.models import (
     CircuitBreaker,
     DeadLetter,
@@ -26,18 +29,24 @@ from payments.models import (
     LateCharge,
     OpenCheckout,
     PaymentOrder,
-    PspAttempt,
     PspEvent,
     Refund,
 )
-from payments.states import UNRESOLVED, DisputeStatus, PspOperation, RefundStatus
+from payments.states import DisputeStatus, RefundStatus
 
 register = template.Library()
 
-OVERDUE = timedelta(minutes=5)
 LATELY = timedelta(days=7)
-PLATFORM_ACCOUNTS = ("operating_bank", "fee_revenue", "psp_fees", "suspense")
-MOST_ACCOUNTS = 20
+ACCOUNTS = {
+    "operating_bank": gettext_lazy("on our bank account"),
+    "psp_receivable": gettext_lazy("to come from the PSP (%(owner)s)"),
+    "fee_revenue": gettext_lazy("fees we earned"),
+    "psp_fees": gettext_lazy("fees the PSPs charged us"),
+    "owed_to_buyers": gettext_lazy("owed to buyers"),
+    "disputed": gettext_lazy("in open disputes (%(owner)s)"),
+    "suspense": gettext_lazy("not explained yet"),
+}
+MOST_ACCOUNTS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +69,16 @@ class Balance:
     account: Account
     amount: Money
 
+    @property
+    def what(self) -> str:
+        kind, _colon, owner = self.account.code.partition(":")
+        return str(ACCOUNTS[kind]) % {"owner": owner}
+
 
 @register.simple_tag
 def troubles() -> list[Figure]:
     """Return what there should be none of, and somebody should look at if there is."""
     now = clock.now()
-    late = DueOrder.objects.filter(next_attempt_at__lt=now - OVERDUE)
-    charges = PspAttempt.objects.filter(operation=PspOperation.CHARGE, order__due__psp_key=F("psp_key"))
-    unknown = charges.filter(status__in=UNRESOLVED, created_at__lt=now - OVERDUE)
     parked = since(PspEvent, "received_at", now - LATELY).filter(status=PspEvent.Status.PARKED)
     undecided = DeadLetter.objects.filter(decided_at=None)
     disputes = Dispute.objects.filter(status=DisputeStatus.OPEN)
@@ -77,10 +88,10 @@ def troubles() -> list[Figure]:
         figure(undecided, _("dead letters to decide"), "deadletter", "decided_at_is=open"),
         figure(disputes, _("disputes open"), "dispute", "status__exact=open"),
         figure(too_late, _("late charges not noted"), "latecharge", "seen_at_is=open"),
-        figure(late, _("orders overdue by more than five minutes"), "dueorder"),
-        figure(unknown, _("outcomes unknown for more than five minutes"), "dueorder"),
-        figure(parked, _("webhooks parked in the past seven days"), "pspevent", "status__exact=parked&past_hours=168"),
-        figure(left_alone, _("PSP lines left alone for now"), "circuitbreaker", "opened_at_is=done"),
+        figure(queries.overdue(now=now), _("orders overdue by more than five minutes"), "dueorder", "waits=overdue"),
+        figure(queries.unknown(now=now), _("outcomes unknown for more than five minutes"), "pspattempt", "outcome_is=unknown"),
+        figure(parked, _("messages from the PSP set aside in the past seven days"), "pspevent", "status__exact=parked&past_hours=168"),
+        figure(left_alone, _("kinds of call to a PSP stopped for now, after failures"), "circuitbreaker", "opened_at_is=done"),
     ]
 
 
@@ -92,8 +103,8 @@ def work() -> list[Figure]:
     lately = since(PaymentOrder, "created_at", timezone.now() - timedelta(hours=24))
     return [
         figure(OpenCheckout.objects.all(), _("checkouts open"), "paymentevent", "status__exact=open"),
-        figure(DueOrder.objects.all(), _("orders in the executor's queue"), "dueorder"),
-        figure(received, _("webhooks to apply"), "pspevent", "status__exact=received"),
+        figure(DueOrder.objects.all(), _("orders being charged"), "dueorder"),
+        figure(received, _("messages from the PSP to take in"), "pspevent", "status__exact=received"),
         figure(refunds, _("refunds under way"), "refund", "status__exact=EXECUTING"),
         figure(lately, _("orders opened in the past 24 hours"), "paymentorder", "past_hours=24"),
     ]
@@ -102,8 +113,9 @@ def work() -> list[Figure]:
 @register.simple_tag
 def balances() -> list[Balance]:
     """Return what stands on the platform's own accounts."""
-    own = Account.objects.filter(Q(code__in=PLATFORM_ACCOUNTS) | Q(code__startswith="psp_receivable:")).order_by("currency", "code")
-    return [Balance(account, queries.balance_of(account.code, currency=account.currency)) for account in own[:MOST_ACCOUNTS]]
+    of_a_psp = Q(code__startswith="psp_receivable:") | Q(code__startswith="disputed:")
+    own = Account.objects.filter(Q(code__in=ACCOUNTS) | of_a_psp).order_by("currency", "code")
+    return [Balance(account, balance_of(account.code, currency=account.currency)) for account in own[:MOST_ACCOUNTS]]
 
 
 def figure(rows: QuerySet[Any], what: str, model_name: str, query: str = "") -> Figure:

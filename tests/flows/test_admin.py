@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from django.db import connection, models, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from ledger.admin import LookOnly
 from ledger.models import Account, JournalEntry
@@ -270,13 +271,42 @@ def test_the_first_page_says_what_waits_and_what_stands(staff: Client, rows: Cal
         reason="nothing is done with it",
     )
     seen = words(staff.get("/admin/").content)
-    assert "1 webhooks parked in the past seven days" in seen
+    assert "1 messages from the PSP set aside in the past seven days" in seen
     assert "1 dead letters to decide" in seen
     assert "1 disputes open" in seen
     assert "1 late charges not noted" in seen
-    assert "1 PSP lines left alone for now" in seen
-    assert "1 orders in the executor's queue" in seen
-    assert "55.00 EUR psp_receivable:sandbox" in seen
+    assert "1 kinds of call to a PSP stopped for now, after failures" in seen
+    assert "1 orders being charged" in seen
+    assert "55.00 EUR to come from the PSP (sandbox)" in seen
+
+
+def test_what_is_overdue_or_unknown_leads_to_its_own_rows(staff: Client, rows: Callable[..., Any]) -> None:
+    due = rows(DueOrder)
+    attempt = PspAttempt.objects.create(order=due.order, number=1, psp="sandbox", psp_key=due.psp_key, status="UNKNOWN")
+    seen = staff.get("/admin/").content.decode()
+    for address in (f"{listed(DueOrder)}?waits=overdue", f"{listed(PspAttempt)}?outcome_is=unknown"):
+        assert f'href="{address}"' in seen
+        assert list(staff.get(address).context["cl"].result_list) == []
+    long_ago = timezone.now() - timedelta(minutes=6)
+    DueOrder.objects.filter(pk=due.pk).update(next_attempt_at=long_ago)
+    PspAttempt.objects.filter(pk=attempt.pk).update(created_at=long_ago)
+    assert list(staff.get(f"{listed(DueOrder)}?waits=overdue").context["cl"].result_list) == [due]
+    assert list(staff.get(f"{listed(PspAttempt)}?outcome_is=unknown").context["cl"].result_list) == [attempt]
+
+
+def test_the_desk_reads_german_to_germans(staff: Client, rows: Callable[..., Any]) -> None:
+    german, letter = {"accept-language": "de"}, rows(DeadLetter)
+    seen = words(staff.get(page_of(letter), headers=german).content)
+    for what in ("Liegen gebliebener Fall", "Grund: 30 Tage keine Antwort", "Entscheidung: –", "Nicht begonnen → In Ausführung"):
+        assert what in seen, what
+    assert "Liegen gebliebene Fälle" in words(staff.get("/admin/", headers=german).content)
+
+
+def test_each_cell_of_a_list_knows_the_title_of_its_column(staff: Client, rows: Callable[..., Any]) -> None:
+    row = rows(PspAttempt)
+    assert re.search(
+        rf'<t[dh] data-title="Our key at the PSP" class="field-psp_key">.*{row.psp_key}', staff.get(listed(PspAttempt)).content.decode()
+    )
 
 
 # --- Changing nothing -----------------------------------------------------------------------------------------------

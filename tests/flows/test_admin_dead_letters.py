@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from ledger.models import JournalEntry
 from ledger.money import exact
-from payments import dead_letters, executor, late, settlement
+from payments import breaker, dead_letters, executor, late, settlement
+from payments.admin.dead_letters import DeadLetterAdmin
 from payments.models import (
     Cancellation,
     CircuitBreaker,
@@ -93,7 +94,7 @@ def test_the_queue_shows_open_letters_first_oldest_first(staff: Client, open_pay
     shown = staff.get(listed(DeadLetter))
     assert list(shown.context["cl"].result_list) == [older, newer, decided]
     seen = words(shown.content)
-    for what in ("24.90 EUR", "unknown_too_long", "3 days", "staff:finance"):
+    for what in ("24.90 EUR", "No answer for 30 days", "3 days", "staff:finance"):
         assert what in seen
     assert list(staff.get(listed(DeadLetter), {"decided_at_is": "open"}).context["cl"].result_list) == [older, newer]
 
@@ -160,6 +161,34 @@ def test_voiding_it_takes_the_charge_back_at_the_psp(staff: Client, open_payment
     letter.refresh_from_db()
     assert (order.status, letter.decision) == ("CANCELLED", "void")
     assert [row["reference"] for row in oracle.rows("charge.voided")] == [order.public_id]
+
+
+def offered_of(letter: DeadLetter, browser: Client) -> list[str]:
+    page = browser.get(page_of(letter)).content.decode()
+    return [each.name for each in DeadLetterAdmin.deeds if f'href="{deed(letter, each.name)}"' in page]
+
+
+def test_of_an_order_that_nobody_can_pay_any_more_the_letter_is_only_closed(staff: Client, open_payment: Open) -> None:
+    event = open_payment("24.90")
+    [order] = confirm_card(event)
+    breaker.failed("sandbox", "charge", now=event.expires_at + timedelta(seconds=10), times=breaker.ACCIDENTS_IN_A_ROW)
+    executor.execute_due_orders(now=event.expires_at + timedelta(seconds=10))
+    CircuitBreaker.objects.all().delete()
+    order.refresh_from_db()
+    letter = DeadLetter.objects.get(order=order)
+    seen = words(staff.get(page_of(letter)).content)
+    assert (order.status, "tries_exhausted" in seen, "No try got through" in seen, "+00:00" in seen) == ("FAILED", False, True, False)
+    assert offered_of(letter, staff) == ["redrive", "close"]
+    PaymentEvent.objects.filter(pk=event.pk).update(expires_at=timezone.now())
+    assert offered_of(letter, staff) == ["close"]
+    assert "The letter is closed." in words(staff.post(deed(letter, "close"), {"note": NOTE}, follow=True).content)
+    letter.refresh_from_db()
+    assert (letter.decision, letter.decided_by, offered_of(letter, staff)) == ("fail", "staff:finance", [])
+
+
+def test_of_an_order_that_succeeded_meanwhile_nothing_is_offered(staff: Client, open_payment: Open, pay: Pay) -> None:
+    letter = buried(pay(open_payment("24.90")).orders.get())
+    assert offered_of(letter, staff) == []
 
 
 @pytest.mark.parametrize("name", ["redrive", "fail", "void"])

@@ -521,9 +521,11 @@ def test_the_commands_list_decide_and_say_who_and_why(
     assert [statuses(event) for event in events] == [["EXECUTING"], ["FAILED"], ["EXECUTING"]]
     execute_until_settled()
     assert [statuses(event) for event in events] == [["SUCCESS"], ["FAILED"], ["CANCELLED"]]
-    assert last_transition(events[1].orders.get()) == ("FAILED", ACTOR, "by fail_dead_letter")
-    with pytest.raises(CommandError, match="was decided by staff:grace"):
+    assert last_transition(events[1].orders.get()) == ("FAILED", "shell:grace", "by fail_dead_letter")
+    with pytest.raises(CommandError, match="was decided by shell:grace"):
         call_command("redrive", letters[0].public_id, "--actor", "ada", "--note", "me too")
+    with pytest.raises(CommandError, match="Say who decides"):
+        call_command("redrive", letters[0].public_id, "--actor", " ", "--note", "me too")
     with pytest.raises(CommandError, match="There is no dead letter 'dl_none'"):
         call_command("redrive", "dl_none", "--actor", "ada", "--note", "me too")
     deliver_webhooks(sandbox, oracle)

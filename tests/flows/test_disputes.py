@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +19,6 @@ from ledger.money import zero
 from payments import cancellations, dead_letters, dispute_watch, disputes, expiry, inbox, late, refunds, rescue, settlement
 from payments import queries as queries_of_payments
 from payments.cancellations import NotCancellable
-from payments.disputes import TooEarly
 from payments.models import DeadLetter, Dispute, DisputeWatch, LateCharge, PaymentEvent, PaymentOrder, Refund, Transition
 from payments.psp.protocol import Notice
 from payments.psp.sandbox import dispute_of
@@ -176,13 +176,30 @@ def test_the_rest_of_an_order_that_was_lost_in_part_can_be_refunded_with_the_res
 def test_a_second_dispute_of_the_same_order_holds_what_the_first_left(sandbox: SandboxCompany, order: PaymentOrder) -> None:
     first = dispute(sandbox, order, amount=4000)
     open_(first)
-    closed = decide(sandbox, first, "lost")
-    second = dispute(sandbox, order)
-    with pytest.raises(TooEarly):
-        open_(second)
-    close(closed)
-    assert open_(second).held == eur("60.00")
+    close(decide(sandbox, first, "lost"))
+    assert open_(dispute(sandbox, order)).held == eur("60.00")
     assert disputed(order) == "100.00"
+
+
+@pytest.mark.parametrize("outcomes", itertools.product(("won", "lost", "partial"), ("won", "lost")), ids="_then_".join)
+@pytest.mark.parametrize("news", ["1o 1c 2o 2c", "1o 2o 1c 2c", "1o 2o 2c 1c", "2o 1o 1c 2c", "2o 1c 2c 1o", "2c 1o 1c", "2o 2c 1c"])
+def test_inv_13_two_disputes_of_one_charge_end_alike_in_whatever_order_we_hear_of_them(
+    sandbox: SandboxCompany, order: PaymentOrder, news: str, outcomes: tuple[str, str]
+) -> None:
+    """The PSP has one open at a time; its words of the first may come when we know of the second already, or not before it is over."""
+    terms = {"lost_amount": 1500} if outcomes[0] == "partial" else {}
+    first = dispute(sandbox, order, amount=4000)
+    told = {"1o": partial(open_, first), "1c": partial(close, decide(sandbox, first, outcomes[0], **terms))}
+    second = dispute(sandbox, order)
+    told |= {"2o": partial(open_, second), "2c": partial(close, decide(sandbox, second, outcomes[1]))}
+    for word in [*news.split(), "1c", "2c"]:  # what could not be decided yet is looked at again
+        told[word]()
+    lost_first = {"won": "0.00", "lost": "40.00", "partial": "15.00"}[outcomes[0]]
+    lost = "100.00" if outcomes[1] == "lost" else lost_first
+    assert disputed(order) == lost
+    left = (order.amount - eur(lost)).amount * 9 / 10
+    assert figures(order) == ("0.00", f"{left:.2f}", "0.00")
+    assert balance(chart.dispute_losses()) == zero("EUR")
 
 
 # --- Once, and in any order -----------------------------------------------------------------------------------------

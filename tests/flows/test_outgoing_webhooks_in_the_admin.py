@@ -120,6 +120,19 @@ def test_deliveries_are_found_by_status_endpoint_and_topic_and_show_every_try(st
     assert re.search(r"2 .{10,40} 41 503", page)
 
 
+def test_a_delivery_to_a_disabled_endpoint_says_what_it_waits_for(staff: Client, shop: Shop) -> None:
+    endpoint, _secret = endpoints.open_endpoint(shop, url=URL)
+    delivery = delivery_of(shop, endpoint, "payment.paid")
+    WebhookDelivery.objects.filter(pk=delivery.pk).update(status="pending", next_attempt_at=timezone.now())
+    assert "Waits: the endpoint is disabled" not in words(staff.get(page_of(delivery)).content)
+    act(staff, endpoint, "disable")
+    for path in (page_of(delivery), listed(WebhookDelivery)):
+        seen = words(staff.get(path).content)
+        assert "Waits: the endpoint is disabled" in seen
+        assert "when the endpoint is enabled" in seen
+    assert f'href="{listed(WebhookDelivery)}?q={endpoint.public_id}"' in staff.get(page_of(endpoint)).content.decode()
+
+
 def test_a_failed_delivery_is_sent_again_from_the_list(staff: Client, shop: Shop) -> None:
     endpoint, _secret = endpoints.open_endpoint(shop, url=URL)
     delivery = delivery_of(shop, endpoint, "payment.paid")

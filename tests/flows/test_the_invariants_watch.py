@@ -125,7 +125,7 @@ def test_inv_17_a_chain_written_anew_stays_red_until_a_person_accepts_it_by_name
     call_command("accept_seals", forged, by="ada", note="restored", stdout=said)
     assert f"{forged} instead of {anchor}; violations now: 0." in said.getvalue()
     kept = AcceptedHead.objects.get()
-    assert (kept.head, kept.instead_of, kept.accepted_by, kept.note) == (forged, anchor, "ada", "restored")
+    assert (kept.head, kept.instead_of, kept.accepted_by, kept.note) == (forged, anchor, "shell:ada", "restored")
     assert watch.alarm(now=timezone.now()) is None
     assert {run.seal_head for run in InvariantRun.objects.order_by("-pk")[:2]} == {forged}
 

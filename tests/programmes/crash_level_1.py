@@ -117,6 +117,11 @@ class InThisProcess:
     def run(self, name: str, terms: Mapping[str, Any]) -> int | None:
         try:
             status = steps.take(name, terms)
+        except Exception as error:
+            if not self.trap.is_dead:
+                raise
+            self.trap.resurrect()  # one thread of the process died, and another saw its connection go before it was told
+            raise Killed from error
         except Killed:
             self.trap.resurrect()
             raise

@@ -88,6 +88,7 @@ class Case:
     listens: bool = False
     refunds_fail_later: bool = False
     asks_for_disputes: bool = False
+    left_to_the_psp: set[str] = field(default_factory=set)  # it did not know their end when we looked last, and may have decided since
 
     def step(self, name: str, **terms: Any) -> int | None:
         """Let a process take a step; nobody repeats it if it dies of it."""
@@ -236,7 +237,8 @@ class Case:
             waiting = [reference for (reference,) in cursor.fetchall()]
         if waiting:
             self.house.journal.read_on()
-        return [reference for reference in waiting if not self.house.journal.is_pending(reference)]
+        self.left_to_the_psp = {reference for reference in waiting if self.house.journal.is_pending(reference)}
+        return [reference for reference in waiting if reference not in self.left_to_the_psp]
 
 
 # --- The stories ------------------------------------------------------------------------------------------------------

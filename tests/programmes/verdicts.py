@@ -56,12 +56,12 @@ def on_case(case: Case) -> Verdicts:
         kept = journal.count(order.public_id, "charge") - late[order.pk]
         is_kept = order.status == OrderStatus.SUCCESS and order.pk not in voided
         compare(verdicts, order.public_id, order.status, kept, expected=int(is_kept))
-        if order.status == OrderStatus.EXECUTING and order.pk not in known_dead and not journal.is_pending(order.public_id):
+        if order.status == OrderStatus.EXECUTING and order.pk not in known_dead and order.public_id not in case.left_to_the_psp:
             verdicts.stuck.append(f"{order.public_id} is still EXECUTING")
     for refund in refunds:
         given = journal.count(refund.public_id, "refund")
         if refund.status == RefundStatus.EXECUTING:
-            if refund.order_id not in known_dead and not journal.is_pending(refund.public_id):
+            if refund.order_id not in known_dead and refund.public_id not in case.left_to_the_psp:
                 verdicts.stuck.append(f"{refund.public_id} is still EXECUTING")
         elif refund not in voids:
             compare(verdicts, refund.public_id, refund.status, given, expected=int(refund.status == RefundStatus.SUCCESS))

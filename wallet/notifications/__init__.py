@@ -13,7 +13,7 @@ from ledger.ids import new_id
 from ledger.statements import execute
 from wallet.models import OutboxMessage
 
-PING = "ping"  # the topic of what is sent to one endpoint alone, to try it
+PING = "ping"  # the topic of what is sent to one endpoint alone, to try it; vocabulary.py has all others
 
 
 def new_event_id() -> str:

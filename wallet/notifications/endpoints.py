@@ -5,7 +5,6 @@ deliveries by id, then endpoints by id.
 """
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,13 +15,12 @@ from django.db.models import F, Q, QuerySet
 from ledger.errors import DomainError
 from wallet import notifications
 from wallet.models import OutboxMessage, Shop, WebhookDelivery, WebhookEndpoint, WebhookSecret
-from wallet.notifications import PING, addresses, signatures
+from wallet.notifications import PING, addresses, signatures, vocabulary
 
 logger = logging.getLogger(__name__)
 
 MOST_OF_A_SHOP = 16
 MOST_TOPICS = 50
-TOPIC = re.compile(r"[a-z][a-z_]{0,39}(?:\.[a-z][a-z_]{0,39}){0,3}(?:\.\*)?")
 OLD_SECRET_VALID_FOR = timedelta(hours=24)
 Reason = WebhookEndpoint.DisabledReason
 PENDING = WebhookDelivery.Status.PENDING
@@ -97,8 +95,9 @@ def require_new(shop: Shop, url: str) -> None:
 
 def require_topics(topics: Sequence[str]) -> None:
     for place, topic in enumerate(topics):
-        if not TOPIC.fullmatch(topic):
-            said = f"{topic[:60]!r} is no topic. Send one such as payment.paid, or payment_order.* for all that begin so."
+        if not vocabulary.is_known(topic):
+            known = ", ".join(vocabulary.TOPICS)
+            said = f"{topic[:60]!r} is no topic. Send one of {known}; or payment_order.*, say, for all that begin so."
             raise NotATopic(said, field=f"topics[{place}]")
 
 

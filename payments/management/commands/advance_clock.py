@@ -16,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from ledger import clock
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+FURTHEST = timedelta(days=3650)
 TIMEOUT_S = 10
 
 
@@ -23,6 +24,7 @@ class Command(BaseCommand):
     help = "Move the test clock of Onebook and of the sandbox PSP on, or back to the true time with 0."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        parser._negative_number_matcher = re.compile(r"^-\d")  # so that -5h comes to us and is no option
         parser.add_argument("by", help="such as 90s, 30m, 72h, 14d; 0 puts the clock back")
 
     def handle(self, *args: Any, by: str, **options: Any) -> None:
@@ -30,6 +32,8 @@ class Command(BaseCommand):
             raise CommandError("There is no test clock here: TEST_CLOCK_FILE is not set. `./run demo` sets it.")
         step = seconds_in(by)
         offset_s = int(clock.offset().total_seconds()) + step if step else 0
+        if offset_s > FURTHEST.total_seconds():
+            raise CommandError(f"The clock goes {FURTHEST.days} days ahead at most, and is {clock.offset()} ahead now. 0 puts it back.")
         if settings.PSP_SANDBOX_URL:
             tell_the_sandbox(offset_s)
         write(Path(settings.TEST_CLOCK_FILE), offset_s)
@@ -38,6 +42,8 @@ class Command(BaseCommand):
 
 def seconds_in(text: str) -> int:
     """Return the seconds of a text such as 72h.  Raises CommandError."""
+    if text.startswith("-"):
+        raise CommandError(f"{text!r} is no span of time to move on by: the clock goes forward only. 0 puts it back to the true time.")
     found = re.fullmatch(r"([0-9]{1,9})([smhd]?)", text)
     if not found or (not found[2] and int(found[1])):
         raise CommandError(f"{text!r} is no span of time. Give a number and a unit, such as 90s, 30m, 72h or 14d, or 0.")
@@ -49,8 +55,14 @@ def tell_the_sandbox(offset_s: int) -> None:
     try:
         with httpx.Client(base_url=settings.PSP_SANDBOX_URL, headers=headers, timeout=TIMEOUT_S, trust_env=False) as sandbox:
             sandbox.put("/v1/clock", json={"offset_s": offset_s}).raise_for_status()
+    except httpx.HTTPStatusError as error:
+        refused = (
+            f"The sandbox PSP refuses to move its clock (HTTP {error.response.status_code}), so ours stays: {error.response.text[:300]}"
+        )
+        raise CommandError(refused) from error
     except httpx.HTTPError as error:
-        raise CommandError(f"The sandbox PSP's clock cannot be moved, so ours stays: {error}") from error
+        silent = f"The sandbox PSP does not answer at {settings.PSP_SANDBOX_URL}, so ours stays. Is the demo running?"
+        raise CommandError(silent) from error
 
 
 def write(path: Path, offset_s: int) -> None:

@@ -24,15 +24,17 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("letter", help="the dead letter's id (dl_...)")
-        parser.add_argument("--actor", required=True, help="who decides: a user name")
+        parser.add_argument("--actor", required=True, help="who decides: your name; it is kept as shell:NAME")
         parser.add_argument("--note", required=True, help="why: it is kept with the decision")
 
     def handle(self, *args: Any, letter: str, actor: str, note: str, **options: Any) -> None:
         found = DeadLetter.objects.filter(public_id=letter).first()
         if found is None:
             raise CommandError(f"There is no dead letter {letter!r}. `manage.py dead_letters` lists them.")
+        if not actor.strip():
+            raise CommandError("Say who decides: --actor NAME is kept with the decision.")
         try:
-            decided = self.decide(found.pk, actor=f"staff:{actor}", note=note, now=clock.now())
+            decided = self.decide(found.pk, actor=f"shell:{actor}", note=note, now=clock.now())
         except DomainError as error:
             raise CommandError(str(error)) from error
         about = decided.refund or decided.order

@@ -18,12 +18,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("head", help="the head to go on with, NUMBER:HASH, as verify_seals says it")
-        parser.add_argument("--by", required=True, help="who accepts it")
+        parser.add_argument("--by", required=True, help="who accepts it: your name; it is kept as shell:NAME")
         parser.add_argument("--note", required=True, help="why the chain is another one")
 
     def handle(self, *args: Any, head: str, by: str, note: str, **options: Any) -> None:
         try:
-            accepted = watch.accept(seals.parse_head(head), accepted_by=by, note=note)
+            accepted = watch.accept(seals.parse_head(head), accepted_by=f"shell:{by}" if by.strip() else "", note=note)
         except (seals.NoHead, watch.NothingToAccept) as error:
             raise CommandError(str(error)) from error
         runs = [watch.run_full(now=timezone.now()), watch.run_quick(now=timezone.now())]

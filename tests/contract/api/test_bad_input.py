@@ -135,6 +135,33 @@ def test_a_wrong_field_is_refused_by_name(api: Any, basket: Any, where: str, wha
     assert api.post("/v1/payments", basket, key="mended-later").status_code == 201
 
 
+@pytest.mark.parametrize(
+    ("where", "what", "said"),
+    [
+        ("buyer", "grace", "This must be a JSON object, in braces."),
+        ("payment_orders[0]", ["x"], "This must be a JSON object, in braces."),
+        ("payment_orders", {}, "This must be a list."),
+        ("metadata", [], "This must be a JSON object, in braces."),
+        ("payment_orders[0].amount.amount", "9" * 40, "An amount has 32 characters at most, and this has 40."),
+        ("payment_orders[0].amount.amount", "1" + "0" * 12, "the largest amount, which is 999999999999 EUR."),
+    ],
+)
+def test_a_refusal_is_in_plain_words(api: Any, basket: Any, where: str, what: Any, said: str) -> None:
+    assert api.post("/v1/payments", put(basket, where, what)).json()["detail"].endswith(said)
+
+
+@pytest.mark.parametrize("body", [[], "text", 7])
+def test_a_body_that_is_no_object_is_refused_in_plain_words(api: Any, body: Any) -> None:
+    problem = api.post("/v1/payments", body).json()
+    assert (problem["code"], problem["detail"]) == ("wrong_type", "This must be a JSON object, in braces.")
+
+
+@pytest.mark.parametrize("path", ["/v1/payments", "/v1/sellers", "/v1/webhook_endpoints"])
+def test_an_empty_body_is_refused_wherever_one_is_asked_for(api: Any, path: str) -> None:
+    answer = api.post(path, b"")
+    assert (answer.status_code, answer.json()["code"]) == (400, "required")
+
+
 def test_a_thousand_and_one_orders_are_refused(api: Any, basket: Any) -> None:
     basket["payment_orders"] = basket["payment_orders"][1:] * 1001
     answer = api.post("/v1/payments", basket)

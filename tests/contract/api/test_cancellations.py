@@ -72,6 +72,7 @@ def test_what_was_refunded_already_cannot_be_cancelled(api: Caller, paid: dict[s
     before = stored()
     answer = api.post(f"/v1/orders/{paid['id']}/cancel", {})
     assert (answer.status_code, answer.json()["code"]) == (409, "not_cancellable")
+    assert "nothing of it is left to give back" in answer.json()["detail"]
     assert stored() == before
 
 
@@ -143,13 +144,13 @@ def test_retries_of_what_may_have_been_sent_end_with_a_void(api: Caller, opened:
     assert (due.to_be_voided, due.next_attempt_at is None) == (True, False)
 
 
-@pytest.mark.parametrize("state", ["NOT_STARTED", "SUCCESS"])
-def test_an_order_that_is_not_being_charged_has_no_retries_to_end(api: Caller, opened: Opened, state: str) -> None:
+@pytest.mark.parametrize(("state", "why"), [("NOT_STARTED", "it was never charged"), ("SUCCESS", "it is paid")])
+def test_an_order_that_is_not_being_charged_has_no_retries_to_end(api: Caller, opened: Opened, state: str, why: str) -> None:
     order = opened["payment_orders"][0]
     if state == "SUCCESS":
         pay(order["id"])
     before = stored()
     answer = api.post(f"/v1/orders/{order['id']}/stop_retries", {})
     assert (answer.status_code, answer.json()["code"]) == (409, "not_to_rescue")
-    assert state in answer.json()["detail"]
+    assert f"{state}: {why}" in answer.json()["detail"]
     assert stored() == before

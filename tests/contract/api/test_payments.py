@@ -135,6 +135,14 @@ def test_an_order_is_read_and_executed(api: Any, basket: dict[str, Any]) -> None
     assert DueOrder.objects.get().payment_token == "tok_1"
 
 
+def test_a_cancelled_order_is_not_executed_and_the_refusal_says_so(api: Any, basket: dict[str, Any]) -> None:
+    order = api.post("/v1/payments", basket).json()["payment_orders"][0]
+    api.post(f"/v1/orders/{order['id']}/cancel", {})
+    answer = api.post(f"/v1/orders/{order['id']}", {"payment_token": "tok_1"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "order_cancelled")
+    assert not DueOrder.objects.exists()
+
+
 def test_executing_an_order_that_executes_changes_nothing(api: Any, basket: dict[str, Any]) -> None:
     order = api.post("/v1/payments", basket).json()["payment_orders"][0]
     for token in ("tok_1", "tok_2"):

@@ -66,6 +66,15 @@ def test_without_an_amount_all_that_is_left_goes_back(api: Caller, paid: Paid) -
     assert api.get(f"/v1/orders/{paid['id']}").json()["refunded"] == eur("24.90")
 
 
+def test_an_empty_body_refunds_nothing(api: Caller, paid: Paid) -> None:
+    before = stored()
+    answer = api.post(f"/v1/orders/{paid['id']}/refunds", b"", key="empty")
+    assert (answer.status_code, answer.json()["code"]) == (400, "required")
+    assert answer.json()["detail"] == "Send a JSON object; {} gives back all that is left."
+    assert stored() == before
+    assert api.post(f"/v1/orders/{paid['id']}/refunds", {}, key="empty").status_code == 201
+
+
 @pytest.mark.parametrize(("policy", "fee"), [("pro_rata", "1.00"), ("full", "2.49"), ("keep", "0.00")])
 def test_what_is_given_back_of_the_fee_is_the_callers_choice(api: Caller, paid: Paid, policy: str, fee: str) -> None:
     refund = api.post(f"/v1/orders/{paid['id']}/refunds", {"amount": eur("10.00"), "fee_policy": policy}).json()
@@ -131,7 +140,7 @@ WRONG = [
     ({"amount": {"amount": "1.00", "currency": "XXX"}}, 400, "unknown_currency", "amount.currency"),
     ({"amount": None}, 400, "null", "amount"),
     ({"amount": "10.00"}, 400, "wrong_type", "amount"),
-    ({"amount": {"amount": "10.00", "currency": "USD"}}, 409, "not_refundable", "amount"),
+    ({"amount": {"amount": "10.00", "currency": "USD"}}, 409, "not_refundable", "amount.currency"),
     ({"amount": eur("24.91")}, 409, "not_refundable", "amount"),
     ({"fee_policy": "double"}, 400, "invalid_choice", "fee_policy"),
     ({"fee_policy": ""}, 400, "invalid_choice", "fee_policy"),
@@ -162,6 +171,33 @@ def test_more_than_is_left_is_refused_and_the_refusal_says_what_is_left(api: Cal
     answer = api.post(path, {"amount": eur("4.91")})
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (409, "not_refundable", "amount")
     assert "4.90 EUR" in answer.json()["detail"]
+
+
+def test_a_refund_in_another_currency_is_told_which_it_must_be(api: Caller, paid: Paid) -> None:
+    problem = api.post(f"/v1/orders/{paid['id']}/refunds", {"amount": {"amount": "5.00", "currency": "USD"}}).json()
+    assert problem["detail"] == f"{paid['id']} was paid in EUR, so it is refunded in EUR, not in USD."
+
+
+@pytest.mark.parametrize(("key", "name"), [("one-wish", "Idempotency-Key"), ("another", "reference")])
+def test_a_conflict_says_by_which_name_it_stands_and_how_much_it_is(api: Caller, paid: Paid, key: str, name: str) -> None:
+    wish = {"amount": eur("4.90")} | ({"reference": "return-1"} if name == "reference" else {})
+    stands = api.post(f"/v1/orders/{paid['id']}/refunds", wish, key="one-wish").json()
+    idempotency.purge(now=timezone.now() + timedelta(days=31))
+    problem = api.post(f"/v1/orders/{paid['id']}/refunds", wish | {"amount": eur("5.00")}, key=key).json()
+    assert problem["code"] == "refund_conflict"
+    assert problem["detail"] == f"{stands['id']} was asked for with the same {name}, but another amount: 4.90 EUR."
+
+
+@pytest.mark.parametrize("earlier", ["none", "of another key"])
+def test_another_reference_under_the_same_key_is_refused_by_name(api: Caller, paid: Paid, earlier: str) -> None:
+    path, part = f"/v1/orders/{paid['id']}/refunds", {"amount": eur("4.90")}
+    if earlier == "of another key":
+        api.post(path, part | {"reference": "return-2"})
+    stands = api.post(path, part | {"reference": "return-1"}, key="one-wish").json()
+    idempotency.purge(now=timezone.now() + timedelta(days=31))
+    problem = api.post(path, part | {"reference": "return-2"}, key="one-wish").json()
+    assert (problem["code"], problem["field"]) == ("refund_conflict", "reference")
+    assert problem["detail"] == f"{stands['id']} was asked for with the same Idempotency-Key, but another reference: return-1."
 
 
 def test_nothing_is_left_of_what_was_refunded(api: Caller, paid: Paid) -> None:
@@ -222,7 +258,8 @@ def test_refunds_are_listed_newest_first_and_filtered(api: Caller, basket: dict[
 def test_a_filter_by_what_is_not_the_callers_is_not_found(api: Caller, stranger: Caller, paid: Paid, path: str) -> None:
     assert api.get(path, order=paid["id"]).status_code == 200
     for query in ({"order": paid["id"]}, {"payment": paid["payment"]}, {"order": "nonsense"}):
-        assert (stranger.get(path, **query).status_code, stranger.get(path, **query).json()["code"]) == (404, "not_found")
+        answer = stranger.get(path, **query)
+        assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (404, "not_found", *query)
 
 
 def test_a_page_of_refunds_costs_the_same_however_long(api: Caller, paid: Paid) -> None:

@@ -11,7 +11,7 @@ from tests.contract.api.conftest import Caller, stored
 from tests.receivers import answer, receiver
 from wallet import notifications
 from wallet.models import IdempotencyRecord, OutboxMessage, Shop, WebhookDelivery, WebhookEndpoint, WebhookSecret
-from wallet.notifications import Message, delivery, endpoints, relay
+from wallet.notifications import Message, delivery, endpoints, relay, vocabulary
 
 URL = "http://127.0.0.1:9/webhooks"
 PATH = "/v1/webhook_endpoints"
@@ -82,6 +82,10 @@ def test_the_old_secret_stays_valid_for_as_long_as_the_caller_says(api: Caller, 
         ({"url": URL, "topics": ["*"]}, "not_a_topic", "topics[0]"),
         ({"url": URL, "topics": ["payment.paid", "payment.*.x"]}, "not_a_topic", "topics[1]"),
         ({"url": URL, "topics": ["Payment"]}, "not_a_topic", "topics[0]"),
+        ({"url": URL, "topics": ["refund.*", "nope"]}, "not_a_topic", "topics[1]"),
+        ({"url": URL, "topics": ["pay.*"]}, "not_a_topic", "topics[0]"),
+        ({"url": URL, "topics": ["payment.paid.*"]}, "not_a_topic", "topics[0]"),
+        ({"url": URL, "topics": ["ping"]}, "not_a_topic", "topics[0]"),
         ({"url": URL, "topics": "payment.paid"}, "wrong_type", "topics"),
         ({"url": URL, "topics": ["a"] * 51}, "too_long", "topics"),
         ({"url": URL, "is_enabled": True}, "unknown_field", "is_enabled"),
@@ -90,6 +94,14 @@ def test_the_old_secret_stays_valid_for_as_long_as_the_caller_says(api: Caller, 
 def test_what_is_wrong_is_refused_and_named(api: Caller, body: dict[str, Any], code: str, field: str) -> None:
     assert refusal(api.post(PATH, body)) == (400, code, field)
     assert not WebhookEndpoint.objects.exists()
+
+
+def test_a_refused_topic_is_told_which_there_are(api: Caller) -> None:
+    detail = api.post(PATH, {"url": URL, "topics": ["nope"]}).json()["detail"]
+    assert all(topic in detail for topic in vocabulary.TOPICS)
+    for topic in vocabulary.TOPICS:
+        kind, _dot, _what = topic.partition(".")
+        endpoints.require_topics([topic, f"{kind}.*"])
 
 
 def test_sec_18_in_production_an_inner_address_is_refused_when_it_is_added_and_when_it_is_changed(api: Caller, settings: Any) -> None:

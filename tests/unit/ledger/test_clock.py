@@ -52,6 +52,13 @@ def test_the_command_moves_the_clock_on_each_time_and_back_with_0(clock_file: Pa
         assert ahead() == expected
 
 
+@pytest.mark.parametrize("by", ["-5h", "-1", "4000d", "999999999d"])
+def test_a_clock_goes_forward_only_and_not_for_ever(clock_file: Path, by: str) -> None:
+    with pytest.raises(CommandError, match=r"goes (forward only|3650 days ahead at most)"):
+        call_command("advance_clock", by, verbosity=0)
+    assert not clock_file.exists()
+
+
 @pytest.mark.parametrize("by", ["", "72", "-1h", "1.5h", "h", "72 h", "1w", "9999999999h"])
 def test_what_is_no_span_of_time_is_refused_by_name(by: str) -> None:
     with pytest.raises(CommandError, match="no span of time"):

@@ -34,7 +34,6 @@ WHERE indrelid = %s::regclass AND indisunique AND indisvalid GROUP BY indexrelid
         ("payments_refund", "late_charge_id", "status"),
         ("payments_cancellation", "order_id", "status"),
         ("payments_dispute", "psp,psp_reference", ""),
-        ("payments_dispute", "psp,charge", "status"),
         ("payments_deadletter", "order_id,refund_id", "decided_at"),
         ("payments_circuitbreaker", "psp,operation", ""),
     ],

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from tests.contract.sandbox.conftest import Buyer
 from tests.fixtures_services import SandboxCompany
+from tests.programmes.house import Journal
 
 Database = psycopg.Connection[tuple[Any, ...]]
 
@@ -77,6 +78,21 @@ def test_no_table_holds_a_card_number(buyer: Buyer, sandbox_database: Database) 
             ["4242424242424242|5555555555554444|4000002760003184|4000000000000002|4539578763621486"],
         ).fetchall()
         assert found == [], f"{table}.{column}"
+
+
+def test_what_becomes_of_somebody_elses_refund_is_his(buyer: Buyer, sandbox: SandboxCompany) -> None:
+    """The testers' own test: a programme that moves the clock lets an older refund arrive, and must not take it for its own."""
+    older = buyer.refund(buyer.charged("4000000000007726"), amount=1_00).json()
+    assert older["status"] == "pending"
+    journal = Journal(sandbox)
+    journal.begin()
+    mine = buyer.charged()
+    sandbox.client.put("/v1/clock", json={"advance_s": 3600}).raise_for_status()
+    while not sandbox.journal(object_id=older["id"], type="refund.succeeded"):
+        pass
+    journal.read_on()
+    read = {row["object_id"] for row in journal.rows}
+    assert (mine["id"] in read, older["id"] in read) == (True, False)
 
 
 def _text_columns(database: Database) -> list[tuple[Any, ...]]:

@@ -25,6 +25,7 @@ KINDS = {
     "seller_pending": AccountType.LIABILITY,
     "seller_available": AccountType.LIABILITY,
     "seller_reserved": AccountType.LIABILITY,
+    "payouts_in_transit": AccountType.LIABILITY,
     "fee_revenue": AccountType.REVENUE,
     "operating_bank": AccountType.ASSET,
     "psp_fees": AccountType.EXPENSE,
@@ -54,8 +55,13 @@ def seller_available(seller_id: int) -> str:
 
 
 def seller_reserved(seller_id: int) -> str:
-    """What we owe a seller and hold back: payouts on their way, disputes, reserves."""
+    """What we owe a seller and hold back: disputes that are not decided yet, rolling reserves."""
     return f"seller_reserved:{seller_id}"
+
+
+def payouts_in_transit() -> str:
+    """What is on its way to sellers' banks: taken off their wallets, and not yet off our bank account."""
+    return "payouts_in_transit"
 
 
 def fee_revenue() -> str:

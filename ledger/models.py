@@ -42,6 +42,11 @@ class JournalEntry(models.Model):
         LATE_CHARGE = "late_charge", _("Late charge")
         DISPUTE = "dispute", _("Dispute opened")
         DISPUTE_CLOSED = "dispute_closed", _("Dispute closed")
+        RELEASE = "release", _("Delivered: now available")
+        RESERVE_RELEASE = "reserve_release", _("Reserve set free")
+        PAYOUT = "payout", _("Payout")
+        PAYOUT_PAID = "payout_paid", _("Payout arrived")
+        PAYOUT_RETURN = "payout_return", _("Payout that came back")
         MANUAL = "manual", _("Manual entry")
 
     kind = models.TextField(choices=Kind)

@@ -43,10 +43,10 @@ FROM generate_series(1, 10000) AS wallet LEFT JOIN sale ON seller = wallet AND i
 
 -- What was ordered
 INSERT INTO payments_paymentevent (id, public_id, token, shop_id, checkout_id, buyer_id, currency, amount, psp, status, is_payment_done, return_url,
-    locale, metadata, psp_session, confirmed_session, confirmations, payment_token, card_brand, card_last4, expires_at)
+    locale, metadata, psp_session, confirmed_session, confirmations, card_brand, card_last4, expires_at)
 SELECT event, pg_temp.public_id('pay', event), md5(event::text), min(shop), 'checkout-' || event, min(shop), 'EUR', sum(amount), 'sandbox',
        CASE WHEN bool_and(is_settled) THEN 'paid' ELSE 'open' END, bool_and(is_settled), 'https://shop.example/thanks',
-       'en', '{}', 'cs_' || md5(event::text), 'cs_' || md5(event::text), 1, 'tok_' || md5(event::text), 'visa', '4242', now() + interval '1 day'
+       'en', '{}', 'cs_' || md5(event::text), 'cs_' || md5(event::text), 1, 'visa', '4242', now() + interval '1 day'
 FROM sale GROUP BY event ORDER BY event;
 INSERT INTO payments_opencheckout (event_id, expires_at) SELECT id, expires_at FROM payments_paymentevent WHERE NOT is_payment_done ORDER BY id;
 INSERT INTO payments_paymentorder (id, public_id, event_id, shop_id, seller_id, reference, description, items, currency, amount, fee, net, psp,

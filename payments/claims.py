@@ -15,8 +15,9 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from djmoney.money import Money
 
+from ledger import retries
 from ledger.statements import execute
-from payments import breaker, dead_letters, queries, retries
+from payments import breaker, dead_letters, queries
 from payments.models import DeadLetter, DueOrder, PaymentOrder, PspAttempt
 from payments.psp.protocol import ChargeRequest
 from payments.states import UNRESOLVED, AttemptStatus, OrderStatus, PspOperation

@@ -14,13 +14,13 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, transaction
 
 from ledger import clock
+from ledger.retries import DEFAULT
 from ledger.statements import execute
 from payments import breaker, cancellations, claims, late, queries, settlement, verdicts
 from payments.breaker import Line
 from payments.claims import Work
 from payments.psp import registry
 from payments.psp.protocol import Charged, Declined, PspError, PspOutcomeUnknown, PspRejectedRequest, PspUnavailable, Voided
-from payments.retries import DEFAULT
 from payments.settlement import PSP_SAID_SO, Capture, Failure
 from payments.states import PspOperation
 from payments.verdicts import NotFound, Outcome, is_accident

@@ -15,7 +15,7 @@ from djmoney.money import Money
 from ledger.ids import new_id
 from ledger.models import JournalEntry
 from ledger.money import AmountField, is_exact
-from payments.retries import Strategy
+from ledger.retries import Strategy
 from payments.states import AttemptStatus, CancellationStatus, DisputeStatus, EventStatus, OrderStatus, PspOperation, RefundStatus
 from wallet.models import Buyer, Seller, Shop, WalletEntry
 

@@ -14,8 +14,9 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
+from ledger import retries
 from ledger.money import to_minor
-from payments import breaker, cancellations, executor, late, refund_executor, retries, settlement
+from payments import breaker, cancellations, executor, late, refund_executor, settlement
 from payments.claims import Work
 from payments.models import DueOrder, PspAttempt, Refund
 from payments.psp.protocol import Charged, ChargeRequest, Declined, Pending

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from django.db.models import F, QuerySet
 from djmoney.money import Money
 
-from ledger import money
+from ledger import money, retries
+from ledger.retries import Policy, Strategy
 from ledger.statements import execute
-from payments import retries
 from payments.fees import FeeTerms, Return
 from payments.models import (
     Cancellation,
@@ -23,7 +23,6 @@ from payments.models import (
     Refund,
     RetryPolicy,
 )
-from payments.retries import Policy, Strategy
 from payments.states import UNRESOLVED, AttemptStatus, DisputeStatus, PspOperation, RefundStatus
 from wallet.models import Shop
 

@@ -13,7 +13,8 @@ from typing import TypeVar
 from django.db import transaction
 from django.db.models import Min
 
-from payments import breaker, cancellations, dead_letters, late, queries, retries, settlement
+from ledger import retries
+from payments import breaker, cancellations, dead_letters, late, queries, settlement
 from payments.claims import MOST_DEATHS
 from payments.models import PspAttempt, Refund
 from payments.psp import registry

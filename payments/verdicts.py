@@ -9,10 +9,11 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
-from payments import dead_letters, retries
+from ledger import retries
+from ledger.retries import DEFAULT, Policy
+from payments import dead_letters
 from payments.claims import JITTER_S, Work
 from payments.psp.protocol import Charged, Declined, Pending, PspError, PspRejectedRequest, PspUnavailable, Result, Voided
-from payments.retries import DEFAULT, Policy
 from payments.states import AttemptStatus, PspOperation
 
 MOST_BOOKINGS = 8

@@ -12,12 +12,12 @@ from django.utils.translation import gettext_lazy as _
 from ledger.admin import LookOnly, money_column, time_column
 from ledger.errors import DomainError
 from ledger.money import exact, text
+from ledger.retries import Strategy
 from ledger.titles import Entitled
 from payments.admin.columns import still_open
 from payments.models import CircuitBreaker, FeeSchedule, RetryPolicy
 from payments.psp import registry
 from payments.psp.registry import UnknownPsp
-from payments.retries import Strategy
 
 
 class FeeScheduleForm(forms.ModelForm):  # type: ignore[type-arg]

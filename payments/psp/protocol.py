@@ -12,45 +12,9 @@ from typing import Protocol
 
 from djmoney.money import Money
 
+from ledger.line import PspError, PspOutcomeUnknown, PspRejectedRequest, PspUnavailable
 
-class PspError(Exception):
-    """An accident on the way to or at the PSP.  `code` is stable and is kept on the attempt; `answered` says that the PSP is there."""
-
-    code = "psp_error"
-    answered = False
-
-
-class PspUnavailable(PspError):
-    """Nothing was sent, or the PSP says that it executed nothing: retry later, with the same key.
-
-    `retry_after_s` is how long the PSP asks us to wait, if it does.
-    """
-
-    code = "psp_unavailable"
-
-    def __init__(self, message: str, *, retry_after_s: int = 0) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-
-class PspOutcomeUnknown(PspError):
-    """It may have happened: ask the PSP for our key before doing anything else.
-
-    It may have `answered`, but so that it is open what happened.
-    """
-
-    code = "outcome_unknown"
-
-    def __init__(self, message: str, *, answered: bool = False) -> None:
-        super().__init__(message)
-        self.answered = answered
-
-
-class PspRejectedRequest(PspError):
-    """The PSP understood and refused the request itself: nothing happened, and trying again changes nothing."""
-
-    code = "rejected_request"
-    answered = True
+__all__ = ["PspError", "PspOutcomeUnknown", "PspRejectedRequest", "PspUnavailable"]  # what goes wrong on the line
 
 
 class WebhookRefused(Exception):

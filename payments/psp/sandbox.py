@@ -14,9 +14,9 @@ from typing import Any
 
 from djmoney.money import Money
 
+from ledger import line
+from ledger.line import Line, plain
 from ledger.money import UnknownCurrency, from_minor, to_minor
-from payments.psp import line
-from payments.psp.line import Line, plain
 from payments.psp.protocol import (
     Charged,
     ChargeRequest,

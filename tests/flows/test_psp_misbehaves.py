@@ -9,7 +9,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from payments import claims, confirmation, executor, retries
+from ledger import retries
+from payments import claims, confirmation, executor
 from payments.models import CircuitBreaker, DeadLetter, DueOrder, PaymentEvent, PspAttempt
 from payments.psp.protocol import ChargeRequest, Psp, PspOutcomeUnknown
 from tests.factories import eur

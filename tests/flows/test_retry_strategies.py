@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 import pytest
 from django.utils import timezone
 
+from ledger.retries import Strategy
 from payments import executor, refund_executor, refunds, rescue
 from payments.models import Cancellation, DeadLetter, DueOrder, PaymentEvent, PspAttempt, Refund, RetryPolicy, Transition
 from payments.psp.protocol import Psp
 from payments.rescue import NotToRescue
-from payments.retries import Strategy
 from tests.factories import eur
 from tests.fixtures_money import Oracle, confirm_card, execute_refunds, execute_until_settled, statuses
 from tests.fixtures_services import SandboxCompany

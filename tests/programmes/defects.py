@@ -102,7 +102,7 @@ DEFECTS = (
     Defect(
         "an-old-key-is-sent",
         "A key that the PSP may have forgotten is sent again.",
-        "payments/retries.py",
+        "ledger/retries.py",
         "KEY_LIFETIME = timedelta(hours=20)",
         "KEY_LIFETIME = timedelta(days=400)",
         ("tests/flows/test_psp_misbehaves.py",),

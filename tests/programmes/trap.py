@@ -20,7 +20,7 @@ from unittest.mock import patch
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from payments.psp.line import Line
+from ledger.line import Line
 from tests.programmes.points import Point, When
 
 

@@ -12,6 +12,7 @@ CODES = {
     chart.seller_pending(7): AccountType.LIABILITY,
     chart.seller_available(7): AccountType.LIABILITY,
     chart.seller_reserved(7): AccountType.LIABILITY,
+    chart.payouts_in_transit(): AccountType.LIABILITY,
     chart.suspense(): AccountType.LIABILITY,
     chart.fee_revenue(): AccountType.REVENUE,
     chart.owed_to_buyers(): AccountType.LIABILITY,

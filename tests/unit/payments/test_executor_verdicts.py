@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from ledger import line
+from ledger.retries import Policy, Strategy
 from payments import claims, verdicts
 from payments.claims import Work
-from payments.psp import line
 from payments.psp.protocol import Charged, ChargeRequest, Declined, Pending, PspOutcomeUnknown, PspRejectedRequest, PspUnavailable, Voided
-from payments.retries import Policy, Strategy
 from payments.states import PspOperation
 from payments.verdicts import NotFound, Outcome
 from tests.factories import NOON, eur

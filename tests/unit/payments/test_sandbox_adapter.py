@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from ledger import line
 from ledger.money import exact
-from payments.psp import line
 from payments.psp.protocol import (
     Charged,
     ChargeRequest,

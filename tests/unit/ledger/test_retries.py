@@ -2,8 +2,8 @@
 
 import pytest
 
-from payments import retries
-from payments.retries import Policy, Strategy
+from ledger import retries
+from ledger.retries import Policy, Strategy
 
 FOR_EVER = 100
 

@@ -1,4 +1,4 @@
-"""The line to a PSP: one HTTP call with every timeout set, and the meaning of every way in which it can go wrong.
+"""The line to a PSP or bank: one HTTP call with every timeout set, and the meaning of every way in which it can go wrong.
 
 What was never sent is PspUnavailable, and so is what the PSP does not let us send; what it read and refused is PspRejectedRequest;
 whatever else is no plain answer is PspOutcomeUnknown, since it may hide an execution.  An answer that drips is given up after ANSWER_S,
@@ -19,8 +19,6 @@ import httpcore
 import httpx
 from django.db import connection
 
-from payments.psp.protocol import PspOutcomeUnknown, PspRejectedRequest, PspUnavailable
-
 logger = logging.getLogger(__name__)
 
 ANSWER_S = 15
@@ -32,6 +30,46 @@ DECLINED, CONFLICT, TOO_MANY_REQUESTS = 402, 409, 429
 NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
 _deadline: ContextVar[float] = ContextVar("deadline")
+
+
+class PspError(Exception):
+    """An accident on the way to or at the PSP.  `code` is stable and is kept on the attempt; `answered` says that the PSP is there."""
+
+    code = "psp_error"
+    answered = False
+
+
+class PspUnavailable(PspError):
+    """Nothing was sent, or the PSP says that it executed nothing: retry later, with the same key.
+
+    `retry_after_s` is how long the PSP asks us to wait, if it does.
+    """
+
+    code = "psp_unavailable"
+
+    def __init__(self, message: str, *, retry_after_s: int = 0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class PspOutcomeUnknown(PspError):
+    """It may have happened: ask the PSP for our key before doing anything else.
+
+    It may have `answered`, but so that it is open what happened.
+    """
+
+    code = "outcome_unknown"
+
+    def __init__(self, message: str, *, answered: bool = False) -> None:
+        super().__init__(message)
+        self.answered = answered
+
+
+class PspRejectedRequest(PspError):
+    """The PSP understood and refused the request itself: nothing happened, and trying again changes nothing."""
+
+    code = "rejected_request"
+    answered = True
 
 
 class Line:

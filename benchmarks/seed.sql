@@ -50,9 +50,10 @@ SELECT event, pg_temp.public_id('pay', event), md5(event::text), min(shop), 'che
 FROM sale GROUP BY event ORDER BY event;
 INSERT INTO payments_opencheckout (event_id, expires_at) SELECT id, expires_at FROM payments_paymentevent WHERE NOT is_payment_done ORDER BY id;
 INSERT INTO payments_paymentorder (id, public_id, event_id, shop_id, seller_id, reference, description, items, currency, amount, fee, net, psp,
-    status, failure_code, journal_entry_id, wallet_entry_id, refunded)
+    status, failure_code, journal_entry_id, wallet_entry_id, refunded, unreleased)
 SELECT n, public_id, event, shop, seller, 'order-' || n, 'One article', '[{"sku": "A-100", "quantity": 1}]', 'EUR', amount, fee, net, 'sandbox',
-       CASE WHEN is_settled THEN 'SUCCESS' ELSE 'EXECUTING' END, '', CASE WHEN is_settled THEN n END, CASE WHEN is_settled THEN n END, 0
+       CASE WHEN is_settled THEN 'SUCCESS' ELSE 'EXECUTING' END, '', CASE WHEN is_settled THEN n END, CASE WHEN is_settled THEN n END, 0,
+       CASE WHEN is_settled THEN net ELSE 0 END
 FROM sale ORDER BY n;
 INSERT INTO payments_pspattempt (id, order_id, number, psp, psp_key, status, psp_reference, error_code, error_message, finished_at)
 SELECT n, n, 1, 'sandbox', public_id || ':1', CASE WHEN is_settled THEN 'SUCCEEDED' ELSE 'SENDING' END, CASE WHEN is_settled THEN 'ch_' || n ELSE '' END,
@@ -62,6 +63,7 @@ INSERT INTO payments_dueorder (order_id, psp_key, payment_token, tries, next_att
 SELECT n, public_id || ':1', 'tok_' || md5(event::text), 1, now(), now() + interval '1 minute' FROM sale WHERE NOT is_settled ORDER BY n;
 
 -- What was settled
+INSERT INTO payments_duerelease (order_id, due_at) SELECT n, now() + interval '14 days' FROM sale WHERE is_settled ORDER BY n;
 INSERT INTO ledger_journalentry (id, kind, reference, memo, effective_at) SELECT n, 'sale', public_id, '', now() FROM sale WHERE is_settled ORDER BY n;
 INSERT INTO ledger_posting (entry_id, line, account_id, amount, currency)
 SELECT n, line, account.id, leg.amount, 'EUR'

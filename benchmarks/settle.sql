@@ -11,6 +11,8 @@ WITH sold AS MATERIALIZED (
     FROM sold WHERE attempt.id = sold.id
 ), done AS (
     DELETE FROM payments_dueorder USING sold WHERE order_id = sold.id
+), due AS (
+    INSERT INTO payments_duerelease (order_id, due_at) SELECT id, now() + interval '14 days' FROM sold
 ), entry AS MATERIALIZED (
     INSERT INTO ledger_journalentry (kind, reference, memo, effective_at)
     SELECT 'sale', public_id, '', now() FROM sold
@@ -64,5 +66,6 @@ WITH sold AS MATERIALIZED (
         FROM closed WHERE is_payment_done
     ) AS news
 )
-UPDATE payments_paymentorder AS payment SET status = 'SUCCESS', failure_code = '', journal_entry_id = entry_id, wallet_entry_id = movement.id
+UPDATE payments_paymentorder AS payment SET status = 'SUCCESS', failure_code = '', journal_entry_id = entry_id, wallet_entry_id = movement.id,
+    unreleased = sale.net
 FROM sale JOIN movement ON movement.journal_entry_id = sale.entry_id WHERE payment.id = sale.id;

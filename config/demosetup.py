@@ -16,6 +16,7 @@ import shlex
 import shutil
 import socket
 import time
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,12 +91,16 @@ def delete_state(var: Path) -> None:
 
 
 def kept_secrets(state: Path) -> dict[str, str]:
-    """Return the random secrets of this demo, made at the first call."""
+    """Return the random secrets of this demo, made at the first call that asks for them."""
     path = state / "secrets.json"
-    if not path.exists():
-        names = ("SECRET_KEY", "PSP_SANDBOX_API_KEY", "PSP_SANDBOX_WEBHOOK_SECRET", "SANDBOX_SECRET_KEY")
-        write_private(path, json.dumps({name: secrets.token_urlsafe(48) for name in names}, indent=1))
-    return dict(json.loads(path.read_text()))
+    kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    texts = ("SECRET_KEY", "PSP_SANDBOX_API_KEY", "PSP_SANDBOX_WEBHOOK_SECRET", "SANDBOX_SECRET_KEY")
+    keys = ("BANK_DETAILS_KEYS", "BANK_DETAILS_FINGERPRINT_KEY", "SECOND_FACTOR_KEYS")
+    made = {name: secrets.token_urlsafe(48) for name in texts} | {name: b64encode(secrets.token_bytes(32)).decode() for name in keys}
+    if made.keys() - kept.keys():
+        kept = made | kept
+        write_private(path, json.dumps(kept, indent=1))
+    return kept
 
 
 def app_environment(place: Place, endpoints: Endpoints) -> dict[str, str]:
@@ -105,6 +110,9 @@ def app_environment(place: Place, endpoints: Endpoints) -> dict[str, str]:
         "ONEBOOK_ENV": "demo",
         "LOG_LEVEL": "INFO",
         "SECRET_KEY": kept["SECRET_KEY"],
+        "BANK_DETAILS_KEYS": kept["BANK_DETAILS_KEYS"],
+        "BANK_DETAILS_FINGERPRINT_KEY": kept["BANK_DETAILS_FINGERPRINT_KEY"],
+        "SECOND_FACTOR_KEYS": kept["SECOND_FACTOR_KEYS"],
         "PUBLIC_URL": place.url,
         "ALLOWED_HOSTS": "127.0.0.1,localhost",
         "CSRF_TRUSTED_ORIGINS": f"{place.url},http://localhost:{place.port}",
@@ -135,6 +143,7 @@ def sandbox_environment(place: Place, endpoints: Endpoints) -> dict[str, str]:
         "SANDBOX_API_KEY": kept["PSP_SANDBOX_API_KEY"],
         "SANDBOX_ACCOUNT": ACCOUNT,
         "SANDBOX_WEBHOOK_URL": f"{place.url}/webhooks/psp/sandbox",
+        "SANDBOX_PAYOUT_WEBHOOK_URL": f"{place.url}/webhooks/payouts/sandbox",
         "SANDBOX_WEBHOOK_SECRET": kept["PSP_SANDBOX_WEBHOOK_SECRET"],
         "SANDBOX_PUBLIC_URL": place.sandbox_url,
     }
@@ -148,6 +157,11 @@ def _without_our_variables() -> dict[str, str]:
         "MIGRATION_DATABASE_URL",
         "REDIS_URL",
         "SECRET_KEY",
+        "BANK_DETAILS_",
+        "SECOND_FACTOR_",
+        "SELLER_SECOND_FACTOR",
+        "ADMIN_SECOND_FACTOR",
+        "EMAIL_",
         "DJANGO_",
     )
     return {name: value for name, value in os.environ.items() if not name.startswith(hidden)} | {"PYTHONUNBUFFERED": "1"}

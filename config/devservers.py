@@ -47,7 +47,7 @@ def durability(durable: bool, shared_buffers: str) -> dict[str, str]:
 SERVER_SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",  # a socket path may be 107 bytes at most: TCP only
-    "max_connections": "200",
+    "max_connections": "400",
     "checkpoint_timeout": "15min",
     "wal_compression": "on",
     "random_page_cost": "1.1",

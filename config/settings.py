@@ -4,6 +4,7 @@ ONEBOOK_ENV is development, test, demo or production.  Production refuses to sta
 sandbox configured (here), and on a Postgres whose durability is switched off (config/startup.py).
 """
 
+import base64
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,7 +33,7 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_URL])
 
 # Applications
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "wallet.apps.DeskConfig",  # the admin, behind the second factor
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -108,9 +109,37 @@ PSP_SANDBOX_API_KEY = env.str("PSP_SANDBOX_API_KEY", default="")
 PSP_SANDBOX_ACCOUNT = env.str("PSP_SANDBOX_ACCOUNT", default="acct_onebook")
 PSP_SANDBOX_WEBHOOK_SECRETS = env.list("PSP_SANDBOX_WEBHOOK_SECRETS", default=[])
 DEFAULT_PSP = env.str("DEFAULT_PSP", default="" if PRODUCTION else "sandbox")
+DEFAULT_PAYOUT_PROVIDER = env.str("DEFAULT_PAYOUT_PROVIDER", default="" if PRODUCTION else "sandbox")
 TEST_CLOCK_FILE = env.str("TEST_CLOCK_FILE", default="")  # see ledger/clock.py
 WEBHOOKS_ALLOW_PRIVATE = env.bool("WEBHOOKS_ALLOW_PRIVATE", default=ENVIRONMENT in {"test", "demo"})  # http://, and our own machines
 CHECKOUT_LIFETIME_S = env.int("CHECKOUT_LIFETIME_S", default=24 * 3600)
+
+# Bank details: keys of 32 bytes in base64 (payouts/vault.py); of BANK_DETAILS_KEYS the first seals, and all open
+INSECURE_KEY = base64.b64encode(b"insecure-secret-of-dev-and-tests").decode()
+BANK_DETAILS_KEYS = env.list("BANK_DETAILS_KEYS", default=[] if PRODUCTION else [INSECURE_KEY])
+BANK_DETAILS_FINGERPRINT_KEY = env.str("BANK_DETAILS_FINGERPRINT_KEY", default="" if PRODUCTION else INSECURE_KEY)
+BANK_CHANGE_HOLD_H = env.int("BANK_CHANGE_HOLD_H", default=72)
+
+# Second factors (wallet/second_factor.py): keys of their secrets, and who must have one: sellers for whatever moves their money, and staff
+SECOND_FACTOR_KEYS = env.list("SECOND_FACTOR_KEYS", default=[] if PRODUCTION else [INSECURE_KEY])
+SELLER_SECOND_FACTOR = env.bool("SELLER_SECOND_FACTOR", default=ENVIRONMENT != "demo")
+ADMIN_SECOND_FACTOR = env.bool("ADMIN_SECOND_FACTOR", default=PRODUCTION)
+
+# The seller's home (wallet/home.py): the parts that the apps above the wallet bring
+SELLER_HOME = ("payouts.seller_home.part", "payments.seller_home.part")
+
+# Bank files: from which account of ours each currency is paid out, as JSON (payouts/files.py)
+DEMO_ACCOUNT = {"holder": "Onebook Demo", "iban": "DE89370400440532013000", "bic": "COBADEFFXXX"}
+BANK_FILE_ACCOUNTS = env.json("BANK_FILE_ACCOUNTS", default={} if PRODUCTION else {"EUR": DEMO_ACCOUNT})
+
+# E-mail: consolemail:// prints it, smtp+tls://user:password@mail.example:587 sends it
+EMAIL = env.email_url("EMAIL_URL", default="consolemail://")
+EMAIL_BACKEND = EMAIL["EMAIL_BACKEND"]
+EMAIL_HOST, EMAIL_PORT = EMAIL["EMAIL_HOST"], EMAIL["EMAIL_PORT"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = EMAIL["EMAIL_HOST_USER"], EMAIL["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS, EMAIL_USE_SSL = EMAIL.get("EMAIL_USE_TLS", False), EMAIL.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default="Onebook <onebook@localhost>")
 
 # People
 AUTH_PASSWORD_VALIDATORS = [
@@ -200,17 +229,36 @@ LOGGING = {
     "filters": {"hide_tokens": {"()": "config.logs.HideTokens"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["hide_tokens"]}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
-    "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
+    "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}, "fontTools": {"level": "WARNING"}},
 }
+
+
+def is_key(text: str) -> bool:
+    """Is it 32 bytes in base64?"""
+    try:
+        return len(base64.b64decode(text, validate=True)) == 32
+    except ValueError:
+        return False
+
+
+for name, texts in (
+    ("BANK_DETAILS_KEYS", BANK_DETAILS_KEYS),
+    ("BANK_DETAILS_FINGERPRINT_KEY", [BANK_DETAILS_FINGERPRINT_KEY]),
+    ("SECOND_FACTOR_KEYS", SECOND_FACTOR_KEYS),
+):
+    if not texts or not all(is_key(text) for text in texts) or (PRODUCTION and INSECURE_KEY in texts):
+        raise ImproperlyConfigured(f"{name} is missing, not 32 bytes in base64, or a default. Make one with `openssl rand -base64 32`.")
 
 if PRODUCTION:
     if len(SECRET_KEY) < 50 or SECRET_KEY.startswith("insecure"):
         raise ImproperlyConfigured("SECRET_KEY is missing, short or a default. Set a random one of 50 characters or more.")
+    if not EMAIL_BACKEND.endswith("smtp.EmailBackend"):
+        raise ImproperlyConfigured("EMAIL_URL is not set. Set it to a mail server: sellers are told of changes of their bank details.")
     if DEBUG:
         raise ImproperlyConfigured("DEBUG is on in production. Unset it.")
     if not HTTPS and urlsplit(PUBLIC_URL).hostname not in {"127.0.0.1", "localhost", "::1"}:
         raise ImproperlyConfigured(f"PUBLIC_URL is {PUBLIC_URL}. It must begin with https://: people give their cards there.")
-    if PSP_SANDBOX_URL or PSP_SANDBOX_API_KEY or PSP_SANDBOX_WEBHOOK_SECRETS or DEFAULT_PSP == "sandbox":
+    if PSP_SANDBOX_URL or PSP_SANDBOX_API_KEY or PSP_SANDBOX_WEBHOOK_SECRETS or "sandbox" in (DEFAULT_PSP, DEFAULT_PAYOUT_PROVIDER):
         raise ImproperlyConfigured("The PSP sandbox is configured in production. Unset PSP_SANDBOX_*: it takes no real money.")
     if TEST_CLOCK_FILE:
         raise ImproperlyConfigured("TEST_CLOCK_FILE is set in production. Unset it: deadlines and leases go by the true time.")

@@ -21,6 +21,7 @@ GUARDS = frozenset(
         ("wallet_walletentry", "entries_are_append_only"),
         ("wallet_outboxmessage", "messages_are_append_only"),
         ("wallet_deliveryattempt", "attempts_are_never_changed"),
+        ("payouts_bankaccount", "bank_account_is_fixed"),
         ("payments_paymentorder", "order_is_final"),
         ("payments_paymentorder", "status_has_changed"),
         ("payments_paymentevent", "status_has_changed"),

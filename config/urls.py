@@ -12,6 +12,7 @@ urlpatterns = [
     path("v1/", include("config.api.routes")),
     path("docs", documents.docs, name="docs"),
     path("", include("payments.urls")),
+    path("", include("payouts.urls")),
     path("", include("wallet.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -276,7 +276,14 @@ def leg(posting: Posting) -> dict[str, Any]:
     }
 
 
-LISTS = {"ord": "paymentorder", "re": "refund", "dsp": "dispute", "late": "latecharge", "can": "cancellation"}  # of ids, by their prefix
+LISTS = {
+    "ord": "payments_paymentorder",
+    "re": "payments_refund",
+    "dsp": "payments_dispute",
+    "late": "payments_latecharge",
+    "can": "payments_cancellation",
+    "po": "payouts_payout",
+}  # of ids, by their prefix
 
 
 def reference_of(reference: str) -> SafeString:
@@ -284,4 +291,4 @@ def reference_of(reference: str) -> SafeString:
     owner = LISTS.get(reference.partition("_")[0])
     if owner is None:
         return format_html("{}", reference)
-    return format_html('<a href="{}?q={}">{}</a>', reverse(f"admin:payments_{owner}_changelist"), reference.partition(":")[0], reference)
+    return format_html('<a href="{}?q={}">{}</a>', reverse(f"admin:{owner}_changelist"), reference.partition(":")[0], reference)

@@ -27,6 +27,7 @@ KINDS = {
     "seller_reserved": AccountType.LIABILITY,
     "payouts_in_transit": AccountType.LIABILITY,
     "fee_revenue": AccountType.REVENUE,
+    "tax_payable": AccountType.LIABILITY,
     "operating_bank": AccountType.ASSET,
     "psp_fees": AccountType.EXPENSE,
     "suspense": AccountType.LIABILITY,
@@ -67,6 +68,11 @@ def payouts_in_transit() -> str:
 def fee_revenue() -> str:
     """The platform's fees."""
     return "fee_revenue"
+
+
+def tax_payable() -> str:
+    """The tax in the platform's fees: it is the tax office's, once the fees are invoiced."""
+    return "tax_payable"
 
 
 def operating_bank() -> str:

@@ -5,18 +5,19 @@ once: the second time the same entry answers, and a different one under its name
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from django.db import connection
 from djmoney.money import Money
 
 from ledger import chart
 from ledger.errors import DomainError
 from ledger.money import minor_units
-from ledger.statements import execute, require_transaction
+from ledger.statements import execute, execute_from, require_transaction
 
 Leg = tuple[str, Money]
 
@@ -61,6 +62,26 @@ WITH entry AS (
 SELECT reference, id FROM entry
 """
 
+POST_FROM = """
+WITH draft AS MATERIALIZED ({rows}), entry AS (
+    INSERT INTO ledger_journalentry (id, kind, reference, memo, effective_at)
+    SELECT id, kind, reference, memo, effective_at FROM draft
+    RETURNING id
+), posting AS (
+    INSERT INTO ledger_posting (entry_id, line, account_id, amount, currency)
+    SELECT leg.id, leg.line, account.id, leg.amount, leg.currency
+    FROM (
+        SELECT draft.id, side.line, side.code, side.amount, draft.currency
+        FROM draft, LATERAL (VALUES (1, debit, amount), (2, credit, -amount)) AS side (line, code, amount)
+    ) AS leg
+    LEFT JOIN ledger_account AS account USING (code, currency)
+)
+SELECT count(*) FROM entry
+"""
+
+NEXT_ID = "nextval(pg_get_serial_sequence('ledger_journalentry', 'id'))"
+WILL_WRITE = "LOCK TABLE ledger_journalentry IN ROW EXCLUSIVE MODE"
+
 STANDING = """
 SELECT entry.reference, entry.id, entry.kind, entry.effective_at,
        array_agg(ARRAY[account.code, posting.amount::text, posting.currency] ORDER BY posting.line)
@@ -101,6 +122,23 @@ def post(drafts: Sequence[Draft]) -> list[int]:
     if len(ids) < len(drafts):
         ids |= standing([draft for draft in drafts if draft.reference not in ids], legs=legs)
     return [ids[draft.reference] for draft in drafts]
+
+
+def post_from(rows: str, parameters: Mapping[str, Any]) -> int:
+    """Write a journal entry of two legs for each row of a SELECT; return how many.  For rows that are in Postgres already; else `post`.
+
+    A row has id, kind, reference, memo, effective_at, debit and credit (codes of accounts), amount (more than nothing) and currency.  Its id
+    was drawn by NEXT_ID after `will_draw_ids`, so that the row can name its entry before there is one.  One statement, no locks, inside the
+    caller's transaction.  Postgres refuses a reference that was posted before, and an account that was never opened (IntegrityError).
+    """
+    return execute_from(POST_FROM, rows, parameters)
+
+
+def will_draw_ids() -> None:
+    """Become a writer of the books before NEXT_ID is drawn, as any INSERT does: whoever seals them then waits for this transaction."""
+    require_transaction("will_draw_ids")
+    with connection.cursor() as cursor:
+        cursor.execute(WILL_WRITE)
 
 
 def entry_row(draft: Draft) -> dict[str, Any]:

@@ -10,6 +10,7 @@ an answer that was there before its question is none; and what says that it happ
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
@@ -28,6 +29,8 @@ EXECUTED_NOTHING = frozenset({400, 404})  # the PSP read the request and refused
 NOT_LET_IN = frozenset({401, 403})  # it is about us, not about the payment: a key of ours is wrong, or may not do this
 DECLINED, CONFLICT, TOO_MANY_REQUESTS = 402, 409, 429
 NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+MAY_BE_AN_ACCOUNT = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b|\d(?: ?\d){7,}")  # an IBAN, or 8 digits and more
 
 _deadline: ContextVar[float] = ContextVar("deadline")
 
@@ -150,9 +153,14 @@ def retry_after_s(response: httpx.Response) -> int:
 def reason_of(body: bytes) -> str:
     try:
         error = json.loads(body)["error"]
-        return plain(f"{error['code']}: {error['message']}")[:200]
+        return without_numbers(plain(f"{error['code']}: {error['message']}"))[:200]
     except (ValueError, KeyError, TypeError):
         return "no reason given"
+
+
+def without_numbers(text: str) -> str:
+    """Return the text with what may be the number of an account or a card masked to its last four characters: banks like to repeat it."""
+    return MAY_BE_AN_ACCOUNT.sub(lambda found: f"•••• {found[0][-4:]}" if len(re.findall(r"\d", found[0])) >= 8 else found[0], text)
 
 
 def plain(given: Any) -> str:

@@ -47,6 +47,7 @@ class JournalEntry(models.Model):
         PAYOUT = "payout", _("Payout")
         PAYOUT_PAID = "payout_paid", _("Payout arrived")
         PAYOUT_RETURN = "payout_return", _("Payout that came back")
+        FEE_INVOICE = "fee_invoice", _("Tax of a fee invoice")
         MANUAL = "manual", _("Manual entry")
 
     kind = models.TextField(choices=Kind)

@@ -4,7 +4,7 @@ Amounts travel as strings, so that no digit is ever a float.  One document is se
 (docs/performance.md).  Nothing here opens a transaction: money is only ever written inside the caller's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -32,3 +32,12 @@ def execute(statement: str, *tables: Sequence[Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, [as_document(table) for table in tables])
         return cursor.fetchall() if cursor.description else []
+
+
+def execute_from(statement: str, rows: str, parameters: Mapping[str, Any]) -> int:
+    """Execute a statement whose rows come from a SELECT (in the place of `{rows}`) with its parameters by name; return what it counts."""
+    require_transaction(statement.split(None, 3)[0])
+    with connection.cursor() as cursor:
+        cursor.execute(statement.replace("{rows}", rows), parameters)
+        [count] = cursor.fetchone()
+    return int(count)

@@ -15,8 +15,9 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from ledger import transitions
 from ledger.errors import DomainError
-from payments import late, news, queries, refunds, settlement, transitions
+from payments import late, news, queries, refunds, settlement
 from payments.models import Cancellation, DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund
 from payments.refunds import NotRefundable, Wish
 from payments.settlement import VOIDED, Undecided

@@ -1,8 +1,8 @@
 """Disputes: a buyer's bank takes the money of an order back, and decides later who keeps it.
 
-Opening holds the seller's part, pending money first; what was refunded before is not held a second time.  Closing lets the seller bear what
-is lost, as far as the order was not refunded, gives our fee on that back by the shop's policy, and frees the rest; what is lost beyond that
-the platform bears.  A refund that came to nothing leaves its money to the seller, and so its loss: while the dispute is open, or when it
+Opening holds the seller's part, what is pending of the order first; what was refunded before is not held a second time.  Closing lets the
+seller bear what is lost, as far as the order was not refunded, gives our fee on that back by the shop's policy, and frees the rest, which is
+pending again if the order is not released; what is lost beyond that the platform bears.  A refund that came to nothing leaves its money to the seller, and so its loss: while the dispute is open, or when it
 comes back later (losses.py).  What is lost of a charge that came too late is owed to the buyer no more.  The PSP's own fee for a dispute
 is the platform's and never comes back.
 
@@ -20,11 +20,12 @@ from ledger import chart, journal
 from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.money import to_minor, zero
-from payments import fees, losses, news, queries
+from payments import fees, losses, news, queries, unreleased
 from payments.models import Dispute, LateCharge, PaymentOrder
 from payments.psp.protocol import DisputeNotice
 from payments.settlement import NotBookable, Undecided
 from payments.states import DisputeStatus, OrderStatus, RefundStatus
+from payments.unreleased import Parts
 from wallet import balances, notifications
 from wallet.balances import Change
 from wallet.models import WalletEntry
@@ -37,18 +38,17 @@ class TooEarly(NotBookable):
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Shares:
     """How what is lost is shared: what the seller bears, what is owed to the buyer no more, what the platform bears; and our fee that goes back.
 
-    `from_pending` and `from_available` are what the seller bears beyond what was held.
+    `moved` is what of the hold goes back to the seller's figures, and the fee with it; or what the seller bears beyond the hold.
     """
 
     seller: Money
     buyer: Money
     platform: Money
     fee: Money
-    from_pending: Money
-    from_available: Money
+    moved: Parts
 
 
 def record(notice: DisputeNotice, *, psp: str) -> Dispute:
@@ -133,14 +133,14 @@ def opened(notice: DisputeNotice, order: PaymentOrder) -> Dispute:
     dispute.lost = dispute.fee_returned = zero(currency)
     dispute.held = min(notice.amount, order.amount - order.refunded - order.disputed) if is_its_charge(notice, order) else zero(currency)
     dispute.opened_at, dispute.evidence_due_at, dispute.told = notice.opened_at, notice.evidence_due_at, 1
-    from_pending, from_available = balances.lock(order.seller_id, currency=currency).part(dispute.held)
+    parts = unreleased.moved(order, -dispute.held)
     journal.open_accounts([chart.disputed(order.psp), chart.dispute_costs(), chart.dispute_losses()], currency=currency)
-    [dispute.journal_entry_id] = journal.post([taken(dispute, from_pending, from_available)])
+    [dispute.journal_entry_id] = journal.post([taken(dispute, parts)])
     if dispute.held:
-        [dispute.wallet_entry_id] = balances.change([hold(dispute, from_pending, from_available)])
+        [dispute.wallet_entry_id] = balances.change([hold(dispute, parts)])
     dispute.save()
     order.disputed += dispute.held
-    order.save(update_fields=["disputed"])
+    order.save(update_fields=["disputed", "unreleased"])
     notifications.publish([news.dispute_news(dispute)])
     logger.warning("%s: %s is disputed (%s)", dispute.public_id, order.public_id, notice.reason)
     return dispute
@@ -180,39 +180,37 @@ def room(dispute: Dispute, order: PaymentOrder) -> Money:
 def close(dispute: Dispute, notice: DisputeNotice, order: PaymentOrder) -> None:
     """Book the decision: what came back, what is lost and who bears it.  Order and dispute are locked."""
     dispute.fee_policy = order.shop.refund_fee_policy
-    parts = shares(dispute, order, lost=notice.lost)
-    dispute.lost, dispute.fee_returned = notice.lost, parts.fee
+    shared = shares(dispute, order, lost=notice.lost)
+    dispute.lost, dispute.fee_returned = notice.lost, shared.fee
     dispute.status, dispute.closed_at = notice.status, notice.updated_at
-    [entry] = journal.post([decided(dispute, parts, at=notice.updated_at)])
+    [entry] = journal.post([decided(dispute, shared, at=notice.updated_at)])
     dispute.closing_entry_id = entry
-    if dispute.held or parts.seller:
-        [dispute.closing_wallet_entry_id] = balances.change([freed(dispute, entry, parts)])
-    order.disputed += parts.seller - dispute.held
-    order.save(update_fields=["disputed"])
-    dispute.held = max(dispute.held, parts.seller)
-    if parts.buyer:
-        losses.owe_no_more(order, dispute.charge, parts.buyer)
+    if dispute.held or shared.seller:
+        [dispute.closing_wallet_entry_id] = balances.change([freed(dispute, entry, shared)])
+    order.disputed += shared.seller - dispute.held
+    order.save(update_fields=["disputed", "unreleased"])
+    dispute.held = max(dispute.held, shared.seller)
+    if shared.buyer:
+        losses.owe_no_more(order, dispute.charge, shared.buyer)
     dispute.told += 1
     dispute.save()
     notifications.publish([news.dispute_news(dispute)])
 
 
-def shares(dispute: Dispute, order: PaymentOrder, *, lost: Money) -> Parts:
+def shares(dispute: Dispute, order: PaymentOrder, *, lost: Money) -> Shares:
     """Share what is lost: the seller bears it as far as the order was not refunded, and gets our fee on that part back by the shop's policy.
 
-    Locks the wallet.
+    Changes `unreleased` on the order, which is saved with the rest.
     """
     nothing = zero(lost.currency.code)
     borne = min(lost, room(dispute, order))
     seller, buyer = (borne, nothing) if late_charge_of(order, dispute.charge) is None else (nothing, borne)
     others = queries.returns_of(order)
     fee = fees.given_back(seller, policy=dispute.fee_policy, amount=order.amount, fee=order.fee, others=others)
-    beyond = max(seller - dispute.held, nothing)
-    from_pending, from_available = balances.lock(order.seller_id, currency=lost.currency.code).part(beyond)
-    return Parts(seller, buyer, lost - borne, fee, from_pending, from_available)
+    return Shares(seller, buyer, lost - borne, fee, unreleased.moved(order, dispute.held - seller + fee))
 
 
-def taken(dispute: Dispute, from_pending: Money, from_available: Money) -> Draft:
+def taken(dispute: Dispute, parts: Parts) -> Draft:
     """The entry of an opened dispute: the PSP owes us less; it is open whose the money is, and the seller's part is held."""
     order = dispute.order
     return Draft(
@@ -220,8 +218,7 @@ def taken(dispute: Dispute, from_pending: Money, from_available: Money) -> Draft
         reference=dispute.public_id,
         effective_at=dispute.opened_at,
         debits=[
-            (chart.seller_pending(order.seller_id), from_pending),
-            (chart.seller_available(order.seller_id), from_available),
+            *unreleased.taken(order, parts),
             (chart.disputed(dispute.psp), dispute.amount),
             (chart.dispute_costs(), dispute.fee),
         ],
@@ -229,7 +226,7 @@ def taken(dispute: Dispute, from_pending: Money, from_available: Money) -> Draft
     )
 
 
-def decided(dispute: Dispute, parts: Parts, *, at: datetime) -> Draft:
+def decided(dispute: Dispute, shared: Shares, *, at: datetime) -> Draft:
     """The entry of a decided dispute: what was not lost comes back from the PSP, and what was held is freed, less what the seller bears."""
     order = dispute.order
     return Draft(
@@ -239,20 +236,16 @@ def decided(dispute: Dispute, parts: Parts, *, at: datetime) -> Draft:
         debits=[
             (chart.psp_receivable(dispute.psp), dispute.amount - dispute.lost),
             (chart.seller_reserved(order.seller_id), dispute.held),
-            (chart.seller_pending(order.seller_id), parts.from_pending),
-            (chart.seller_available(order.seller_id), parts.from_available),
-            (chart.fee_revenue(), parts.fee),
-            (chart.owed_to_buyers(), parts.buyer),
-            (chart.dispute_losses(), parts.platform),
+            *unreleased.taken(order, shared.moved),
+            (chart.fee_revenue(), shared.fee),
+            (chart.owed_to_buyers(), shared.buyer),
+            (chart.dispute_losses(), shared.platform),
         ],
-        credits=[
-            (chart.disputed(dispute.psp), dispute.amount),
-            (chart.seller_available(order.seller_id), freed_of(dispute, parts) + parts.fee),
-        ],
+        credits=[(chart.disputed(dispute.psp), dispute.amount), *unreleased.given(order, shared.moved)],
     )
 
 
-def hold(dispute: Dispute, from_pending: Money, from_available: Money) -> Change:
+def hold(dispute: Dispute, parts: Parts) -> Change:
     """What the opened dispute changes of the seller's figures: nothing is taken, it is held."""
     nothing = zero(dispute.held.currency.code)
     return Change(
@@ -262,27 +255,22 @@ def hold(dispute: Dispute, from_pending: Money, from_available: Money) -> Change
         dispute.public_id,
         gross=nothing,
         fee=nothing,
-        pending=-from_pending,
-        available=-from_available,
+        pending=parts.pending,
+        available=parts.available,
         reserved=dispute.held,
     )
 
 
-def freed(dispute: Dispute, journal_entry_id: int, parts: Parts) -> Change:
+def freed(dispute: Dispute, journal_entry_id: int, shared: Shares) -> Change:
     """What the decided dispute changes of the seller's figures."""
     return Change(
         dispute.order.seller_id,
         journal_entry_id,
         WalletEntry.Kind.DISPUTE_CLOSED,
         dispute.public_id,
-        gross=-parts.seller,
-        fee=-parts.fee,
-        pending=-parts.from_pending,
-        available=freed_of(dispute, parts) + parts.fee - parts.from_available,
+        gross=-shared.seller,
+        fee=-shared.fee,
+        pending=shared.moved.pending,
+        available=shared.moved.available,
         reserved=-dispute.held,
     )
-
-
-def freed_of(dispute: Dispute, parts: Parts) -> Money:
-    """Return what is left of the hold when the seller has borne the loss; there is nothing left if the hold was not enough."""
-    return max(dispute.held - parts.seller, zero(dispute.held.currency.code))

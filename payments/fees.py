@@ -1,4 +1,5 @@
-"""Fee arithmetic: a share in basis points, plus a fixed part, and what a refund gives back of it.  Pure; who pays what is `queries.fee_terms`.
+"""Fee arithmetic: shares in basis points and fixed parts, within a floor and a cap, and what a refund gives back of the fee.  Pure; who pays
+what is `fee_schedules.terms_of`.
 
 The fee is computed once, at intake, and frozen on the order: whatever a schedule becomes later, a sale is booked by the terms it was
 offered under.
@@ -11,26 +12,57 @@ from enum import StrEnum
 
 from djmoney.money import Money
 
-from ledger.money import from_minor, split, to_minor, zero
+from ledger.money import from_minor, to_minor, zero
 
 WHOLE = 10_000  # basis points
 
 
 @dataclass(frozen=True, slots=True)
-class FeeTerms:
-    """What the platform takes of an order: `basis_points` of 10,000 of the amount, plus `fixed`."""
+class Tier:
+    """A step: what of an order lies above `above` is charged by `basis_points`, and `fixed` comes on top, once, of any order above it."""
 
+    above: Money
     basis_points: int
     fixed: Money
 
 
-def fee_and_net(amount: Money, terms: FeeTerms) -> tuple[Money, Money]:
-    """Return the platform's fee and the seller's net; together they are the amount, to the last minor unit.
+@dataclass(frozen=True, slots=True)
+class FeeTerms:
+    """What the platform takes of an order: `basis_points` of 10,000 of the amount up to the first tier, plus `fixed`, and so on by tiers.
 
-    The share is cut by largest remainder, the fixed part added; a fee never exceeds the amount, so that a net is never negative.
+    The tiers ascend.  `floor` is the least fee and `cap` the largest; None: there is none.
     """
-    share, _rest = split(amount, [terms.basis_points, WHOLE - terms.basis_points])
-    fee = min(share + terms.fixed, amount)
+
+    basis_points: int
+    fixed: Money
+    tiers: Sequence[Tier] = ()
+    floor: Money | None = None
+    cap: Money | None = None
+
+
+def fee_of(amount: Money, terms: FeeTerms) -> Money:
+    """Return the platform's fee, to the minor unit: the shares of all tiers together rounded half up, plus the fixed parts.
+
+    Tiers are graduated: each part of the amount is charged by the tier it lies in, so that a larger order never pays less.  The fee is at
+    least the floor, at most the cap, and never more than the amount, so that a net is never negative.
+    """
+    currency = amount.currency.code
+    tiers = [Tier(zero(currency), terms.basis_points, terms.fixed), *terms.tiers]
+    ends = [*(min(tier.above, amount) for tier in tiers[1:]), amount]
+    reached = [(tier, to_minor(end - tier.above)) for tier, end in zip(tiers, ends, strict=True) if tier.above < end]
+    shares = sum(tier.basis_points * units for tier, units in reached)
+    units = (2 * shares + WHOLE) // (2 * WHOLE) + sum(to_minor(tier.fixed) for tier, _units in reached)
+    fee = from_minor(units, currency)
+    if terms.floor is not None:
+        fee = max(fee, terms.floor)
+    if terms.cap is not None:
+        fee = min(fee, terms.cap)
+    return min(fee, amount)
+
+
+def fee_and_net(amount: Money, terms: FeeTerms) -> tuple[Money, Money]:
+    """Return the platform's fee and the seller's net; together they are the amount, to the last minor unit."""
+    fee = fee_of(amount, terms)
     return fee, amount - fee
 
 

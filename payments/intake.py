@@ -18,9 +18,9 @@ from psycopg.errors import DeadlockDetected
 
 from ledger import chart, journal, money
 from ledger.errors import DomainError
-from payments import queries
+from payments import fee_schedules
 from payments.fees import fee_and_net
-from payments.models import OpenCheckout, PaymentEvent, PaymentOrder
+from payments.models import FeeSchedule, OpenCheckout, PaymentEvent, PaymentOrder
 from payments.psp import registry
 from wallet import balances
 from wallet.models import Buyer, Seller, Shop
@@ -55,12 +55,16 @@ class ReturnUrlRefused(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class NewOrder:
-    """What one seller is to get: `seller` is a seller's public id, `reference` the shop's own id of the order (may be empty)."""
+    """What one seller is to get: `seller` is a seller's public id, `reference` the shop's own id of the order (may be empty).
+
+    `category` is the shop's own word for what is sold, by which fee schedules may differ (may be empty).
+    """
 
     seller: str
     amount: Money
     reference: str = ""
     description: str = ""
+    category: str = ""
     items: Sequence[Mapping[str, Any]] = ()
 
 
@@ -115,7 +119,8 @@ def store(shop: Shop, payment: NewPayment, *, sellers: Mapping[str, Seller], cur
         shop=shop, reference=payment.buyer_reference, defaults={"name": payment.buyer_name, "email": payment.buyer_email}
     )
     seller_ids = [seller.id for seller in sellers.values()]
-    terms = queries.fee_terms(shop, seller_ids=seller_ids, currency=currency)
+    asked = [(sellers[new.seller].id, new.category) for new in payment.orders]
+    terms = fee_schedules.terms_of(shop, asked, currency=currency, method=FeeSchedule.Method.CARD, now=now)
     event = PaymentEvent.objects.create(
         shop=shop,
         checkout_id=payment.checkout_id,
@@ -128,13 +133,13 @@ def store(shop: Shop, payment: NewPayment, *, sellers: Mapping[str, Seller], cur
         expires_at=now + timedelta(seconds=settings.CHECKOUT_LIFETIME_S),
     )
     orders = []
-    for new in payment.orders:
+    for new, of_it in zip(payment.orders, terms, strict=True):
         seller = sellers[new.seller]
-        fee, net = fee_and_net(new.amount, terms[seller.id])
+        fee, net = fee_and_net(new.amount, of_it)
         order = PaymentOrder(event=event, shop=shop, seller=seller, reference=new.reference, description=new.description, psp=event.psp)
-        order.items = [dict(item) for item in new.items]
+        order.category, order.items = new.category, [dict(item) for item in new.items]
         order.amount, order.fee, order.net = new.amount, fee, net
-        order.refunded = order.disputed = money.zero(currency)
+        order.refunded = order.disputed = order.unreleased = money.zero(currency)
         orders.append(order)
     PaymentOrder.objects.bulk_create(orders)
     OpenCheckout.objects.create(event=event, expires_at=event.expires_at)
@@ -228,6 +233,7 @@ def require_same(event: PaymentEvent, payment: NewPayment) -> PaymentEvent:
             f"payment_orders[{index}].seller": order.seller.public_id != new.seller,
             f"payment_orders[{index}].amount": order.amount != new.amount,
             f"payment_orders[{index}].reference": order.reference != new.reference,
+            f"payment_orders[{index}].category": order.category != new.category,
         }
     for term, differs in differences.items():
         if differs:

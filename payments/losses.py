@@ -14,7 +14,7 @@ from ledger import chart, journal
 from ledger.journal import Draft
 from ledger.models import JournalEntry, Posting
 from ledger.money import zero
-from payments import fees, news, queries
+from payments import fees, news, queries, unreleased
 from payments.models import DeadLetter, Dispute, LateCharge, PaymentOrder, Refund
 from wallet import balances, notifications
 from wallet.balances import Change
@@ -50,21 +50,16 @@ def borne_of(dispute: Dispute, order: PaymentOrder) -> Money:
 
 def seller_bears(dispute: Dispute, order: PaymentOrder, refund: Refund, part: Money, *, at: datetime) -> None:
     """Take the part off the order and its seller, who gets our fee on it back by the policy under which the dispute was decided."""
-    nothing = zero(part.currency.code)
     policy = dispute.fee_policy or order.shop.refund_fee_policy
     fee = fees.given_back(part, policy=policy, amount=order.amount, fee=order.fee, others=queries.returns_of(order))
-    from_pending, from_available = balances.lock(order.seller_id, currency=part.currency.code).part(part - fee)
-    debits = [
-        (chart.seller_pending(order.seller_id), from_pending),
-        (chart.seller_available(order.seller_id), from_available),
-        (chart.fee_revenue(), fee),
-    ]
+    parts = unreleased.moved(order, fee - part)
+    debits = [*unreleased.taken(order, parts), (chart.fee_revenue(), fee)]
     [entry] = journal.post([moved(dispute, refund, at=at, debits=debits, part=part)])
     kind, source = WalletEntry.Kind.DISPUTE_CLOSED, dispute.public_id
-    taken = {"gross": -part, "fee": -fee, "pending": -from_pending, "available": -from_available, "reserved": nothing}
+    taken = {"gross": -part, "fee": -fee, "pending": parts.pending, "available": parts.available, "reserved": zero(part.currency.code)}
     balances.change([Change(order.seller_id, entry, kind, source, **taken)])
     order.disputed += part
-    order.save(update_fields=["disputed"])
+    order.save(update_fields=["disputed", "unreleased"])
     dispute.held += part
     dispute.fee_returned += fee
     dispute.told += 1

@@ -53,24 +53,67 @@ def new_checkout_token() -> str:
 
 
 class FeeSchedule(models.Model):
-    """The platform's fee of a shop in one currency, for one seller or (no seller) for all that have none of their own."""
+    """The platform's fee of a shop in one currency, for one seller or all, one category or all, one method or all, on its days.
+
+    No two are for the same orders on the same day; of those that are for an order, the most specific counts (fee_schedules.py).  Once an
+    order was opened under it nothing but its end may change, nor may its tiers.  Postgres sees to both.
+    """
+
+    class Method(models.TextChoices):
+        CARD = "card", _("Card")
 
     shop = models.ForeignKey(Shop, models.PROTECT, related_name="fee_schedules", db_index=False)
     seller = models.ForeignKey(Seller, models.PROTECT, related_name="fee_schedules", null=True, blank=True)
+    category = models.CharField(max_length=60, db_default="", default="", blank=True, help_text=_("As the shop writes it on its orders"))
+    method = models.TextField(choices=Method, db_default="", default="", blank=True)
+    valid_from = models.DateField(null=True, blank=True, help_text=_("The first day; empty: from the beginning"))
+    valid_until = models.DateField(null=True, blank=True, help_text=_("The first day on which it is over; empty: for good"))
     basis_points = models.PositiveIntegerField(help_text=_("100 basis points are 1 %"))
     fixed = AmountField()
+    floor = AmountField(null=True, blank=True, help_text=_("The least fee of an order; empty: none"))
+    cap = AmountField(null=True, blank=True, help_text=_("The largest fee of an order; empty: none"))
+    used_at = models.DateTimeField(null=True, editable=False, help_text=_("When the first order was opened under it"))
 
     class Meta:
         verbose_name = _("fee schedule")
         verbose_name_plural = _("fee schedules")
+        indexes = [models.Index(fields=["shop", "seller", "currency"], name="fee_schedule_by_shop")]
         constraints = [
-            models.UniqueConstraint(fields=["shop", "seller", "currency"], name="seller_has_one_fee_schedule", nulls_distinct=False),
             models.CheckConstraint(condition=Q(basis_points__lte=10_000, fixed__gte=0), name="fee_is_between_nothing_and_all"),
+            models.CheckConstraint(condition=Q(floor__gte=0, cap__gte=0) & Q(cap__gte=F("floor")), name="fee_floor_is_below_its_cap"),
+            models.CheckConstraint(condition=Q(valid_from__lt=F("valid_until")), name="fee_schedule_begins_before_it_ends"),
+            models.CheckConstraint(condition=Q(method__in=["", "card"]), name="fee_schedule_is_for_a_known_method"),
             models.CheckConstraint(condition=is_exact("fixed"), name="fee_schedule_fixed_is_in_minor_units"),
+            models.CheckConstraint(condition=is_exact("floor"), name="fee_schedule_floor_is_in_minor_units"),
+            models.CheckConstraint(condition=is_exact("cap"), name="fee_schedule_cap_is_in_minor_units"),
         ]
 
     def __str__(self) -> str:
         return f"{self.basis_points / 100} % + {self.fixed} for {self.seller or 'all sellers'}"
+
+
+class FeeTier(models.Model):
+    """A step of a fee schedule: what of an order lies above it is charged by it, up to the next step (fees.py)."""
+
+    schedule = models.ForeignKey(FeeSchedule, models.CASCADE, related_name="tiers", db_index=False)
+    above = AmountField()
+    basis_points = models.PositiveIntegerField(help_text=_("100 basis points are 1 %"))
+    fixed = AmountField()
+
+    class Meta:
+        verbose_name = _("fee tier")
+        verbose_name_plural = _("fee tiers")
+        constraints = [
+            models.UniqueConstraint(fields=["schedule", "above"], name="fee_tier_begins_once"),
+            models.CheckConstraint(
+                condition=Q(above__gt=0, basis_points__lte=10_000, fixed__gte=0), name="fee_tier_is_between_nothing_and_all"
+            ),
+            models.CheckConstraint(condition=is_exact("above"), name="fee_tier_above_is_in_minor_units"),
+            models.CheckConstraint(condition=is_exact("fixed"), name="fee_tier_fixed_is_in_minor_units"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.basis_points / 100} % + {self.fixed} above {self.above}"
 
 
 class PaymentEvent(models.Model):
@@ -126,6 +169,7 @@ class PaymentOrder(models.Model):
     seller = models.ForeignKey(Seller, models.PROTECT, related_name="payment_orders", db_index=False)
     reference = models.CharField(max_length=120, blank=True, help_text=_("The shop's own id of this order"))
     description = models.CharField(max_length=200, blank=True)
+    category = models.CharField(max_length=60, db_default="", default="", blank=True, help_text=_("What it is about, for the fee"))
     items = models.JSONField(default=list, blank=True)
     amount = AmountField()
     fee = AmountField()
@@ -141,6 +185,12 @@ class PaymentOrder(models.Model):
     wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     refunded = AmountField()
     disputed = AmountField()
+    unreleased = AmountField(help_text=_("What of it is pending in its seller's wallet, and becomes available when it is released"))
+    delivered_at = models.DateTimeField(null=True)
+    delivered_by = models.TextField(db_default="", default="", blank=True)
+    delivery_note = models.CharField(max_length=200, db_default="", default="", blank=True)
+    released_at = models.DateTimeField(null=True, help_text=_("When what was pending of it became available"))
+    settled_at = models.DateTimeField(null=True, help_text=_("When the PSP's file said that it is paid to us"))
     told = models.PositiveIntegerField(db_default=0, default=0, help_text=_("How many messages were published about it"))
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
@@ -163,6 +213,19 @@ class PaymentOrder(models.Model):
                 condition=Q(status=OrderStatus.SUCCESS, journal_entry__isnull=False, wallet_entry__isnull=False)
                 | (~Q(status=OrderStatus.SUCCESS) & Q(journal_entry__isnull=True, wallet_entry__isnull=True)),
                 name="success_has_its_entries",
+            ),
+            models.CheckConstraint(
+                condition=Q(unreleased=0)
+                | Q(unreleased__gt=0, unreleased__lte=F("net"), status=OrderStatus.SUCCESS, released_at__isnull=True),
+                name="only_what_is_paid_and_not_released_is_pending",
+            ),
+            models.CheckConstraint(
+                condition=Q(status=OrderStatus.SUCCESS) | Q(delivered_at__isnull=True, released_at__isnull=True),
+                name="only_what_is_paid_is_delivered_and_released",
+            ),
+            models.CheckConstraint(
+                condition=Q(delivered_at__isnull=True, delivered_by="") | Q(delivered_at__isnull=False) & ~Q(delivered_by=""),
+                name="a_delivery_has_its_actor",
             ),
         ]
 
@@ -204,6 +267,53 @@ class DueOrder(models.Model):
 
     def __str__(self) -> str:
         return f"{self.psp_key} due {self.next_attempt_at}"
+
+
+class DueRelease(models.Model):
+    """When what is pending of a paid order becomes available; every paid order that is not released has its row."""
+
+    order = models.OneToOneField(PaymentOrder, models.PROTECT, primary_key=True, related_name="due_release")
+    due_at = models.DateTimeField(null=True, help_text=_("Empty: once it is delivered, and not before"))
+    waits_for_file = models.BooleanField(
+        db_default=False, default=False, help_text=_("It was due, and waits until the PSP's file says that it is paid to us")
+    )
+
+    class Meta:
+        verbose_name = _("due release")
+        verbose_name_plural = _("due releases")
+        indexes = [models.Index(fields=["due_at"], name="due_release_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.order_id} due {self.due_at}"
+
+
+class Reserve(models.Model):
+    """A part of an order that is held back after its release, by its seller's terms of then, until its time has come."""
+
+    order = models.OneToOneField(PaymentOrder, models.PROTECT, related_name="reserve")
+    seller = models.ForeignKey(Seller, models.PROTECT, related_name="reserves")
+    amount = AmountField()
+    free_at = models.DateTimeField()
+    journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="+", db_index=False)
+    released_at = models.DateTimeField(null=True)
+    release_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
+    release_wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
+
+    class Meta:
+        verbose_name = _("reserve")
+        verbose_name_plural = _("reserves")
+        indexes = [models.Index(fields=["free_at"], condition=Q(released_at__isnull=True), name="reserve_to_free")]
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gt=0), name="reserve_has_an_amount"),
+            models.CheckConstraint(
+                condition=Q(released_at__isnull=True, release_entry__isnull=True, release_wallet_entry__isnull=True)
+                | Q(released_at__isnull=False, release_entry__isnull=False, release_wallet_entry__isnull=False),
+                name="freed_reserve_has_its_entries",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount} until {self.free_at}"
 
 
 class OpenCheckout(models.Model):
@@ -491,6 +601,7 @@ class Dispute(models.Model):
     class Meta:
         verbose_name = _("dispute")
         verbose_name_plural = _("disputes")
+        indexes = [models.Index(fields=["evidence_due_at"], condition=Q(status=DisputeStatus.OPEN), name="dispute_to_answer")]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="dispute_has_one_public_id"),
             models.UniqueConstraint(fields=["psp", "psp_reference"], name="dispute_is_kept_once"),

@@ -83,6 +83,31 @@ def released_order_news(order: PaymentOrder) -> Message:
     return Message(order.shop_id, topic, order.public_id, payload, sequence=order.told)
 
 
+def delivery_news(order: PaymentOrder) -> Message:
+    """What is told of an order that was delivered; `told` counts this message in."""
+    return Message(order.shop_id, "payment_order.delivered", order.public_id, delivery_of(order), sequence=order.told)
+
+
+def release_news(order: PaymentOrder) -> Message:
+    """What is told of an order whose money became available; `told` counts this message in."""
+    return Message(order.shop_id, "payment_order.released", order.public_id, delivery_of(order), sequence=order.told)
+
+
+def delivery_of(order: PaymentOrder) -> dict[str, Any]:
+    return {
+        "id": order.public_id,
+        "object": "payment_order",
+        "reference": order.reference,
+        "status": order.status,
+        "failure_code": None,
+        "amount": queries.wire(order.amount),
+        "fee": queries.wire(order.fee),
+        "net": queries.wire(order.net),
+        "delivered_at": order.delivered_at.isoformat() if order.delivered_at else None,
+        "released_at": order.released_at.isoformat() if order.released_at else None,
+    }
+
+
 def cancellation_news(cancellation: Cancellation) -> Message:
     """What is told of a cancellation that is over; `told` counts this message in."""
     payload = {

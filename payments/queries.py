@@ -10,12 +10,11 @@ from djmoney.money import Money
 from ledger import money, retries
 from ledger.retries import Policy, Strategy
 from ledger.statements import execute
-from payments.fees import FeeTerms, Return
+from payments.fees import Return
 from payments.models import (
     Cancellation,
     Dispute,
     DueOrder,
-    FeeSchedule,
     LateCharge,
     PaymentEvent,
     PaymentOrder,
@@ -65,14 +64,6 @@ def lock_executing(order_ids: Iterable[int]) -> list[ExecutingOrder]:
     return [ExecutingOrder(*known, *(Money(part, currency) for part in (amount, fee, net))) for *known, amount, fee, net, currency in rows]
 
 
-def fee_terms(shop: Shop, *, seller_ids: Sequence[int], currency: str) -> dict[int, FeeTerms]:
-    """Return each seller's fee terms in the currency: the seller's own schedule, else the shop's for all, else the shop's plain share."""
-    schedules = FeeSchedule.objects.filter(shop=shop, currency=currency)
-    by_seller = {schedule.seller_id: FeeTerms(schedule.basis_points, schedule.fixed) for schedule in schedules}
-    default = by_seller.get(None, FeeTerms(shop.fee_basis_points, money.zero(currency)))
-    return {seller_id: by_seller.get(seller_id, default) for seller_id in seller_ids}
-
-
 def retry_policy(psp: str, operation: str) -> Policy:
     """Return how calls of the PSP's operation are tried again: as its row says, or as the house does."""
     row = RetryPolicy.objects.filter(psp=psp, operation=operation).first()
@@ -85,6 +76,19 @@ def returns_of(order: PaymentOrder) -> list[Return]:
     gone = [(refund.amount - refund.borne, refund.fee, refund.fee_policy) for refund in refunds]
     gone += [(min(lost.lost, lost.held), lost.fee_returned, lost.fee_policy) for lost in order.disputes.exclude(lost=0)]
     return [Return(amount, fee, policy == Shop.FeePolicy.PRO_RATA) for amount, fee, policy in gone]
+
+
+def earned(order: PaymentOrder) -> Money:
+    """Return what the order brings its seller as it stands: its net, less what refunds took, and what disputes hold or took.
+
+    Less than nothing where a dispute holds our fee too, or the seller bears it.
+    """
+    nothing = money.zero(order.net.currency.code)
+    refunds = order.refunds.filter(late_charge__isnull=True, status=RefundStatus.SUCCESS)
+    taken = sum((refund.net for refund in refunds), start=nothing)
+    for dispute in order.disputes.all():
+        taken += dispute.held if dispute.status == DisputeStatus.OPEN else min(dispute.lost, dispute.held) - dispute.fee_returned
+    return order.net - taken
 
 
 def is_disputed(order: PaymentOrder) -> bool:
@@ -114,7 +118,7 @@ HANGING_ON_ORDERS = ("attempts__refund", "refunds__late_charge", "disputes", "ca
 
 def payments_of(shop: Shop) -> QuerySet[PaymentEvent]:
     """Return the shop's payments with what a reader needs to show them, in a fixed number of queries."""
-    return PaymentEvent.objects.filter(shop=shop).select_related("buyer", "shop").prefetch_related("orders__seller")
+    return PaymentEvent.objects.filter(shop=shop).select_related("buyer", "shop").prefetch_related("orders__seller", "orders__due_release")
 
 
 def payments_in_detail(shop: Shop) -> QuerySet[PaymentEvent]:
@@ -124,7 +128,7 @@ def payments_in_detail(shop: Shop) -> QuerySet[PaymentEvent]:
 
 def orders_in_detail(shop: Shop) -> QuerySet[PaymentOrder]:
     """Return the shop's orders with all that hangs on them, in a fixed number of queries."""
-    return PaymentOrder.objects.filter(shop=shop).select_related("event", "seller").prefetch_related(*HANGING_ON_ORDERS)
+    return PaymentOrder.objects.filter(shop=shop).select_related("event", "seller", "due_release").prefetch_related(*HANGING_ON_ORDERS)
 
 
 def refunds_of(shop: Shop) -> QuerySet[Refund]:

@@ -5,27 +5,26 @@ Pure: rows come in, drafts of entries and changes of wallets go out.  A refund o
 
 from datetime import datetime
 
-from djmoney.money import Money
-
 from ledger import chart
 from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.money import zero
+from payments import unreleased
 from payments.models import LateCharge, Refund
+from payments.unreleased import Parts
 from wallet.balances import Change
 from wallet.models import WalletEntry
 
 
-def give_back(refund: Refund, from_pending: Money, from_available: Money, *, refunded_at: datetime) -> Draft:
-    """The entry of one refund: the PSP owes us less; the seller bears the net, we give our part of the fee back, and bear the rest."""
+def give_back(refund: Refund, parts: Parts, *, refunded_at: datetime) -> Draft:
+    """The entry of one refund: the PSP owes us less; the seller bears the net (`parts`), we give our part of the fee back, and bear the rest."""
     order = refund.order
     return Draft(
         kind=JournalEntry.Kind.REFUND,
         reference=refund.public_id,
         effective_at=refunded_at,
         debits=[
-            (chart.seller_pending(order.seller_id), from_pending),
-            (chart.seller_available(order.seller_id), from_available),
+            *unreleased.taken(order, parts),
             (chart.fee_revenue(), refund.fee),
             (chart.dispute_losses(), refund.borne),
         ],
@@ -33,7 +32,7 @@ def give_back(refund: Refund, from_pending: Money, from_available: Money, *, ref
     )
 
 
-def taken_back(refund: Refund, journal_entry_id: int, from_pending: Money, from_available: Money) -> Change:
+def taken_back(refund: Refund, journal_entry_id: int, parts: Parts) -> Change:
     """What the refund takes from its seller."""
     return Change(
         refund.order.seller_id,
@@ -42,14 +41,14 @@ def taken_back(refund: Refund, journal_entry_id: int, from_pending: Money, from_
         refund.public_id,
         gross=refund.borne - refund.amount,
         fee=-refund.fee,
-        pending=-from_pending,
-        available=-from_available,
+        pending=parts.pending,
+        available=parts.available,
         reserved=zero(refund.amount.currency.code),
     )
 
 
-def came_back(refund: Refund, taken: WalletEntry, *, at: datetime) -> Draft:
-    """The entry of a refund that came back: the reverse of the one that gave the money away, on the same figures (`taken`)."""
+def came_back(refund: Refund, parts: Parts, *, at: datetime) -> Draft:
+    """The entry of a refund that came back: the reverse of the one that gave the money away, on the seller's figures as they are now."""
     order = refund.order
     return Draft(
         kind=JournalEntry.Kind.REFUND_REVERSAL,
@@ -57,26 +56,25 @@ def came_back(refund: Refund, taken: WalletEntry, *, at: datetime) -> Draft:
         effective_at=at,
         debits=[(chart.psp_receivable(order.psp), refund.amount)],
         credits=[
-            (chart.seller_pending(order.seller_id), -taken.pending),
-            (chart.seller_available(order.seller_id), -taken.available),
+            *unreleased.given(order, parts),
             (chart.fee_revenue(), refund.fee),
             (chart.dispute_losses(), refund.borne),
         ],
     )
 
 
-def restored(refund: Refund, journal_entry_id: int, taken: WalletEntry) -> Change:
-    """What a refund that came back gives its seller again: exactly what it took."""
+def restored(refund: Refund, journal_entry_id: int, parts: Parts) -> Change:
+    """What a refund that came back gives its seller again: what it took."""
     return Change(
         refund.order.seller_id,
         journal_entry_id,
         WalletEntry.Kind.REFUND_REVERSAL,
         refund.public_id,
-        gross=-taken.gross,
-        fee=-taken.fee,
-        pending=-taken.pending,
-        available=-taken.available,
-        reserved=-taken.reserved,
+        gross=refund.amount - refund.borne,
+        fee=refund.fee,
+        pending=parts.pending,
+        available=parts.available,
+        reserved=zero(refund.amount.currency.code),
     )
 
 

@@ -9,9 +9,10 @@ from datetime import datetime
 
 from django.db import transaction
 
+from ledger import transitions
 from ledger.errors import DomainError
 from ledger.statements import execute
-from payments import cancellations, confirmation, dead_letters, late, news, refund_executor, settlement, transitions
+from payments import cancellations, confirmation, dead_letters, late, news, refund_executor, settlement
 from payments.models import Cancellation, DeadLetter, Dispute, DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund
 from payments.settlement import GIVEN_UP, Failure
 from payments.states import AttemptStatus, DisputeStatus, OrderStatus, PspOperation, RefundStatus, require_transition

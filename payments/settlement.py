@@ -21,7 +21,7 @@ from ledger.errors import DomainError
 from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.statements import execute
-from payments import dead_letters, fees, losses, news, queries, refund_entries
+from payments import dead_letters, fees, losses, news, queries, refund_entries, unreleased
 from payments.models import LateCharge, PaymentOrder, Refund
 from payments.queries import ExecutingOrder
 from payments.states import UNRESOLVED, AttemptStatus, PspOperation, RefundStatus
@@ -99,10 +99,23 @@ SELECT due.order_id, due.tries FROM payments_dueorder AS due
 WHERE due.order_id IN (SELECT order_id FROM json_to_recordset(%s) AS failed (order_id bigint)) ORDER BY due.order_id FOR UPDATE
 """
 
+# When an order becomes available follows from its seller's terms (wallet/terms.py says the same in Python): its own, the shop's, the house's.
 SUCCEED = """
 WITH settled AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%s) AS settled (order_id bigint, attempt_id bigint, journal_entry_id bigint, wallet_entry_id bigint,
-        psp_reference text)
+    SELECT * FROM json_to_recordset(%s) AS settled (order_id bigint, shop_id bigint, seller_id bigint, attempt_id bigint,
+        journal_entry_id bigint, wallet_entry_id bigint, psp_reference text, charged_at timestamptz)
+), due AS (
+    INSERT INTO payments_duerelease (order_id, due_at)
+    SELECT order_id, CASE
+        WHEN terms.id IS NULL THEN charged_at + interval '14 days'
+        WHEN days_after_payment IS NOT NULL THEN greatest(charged_at + days_after_payment * interval '1 day', (
+            SELECT created_at + new_seller_days * interval '1 day' FROM wallet_seller WHERE id = settled.seller_id AND new_seller_days > 0))
+        END
+    FROM settled LEFT JOIN LATERAL (
+        SELECT id, days_after_payment, new_seller_days FROM wallet_releaseterms AS agreed
+        WHERE agreed.shop_id = settled.shop_id AND (agreed.seller_id = settled.seller_id OR agreed.seller_id IS NULL)
+        ORDER BY agreed.seller_id LIMIT 1
+    ) AS terms ON true
 ), attempt AS (
     UPDATE payments_pspattempt SET status = 'SUCCEEDED', psp_reference = settled.psp_reference, finished_at = now()
     FROM settled WHERE id = settled.attempt_id
@@ -111,7 +124,7 @@ WITH settled AS MATERIALIZED (
 )
 UPDATE payments_paymentorder
 SET status = 'SUCCESS', failure_code = '', told = told + 1, journal_entry_id = settled.journal_entry_id,
-    wallet_entry_id = settled.wallet_entry_id
+    wallet_entry_id = settled.wallet_entry_id, unreleased = net
 FROM settled WHERE id = settled.order_id
 """
 
@@ -171,10 +184,13 @@ def settle(captures: Sequence[Capture]) -> list[ExecutingOrder]:
         [
             {
                 "order_id": order.id,
+                "shop_id": order.shop_id,
+                "seller_id": order.seller_id,
                 "attempt_id": capture.attempt_id,
                 "journal_entry_id": entry,
                 "wallet_entry_id": movement,
                 "psp_reference": capture.psp_reference,
+                "charged_at": capture.charged_at,
             }
             for (order, capture), entry, movement in zip(captured, entries, movements, strict=True)
         ],
@@ -236,10 +252,10 @@ def settle_refund(refund_id: int, *, psp_reference: str, refunded_at: datetime) 
     if refund.status == RefundStatus.FAILED:
         reserve_again(order, refund)
     if refund.late_charge_id is None:
-        figures = balances.lock(order.seller_id, currency=refund.net.currency.code)
-        parts = figures.part(refund.net)
-        [refund.journal_entry_id] = journal.post([refund_entries.give_back(refund, *parts, refunded_at=refunded_at)])
-        [refund.wallet_entry_id] = balances.change([refund_entries.taken_back(refund, refund.journal_entry_id, *parts)])
+        parts = unreleased.moved(order, -refund.net)
+        order.save(update_fields=["unreleased"])
+        [refund.journal_entry_id] = journal.post([refund_entries.give_back(refund, parts, refunded_at=refunded_at)])
+        [refund.wallet_entry_id] = balances.change([refund_entries.taken_back(refund, refund.journal_entry_id, parts)])
     else:
         [refund.journal_entry_id] = journal.post([refund_entries.owed_no_more(refund, refunded_at=refunded_at)])
     finish_refund(refund, RefundStatus.SUCCESS, psp_reference=psp_reference)
@@ -309,19 +325,20 @@ def fail_refund(refund_id: int, *, psp_reference: str, code: str, claim: int = P
 def reverse_refund(refund_id: int, *, code: str, at: datetime) -> bool:
     """Record that money which a refund had given back came back to us; it may be refunded again.
 
-    The seller gets back exactly what the refund took, on the same figures, and we our fee; then bears what was lost in disputes of the
-    same charge, and what only the refund had left to the platform.  False if the refund is not a success (it came back before, say).
+    The seller gets back what the refund took - pending where the order is not released, else available - and we our fee; then bears what
+    was lost in disputes of the same charge, and what only the refund had left to the platform.  False if the refund is not a success (it came back before, say).
     Locks the order, the refund, then the wallet.
     """
     order, refund = lock_refund(refund_id)
     if refund.status != RefundStatus.SUCCESS:
         return False
-    if refund.wallet_entry is None:
+    if refund.late_charge_id is not None:
         [refund.reversal_entry_id] = journal.post([refund_entries.owed_again(refund, at=at)])
     else:
-        [refund.reversal_entry_id] = journal.post([refund_entries.came_back(refund, refund.wallet_entry, at=at)])
-        restored = refund_entries.restored(refund, refund.reversal_entry_id, refund.wallet_entry)
-        [refund.reversal_wallet_entry_id] = balances.change([restored])
+        parts = unreleased.moved(order, refund.net)
+        order.save(update_fields=["unreleased"])
+        [refund.reversal_entry_id] = journal.post([refund_entries.came_back(refund, parts, at=at)])
+        [refund.reversal_wallet_entry_id] = balances.change([refund_entries.restored(refund, refund.reversal_entry_id, parts)])
     put_back(order, refund)
     finish_refund(refund, RefundStatus.FAILED, psp_reference=refund.psp_reference, code=code)
     losses.pass_on(order, refund, at=at)

@@ -13,7 +13,7 @@ from django.db import transaction
 from kombu.exceptions import OperationalError
 
 from ledger import clock, snapshots
-from payments import cancellations, dead_letters, dispute_watch, executor, expiry, inbox, orphans, refund_executor
+from payments import cancellations, dead_letters, dispute_watch, executor, expiry, inbox, orphans, refund_executor, releases
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,18 @@ def ask_for_orphans() -> None:
 
 
 @shared_task
+def release_due() -> None:
+    """Let what was delivered, or paid long enough ago, become available to its sellers."""
+    until_nothing_is_left(lambda: releases.release_due(now=clock.now()))
+
+
+@shared_task
+def free_reserves() -> None:
+    """Let the reserves whose time has come become available."""
+    until_nothing_is_left(lambda: releases.free_due_reserves(now=clock.now()))
+
+
+@shared_task
 def expire_checkouts() -> None:
     """Finish the checkouts whose time is up."""
     until_nothing_is_left(lambda: expiry.expire_checkouts(now=clock.now()))
@@ -93,6 +105,11 @@ def nudge_inbox() -> None:
 def nudge_refunds() -> None:
     """Ring for the refunds."""
     nudge(execute_due_refunds)
+
+
+def nudge_releases() -> None:
+    """Ring for the releases."""
+    nudge(release_due)
 
 
 def nudge(task: Task) -> None:

@@ -26,6 +26,7 @@ from payments.models import (
     PspAttempt,
     PspEvent,
     Refund,
+    Reserve,
     Transition,
 )
 from payments.states import AttemptStatus, CancellationStatus, DisputeStatus, EventStatus, OrderStatus, PspOperation, RefundStatus
@@ -72,6 +73,7 @@ class Rows:
     late_charges: Sequence[LateCharge]
     cancellations: Sequence[Cancellation]
     disputes: Sequence[Dispute]
+    reserves: Sequence[Reserve]
     letters: Sequence[DeadLetter]
 
     def with_status(self) -> Iterator[tuple[Transition.Kind, Any]]:
@@ -104,6 +106,7 @@ def rows_of(event: PaymentEvent, chosen: models.QuerySet[PaymentOrder]) -> Rows:
         late_charges=hanging_on(orders, LateCharge, "journal_entry"),
         cancellations=hanging_on(orders, Cancellation),
         disputes=hanging_on(orders, Dispute, *both, "closing_entry", "closing_wallet_entry"),
+        reserves=hanging_on(orders, Reserve, "journal_entry", "release_entry"),
         letters=hanging_on(orders, DeadLetter),
     )
 
@@ -121,6 +124,7 @@ def moments_of(rows: Rows) -> list[Moment]:
             chain.from_iterable(call(attempt) for attempt in rows.attempts),
             asked_for(rows),
             set_aside(rows),
+            delivered(rows),
             booked(rows),
             transitions(rows),
         )
@@ -185,6 +189,21 @@ def set_aside(rows: Rows) -> Iterator[Moment]:
         yield Moment(letter.created_at, _("Dead letter"), f"{letter.get_reason_display()}: {letter.detail}", letter, "bad")
         if letter.decided_at:
             yield Moment(letter.decided_at, _("Decided"), f"{letter.get_decision_display()}, {letter.decided_by}: {letter.note}", letter)
+
+
+def delivered(rows: Rows) -> Iterator[Moment]:
+    """What was delivered, by whose word, and what became available of it and when."""
+    for order in rows.orders:
+        if order.delivered_at:
+            said = " ".join(word for word in (order.public_id, order.delivered_by, order.delivery_note) if word)
+            yield Moment(order.delivered_at, _("Delivered"), said, order, "good")
+        if order.released_at:
+            yield Moment(order.released_at, _("Available to the seller"), order.public_id, order, "good")
+    for reserve in rows.reserves:
+        until = _("until %(day)s") % {"day": reserve.free_at.date().isoformat()}
+        yield Moment(reserve.journal_entry.booked_at, _("Held back"), f"{amount(reserve.amount)} {until}", reserve.journal_entry)
+        if reserve.released_at and reserve.release_entry:
+            yield Moment(reserve.released_at, _("Reserve set free"), amount(reserve.amount), reserve.release_entry, "good")
 
 
 def booked(rows: Rows) -> Iterator[Moment]:

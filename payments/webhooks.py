@@ -26,7 +26,11 @@ def receive(request: HttpRequest, psp: str) -> HttpResponse:
         adapter = registry.psp_named(psp)
     except registry.UnknownPsp:
         return HttpResponse(status=404)
-    if int(request.headers.get("Content-Length") or 0) > min(LARGEST_BODY, settings.DATA_UPLOAD_MAX_MEMORY_SIZE):
+    try:
+        is_too_large = int(request.headers.get("Content-Length") or 0) > min(LARGEST_BODY, settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    except ValueError:
+        return HttpResponse(status=400)
+    if is_too_large:
         return HttpResponse(status=413)
     try:
         notice = adapter.verify_webhook(request.body, request.headers, now=clock.now())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import Sum
 from djmoney.money import Money
@@ -18,6 +19,8 @@ from ledger.models import Posting
 from ledger.money import to_minor
 from payments.models import LateCharge, PaymentOrder, Refund
 from payments.states import OrderStatus, RefundStatus
+from payouts.models import Payout
+from payouts.states import PayoutStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,20 @@ DECIDED = """
     JOIN ledger_journalentry AS entry ON entry.reference = dispute.public_id || ':' || refund.public_id
 """
 
+# Every entry that a payout says it has, with the accounts and the movement that it must have.
+PAYOUT_ENTRIES = """
+    SELECT public_id, seller_id, amount, currency, leg.* FROM payouts_payout AS payout, LATERAL (VALUES
+        ('payout', public_id, journal_entry_id, wallet_entry_id, -amount, 'seller_available:' || seller_id, 'payouts_in_transit'),
+        ('payout_paid', public_id || ':paid', paid_entry_id, NULL, 0, 'payouts_in_transit', 'operating_bank'),
+        ('payout_return', public_id || ':return', return_entry_id, return_wallet_entry_id, amount,
+         CASE WHEN paid_entry_id IS NULL THEN 'payouts_in_transit' ELSE 'operating_bank' END, 'seller_available:' || seller_id),
+        ('payout', public_id || ':late', late_entry_id, late_wallet_entry_id, -amount, 'seller_available:' || seller_id, 'operating_bank'),
+        ('payout_return', public_id || ':late_return', late_return_entry_id, late_return_wallet_entry_id, amount,
+         'operating_bank', 'seller_available:' || seller_id)
+    ) AS leg (kind, reference, entry_id, movement_id, moved, debit, credit)
+    WHERE leg.entry_id IS NOT NULL
+"""
+
 CHECKS: dict[str, Check] = {
     "INV-01 every entry balances per currency, with two legs or more": """
         SELECT entry_id, currency, sum(amount) FROM ledger_posting GROUP BY entry_id, currency HAVING sum(amount) <> 0
@@ -86,22 +103,62 @@ CHECKS: dict[str, Check] = {
         WHERE (wallet.pending, wallet.available, wallet.reserved)
            <> (coalesce(moved.pending, 0), coalesce(moved.available, 0), coalesce(moved.reserved, 0))
     """,
-    "INV-04 no wallet is further below zero than refunds and disputes took it": """
+    "INV-04 no wallet is further below zero than refunds, disputes and payouts that arrived after all took it": """
         SELECT wallet.seller_id, wallet.currency, wallet.available, taken.amount
         FROM wallet_wallet AS wallet, LATERAL (
             SELECT coalesce(sum(available), 0) AS amount FROM wallet_walletentry AS entry
-            WHERE entry.wallet_id = wallet.id AND available < 0 AND kind IN ('refund', 'dispute', 'dispute_closed')
+            WHERE entry.wallet_id = wallet.id AND available < 0 AND (
+                kind IN ('refund', 'dispute', 'dispute_closed')
+                OR kind = 'payout' AND EXISTS (SELECT FROM payouts_payout WHERE late_wallet_entry_id = entry.id))
         ) AS taken WHERE wallet.available < 0 AND wallet.available < taken.amount
     """,
-    "INV-05 what is reserved of a seller is what open disputes hold": """
+    "INV-05 what is pending of a seller is what is not released of the seller's orders": """
+        SELECT seller_id, currency, wallet.pending, kept.amount
+        FROM (SELECT seller_id, currency, pending FROM wallet_wallet WHERE pending <> 0) AS wallet
+        FULL JOIN (
+            SELECT seller_id, currency, sum(unreleased) AS amount FROM payments_paymentorder WHERE unreleased <> 0 GROUP BY 1, 2
+        ) AS kept USING (seller_id, currency)
+        WHERE wallet.pending IS DISTINCT FROM kept.amount
+    """,
+    "INV-05 what is reserved of a seller is what open disputes hold, and the reserves whose time has not come": """
         SELECT seller_id, currency, wallet.reserved, held.amount
         FROM (SELECT seller_id, currency, reserved FROM wallet_wallet WHERE reserved <> 0) AS wallet
         FULL JOIN (
-            SELECT seller_id, dispute.currency, sum(held) AS amount
-            FROM payments_dispute AS dispute JOIN payments_paymentorder AS payment ON payment.id = dispute.order_id
-            WHERE dispute.status = 'open' AND held <> 0 GROUP BY 1, 2
+            SELECT seller_id, currency, sum(amount) AS amount FROM (
+                SELECT seller_id, dispute.currency, held AS amount
+                FROM payments_dispute AS dispute JOIN payments_paymentorder AS payment ON payment.id = dispute.order_id
+                WHERE dispute.status = 'open' AND held <> 0
+                UNION ALL SELECT seller_id, currency, amount FROM payments_reserve WHERE released_at IS NULL
+            ) AS part GROUP BY 1, 2
         ) AS held USING (seller_id, currency)
         WHERE wallet.reserved IS DISTINCT FROM held.amount
+    """,
+    "INV-07 no more of an order is pending than it brings its seller": """
+        SELECT payment.public_id, payment.unreleased, payment.net, taken.amount
+        FROM payments_paymentorder AS payment LEFT JOIN (
+            SELECT order_id, sum(amount) AS amount FROM (
+                SELECT order_id, net AS amount FROM payments_refund WHERE status = 'SUCCESS' AND late_charge_id IS NULL
+                UNION ALL SELECT order_id, CASE WHEN status = 'open' THEN held ELSE least(lost, held) - fee_returned END FROM payments_dispute
+            ) AS part GROUP BY order_id
+        ) AS taken ON taken.order_id = payment.id
+        WHERE payment.unreleased <> 0 AND payment.unreleased > greatest(0, payment.net - coalesce(taken.amount, 0))
+    """,
+    "INV-08 every release and every freed reserve has its entry over its own amounts, and every such entry its order": """
+        SELECT coalesce(payment.public_id, entry.reference), payment.released_at, entry.id, reserve.amount
+        FROM (SELECT entry.id, entry.reference, split_part(entry.reference, ':', 1) AS public_id,
+                     coalesce(sum(-posting.amount) FILTER (WHERE account.code LIKE 'seller_reserved:%%'), 0) AS reserved
+              FROM ledger_journalentry AS entry JOIN ledger_posting AS posting ON posting.entry_id = entry.id
+              JOIN ledger_account AS account ON account.id = posting.account_id
+              WHERE entry.kind = 'release' GROUP BY entry.id) AS entry
+        LEFT JOIN payments_paymentorder AS payment ON payment.public_id = entry.public_id AND payment.released_at IS NOT NULL
+        FULL JOIN payments_reserve AS reserve ON reserve.order_id = payment.id AND reserve.journal_entry_id = entry.id
+        WHERE entry.id IS NULL OR payment.id IS NULL OR entry.reserved <> coalesce(reserve.amount, 0)
+        UNION ALL
+        SELECT entry.reference, reserve.released_at, entry.id, reserve.amount
+        FROM (SELECT * FROM payments_reserve WHERE released_at IS NOT NULL) AS reserve
+        FULL JOIN (SELECT * FROM ledger_journalentry WHERE kind = 'reserve_release') AS entry ON entry.id = reserve.release_entry_id
+        WHERE reserve.id IS NULL OR entry.id IS NULL
+           OR (SELECT sum(amount) FROM ledger_posting AS posting WHERE posting.entry_id = entry.id AND amount > 0) <> reserve.amount
     """,
     "INV-08 every SUCCESS has its entry and its movement over its own amounts, and every sale its SUCCESS": """
         SELECT coalesce(sold.public_id, entry.reference), sold.status, entry.id
@@ -130,13 +187,13 @@ CHECKS: dict[str, Check] = {
         WHERE booked.entry_id IS NULL OR entry.id IS NULL
            OR (SELECT sum(amount) FROM ledger_posting AS posting WHERE posting.entry_id = entry.id AND amount > 0) <> booked.amount
     """,
-    "INV-07 a refund that came back gave its seller exactly what it took": """
+    "INV-07 a refund that came back gave its seller what it took, no pending money of an order that was released": """
         SELECT refund.public_id, taken.net, restored.net FROM payments_refund AS refund
         JOIN wallet_walletentry AS taken ON taken.id = refund.wallet_entry_id
         LEFT JOIN wallet_walletentry AS restored ON restored.id = refund.reversal_wallet_entry_id
         WHERE refund.reversal_entry_id IS NOT NULL
-          AND (restored.id IS NULL OR (restored.gross, restored.fee, restored.pending, restored.available, restored.reserved)
-                                   <> (-taken.gross, -taken.fee, -taken.pending, -taken.available, -taken.reserved))
+          AND (restored.id IS NULL OR (restored.gross, restored.fee, restored.reserved) <> (-taken.gross, -taken.fee, -taken.reserved)
+               OR restored.pending <> 0 AND restored.created_at > (SELECT released_at FROM payments_paymentorder WHERE id = refund.order_id))
     """,
     "INV-07 every refund and dispute moved its own seller's wallet, by what it says": """
         SELECT moved.reference, moved.entry_id, moved.fee, moved.net, movement.id, movement.source, movement.fee, movement.net
@@ -288,6 +345,11 @@ CHECKS: dict[str, Check] = {
               AND letter.order_id = waiting.order_id AND letter.refund_id IS NOT DISTINCT FROM waiting.refund_id
         )
     """,
+    "INV-12 a payout that is not tried again waits for a person who is told why, and one that is not on its way is not tried": """
+        SELECT public_id, status, next_attempt_at, failure_message FROM payouts_payout
+        WHERE status = 'EXECUTING' AND next_attempt_at IS NULL AND failure_message = ''
+           OR status NOT IN ('EXECUTING', 'FAILED') AND next_attempt_at IS NOT NULL
+    """,
     "INV-12 a payment is done when its orders are, and leaves the list of open checkouts then": """
         SELECT event.public_id, event.status, event.is_payment_done FROM payments_paymentevent AS event
         JOIN (
@@ -310,6 +372,11 @@ CHECKS: dict[str, Check] = {
         FROM payments_cancellation AS cancellation LEFT JOIN payments_refund AS refund ON refund.id = cancellation.refund_id
         WHERE cancellation.outcome = 'refunded' AND refund.journal_entry_id IS NULL
     """,
+    "INV-12 what is paid and not released waits for its release, and nothing else does": """
+        SELECT payment.public_id, payment.status, due.order_id, due.due_at
+        FROM (SELECT * FROM payments_paymentorder WHERE status = 'SUCCESS' AND released_at IS NULL) AS payment
+        FULL JOIN payments_duerelease AS due ON due.order_id = payment.id WHERE payment.id IS NULL OR due.order_id IS NULL
+    """,
     "INV-14 a request that was finished under its key has its answer": """
         SELECT shop_id, route, key, status FROM wallet_idempotencyrecord WHERE (status IS NULL) <> (body IS NULL)
     """,
@@ -318,9 +385,52 @@ CHECKS: dict[str, Check] = {
         UNION ALL
         SELECT order_id, reference, count(*) FROM payments_refund WHERE reference <> '' GROUP BY 1, 2 HAVING count(*) > 1
     """,
-    "INV-16 every dispute and cancellation has told the world as often as it counts": """
+    "INV-15 what is on its way to sellers' banks is what their payouts are over": """
+        SELECT coalesce(booked.currency, live.currency), booked.amount, live.amount
+        FROM (SELECT account.currency, -sum(amount) AS amount
+              FROM ledger_posting AS posting JOIN ledger_account AS account ON account.id = posting.account_id
+              WHERE code = 'payouts_in_transit' GROUP BY 1) AS booked
+        FULL JOIN (SELECT currency, sum(amount) AS amount FROM payouts_payout WHERE status IN ('WAITING', 'EXECUTING') GROUP BY 1) AS live
+               ON live.currency = booked.currency
+        WHERE coalesce(booked.amount, 0) <> coalesce(live.amount, 0)
+    """,
+    "INV-15 every payout has its entries over its own amount, and every such entry its payout": f"""
+        SELECT coalesce(said.reference, entry.reference), said.amount, entry.amount
+        FROM ({PAYOUT_ENTRIES}) AS said
+        FULL JOIN (
+            SELECT entry.id, entry.kind, reference, posting.currency, max(amount) AS amount,
+                   (array_agg(account.code ORDER BY amount DESC))[1] AS debit, (array_agg(account.code ORDER BY amount))[1] AS credit
+            FROM ledger_journalentry AS entry JOIN ledger_posting AS posting ON posting.entry_id = entry.id
+            JOIN ledger_account AS account ON account.id = posting.account_id
+            WHERE entry.kind IN ('payout', 'payout_paid', 'payout_return') GROUP BY entry.id, posting.currency
+        ) AS entry ON entry.id = said.entry_id
+        WHERE (said.kind, said.reference, said.amount, said.currency, said.debit, said.credit)
+            IS DISTINCT FROM (entry.kind, entry.reference, entry.amount, entry.currency, entry.debit, entry.credit)
+    """,  # noqa: S608 (constants of this module)
+    "INV-15 a payout takes its amount off its seller once, and one that came to nothing gives exactly that back": f"""
+        SELECT coalesce(said.reference, movement.source), said.moved, movement.id, movement.available
+        FROM (SELECT * FROM ({PAYOUT_ENTRIES}) AS each WHERE moved <> 0) AS said
+        FULL JOIN (
+            SELECT entry.*, wallet.seller_id FROM wallet_walletentry AS entry JOIN wallet_wallet AS wallet ON wallet.id = entry.wallet_id
+            WHERE kind IN ('payout', 'payout_return')
+        ) AS movement ON movement.id = said.movement_id
+        WHERE (said.public_id, said.entry_id, said.seller_id, said.currency, said.moved, said.moved, 0, 0, 0)
+            IS DISTINCT FROM (movement.source, movement.journal_entry_id, movement.seller_id, movement.currency,
+                              movement.gross, movement.available, movement.fee, movement.pending, movement.reserved)
+    """,  # noqa: S608 (constants of this module)
+    "INV-15 what a payout is, its entries say": """
+        SELECT public_id, status FROM payouts_payout
+        WHERE CASE status
+            WHEN 'SUCCESS' THEN paid_entry_id IS NULL AND late_entry_id IS NULL
+            WHEN 'RETURNED' THEN return_entry_id IS NULL OR (late_entry_id IS NULL) <> (late_return_entry_id IS NULL)
+            WHEN 'FAILED' THEN return_entry_id IS NULL OR late_entry_id IS NOT NULL
+            WHEN 'CANCELLED' THEN return_entry_id IS NULL
+            ELSE coalesce(paid_entry_id, return_entry_id, late_entry_id) IS NOT NULL END
+    """,
+    "INV-16 every dispute, cancellation and payout has told the world as often as it counts": """
         SELECT told.public_id, told.told, count(message.id)
-        FROM (SELECT public_id, told FROM payments_dispute UNION ALL SELECT public_id, told FROM payments_cancellation) AS told
+        FROM (SELECT public_id, told FROM payments_dispute UNION ALL SELECT public_id, told FROM payments_cancellation
+              UNION ALL SELECT public_id, told FROM payouts_payout) AS told
         LEFT JOIN wallet_outboxmessage AS message ON message.about = told.public_id
         GROUP BY told.public_id, told.told HAVING count(message.id) <> told.told
     """,
@@ -329,6 +439,16 @@ CHECKS: dict[str, Check] = {
         LEFT JOIN wallet_outboxmessage AS message ON message.about = entry.reference
               AND message.topic IN ('payment_order.succeeded', 'refund.succeeded', 'late_charge.received')
         WHERE entry.kind IN ('sale', 'refund', 'late_charge') GROUP BY entry.reference HAVING count(message.id) <> 1
+    """,
+    "INV-16 every delivery and every release has told the world once": """
+        SELECT coalesce(step.public_id, message.about), step.topic, message.topic, message.times
+        FROM (SELECT public_id, 'payment_order.delivered' AS topic FROM payments_paymentorder WHERE delivered_at IS NOT NULL
+              UNION ALL SELECT public_id, 'payment_order.released' FROM payments_paymentorder WHERE released_at IS NOT NULL) AS step
+        FULL JOIN (
+            SELECT about, topic, count(*) AS times FROM wallet_outboxmessage
+            WHERE topic IN ('payment_order.delivered', 'payment_order.released') GROUP BY 1, 2
+        ) AS message ON message.about = step.public_id AND message.topic = step.topic
+        WHERE step.public_id IS NULL OR message.times IS DISTINCT FROM 1
     """,
     "INV-16 the messages about a payment, an order or a refund are counted without a gap": """
         SELECT counted.public_id, counted.told, count(message.id), max(message.sequence)
@@ -349,17 +469,53 @@ CHECKS: dict[str, Check] = {
         JOIN wallet_seller AS seller ON seller.id = payment.seller_id JOIN wallet_buyer AS buyer ON buyer.id = event.buyer_id
         WHERE payment.shop_id <> ALL (ARRAY[event.shop_id, seller.shop_id]) OR event.shop_id <> seller.shop_id OR event.shop_id <> buyer.shop_id
     """,
+    "INV-18 a payout goes to its own seller's bank account, in its currency, and is of the seller's shop": """
+        SELECT payout.public_id FROM payouts_payout AS payout JOIN payouts_bankaccount AS account ON account.id = payout.bank_account_id
+        JOIN wallet_seller AS seller ON seller.id = payout.seller_id LEFT JOIN payouts_payoutrun AS run ON run.id = payout.run_id
+        WHERE account.seller_id <> seller.id OR account.currency <> payout.currency OR payout.shop_id <> seller.shop_id
+           OR run.shop_id <> payout.shop_id OR run.currency <> payout.currency
+    """,
     "INV-18 no entry mixes the sellers of two shops": """
         SELECT entry_id, min(shop_id), max(shop_id) FROM ledger_posting AS posting
         JOIN ledger_account AS account ON account.id = posting.account_id
         JOIN wallet_seller AS seller ON account.code LIKE 'seller\\_%%' AND seller.id::text = split_part(account.code, ':', 2)
         GROUP BY entry_id HAVING min(shop_id) <> max(shop_id)
     """,
+    "INV-19 the invoices of a month come to the fees of its movements, kind by kind, and to nothing else": f"""
+        SELECT billed.*, moved.gross FROM (
+            SELECT seller_id, line.currency, period, line.kind, sum(line.gross) AS gross
+            FROM wallet_feeinvoice AS invoice JOIN wallet_feeinvoiceline AS line ON line.invoice_id = invoice.id GROUP BY 1, 2, 3, 4
+        ) AS billed FULL JOIN (
+            SELECT seller_id, entry.currency, period, entry.kind, sum(entry.fee) AS gross
+            FROM (SELECT DISTINCT seller_id, currency, period FROM wallet_feeinvoice) AS invoiced
+            JOIN wallet_wallet AS wallet USING (seller_id, currency) JOIN wallet_walletentry AS entry ON entry.wallet_id = wallet.id
+                 AND to_char(entry.created_at AT TIME ZONE '{settings.TIME_ZONE}', 'YYYY-MM') = period
+            WHERE fee <> 0 GROUP BY 1, 2, 3, 4
+        ) AS moved USING (seller_id, currency, period, kind)
+        WHERE billed.gross IS DISTINCT FROM moved.gross
+    """,  # noqa: S608 (a setting)
+    "INV-19 every invoice comes to its lines, and has booked the tax in it once": """
+        SELECT invoice.public_id, invoice.net, invoice.tax, entry.reference
+        FROM wallet_feeinvoice AS invoice
+        FULL JOIN (SELECT * FROM ledger_journalentry WHERE kind = 'fee_invoice') AS entry ON entry.reference = invoice.public_id
+        LEFT JOIN ledger_posting AS posting ON posting.entry_id = entry.id AND posting.currency = invoice.currency AND EXISTS (
+            SELECT FROM ledger_account WHERE id = account_id AND code = 'tax_payable')
+        WHERE invoice.id IS NULL OR coalesce(-posting.amount, 0) <> invoice.tax OR NOT EXISTS (
+            SELECT FROM wallet_feeinvoiceline WHERE invoice_id = invoice.id HAVING sum(net) = invoice.net AND sum(tax) = invoice.tax)
+    """,
+    "INV-19 the numbers of a shop's invoices and credit notes have no gap": """
+        SELECT shop_id, series, year, last, count(invoice.id) FROM wallet_invoiceseries AS counter
+        FULL JOIN wallet_feeinvoice AS invoice USING (shop_id, series, year)
+        GROUP BY 1, 2, 3, 4 HAVING last IS NULL OR count(invoice.id) <> last OR coalesce(max(sequence), 0) <> last OR coalesce(min(sequence), 1) <> 1
+    """,
     "INV-20 nothing that executes has been due for an hour": """
         SELECT order_id, NULL::bigint AS refund_id, next_attempt_at FROM payments_dueorder
         WHERE next_attempt_at < now() - interval '1 hour' AND (claimed_until IS NULL OR claimed_until < now() - interval '1 hour')
         UNION ALL
         SELECT order_id, id, next_attempt_at FROM payments_refund WHERE status = 'EXECUTING' AND next_attempt_at < now() - interval '1 hour'
+    """,
+    "INV-20 no payout has been due for an hour": """
+        SELECT public_id, status, next_attempt_at FROM payouts_payout WHERE next_attempt_at < now() - interval '1 hour'
     """,
     "INV-20 no cancellation has been left alone for an hour, without a charge, a refund or a dispute that it waits for": """
         SELECT cancellation.public_id, cancellation.created_at, payment.status
@@ -372,6 +528,15 @@ CHECKS: dict[str, Check] = {
                   transition.kind = 'order' AND transition.object_id = payment.id
                   OR transition.kind = 'refund' AND transition.object_id IN (SELECT id FROM payments_refund WHERE order_id = payment.id)
                   OR transition.kind = 'dispute' AND transition.object_id IN (SELECT id FROM payments_dispute WHERE order_id = payment.id)))
+    """,
+    "INV-20 nothing that may become available has been due for an hour": """
+        SELECT order_id, due_at FROM payments_duerelease WHERE due_at < now() - interval '1 hour'
+        UNION ALL SELECT order_id, free_at FROM payments_reserve WHERE released_at IS NULL AND free_at < now() - interval '1 hour'
+    """,
+    "INV-20 what waits for the PSP's file was paid no longer than thirty days ago": """
+        SELECT due.order_id, entry.effective_at FROM payments_duerelease AS due JOIN payments_paymentorder AS payment ON payment.id = due.order_id
+        JOIN ledger_journalentry AS entry ON entry.id = payment.journal_entry_id
+        WHERE due.waits_for_file AND entry.effective_at < now() - interval '30 days'
     """,
     "INV-20 what a PSP told us is looked at within the hour": """
         SELECT psp, event_id, status, received_at, next_attempt_at FROM payments_pspevent
@@ -399,6 +564,7 @@ NIGHTLY = frozenset(
         "INV-11 what a PSP told us is kept once",
         "INV-17 the books are as they were sealed",
         "INV-18 no entry mixes the sellers of two shops",
+        "INV-19 the invoices of a month come to the fees of its movements, kind by kind, and to nothing else",
     }
 )
 
@@ -422,27 +588,29 @@ def rows_of(query: str) -> Sequence[Any]:
 
 
 def differences_from(journal: Iterable[Mapping[str, Any]], *, psp: str) -> list[Violation]:
-    """Compare our books with a PSP's own journal (INV-06, INV-10): every charge and refund once there and once here, to the minor unit.
+    """Compare our books with a PSP's own journal (INV-06, INV-10): every charge, refund and payout once there and once here.
 
-    `journal` is the PSP's rows with `type`, `object_id`, `reference`, `amount` in minor units and `currency`.  A charge that was voided and
-    a refund that came back moved nothing in the end, and count on neither side.
+    `journal` is the PSP's rows with `type`, `object_id`, `reference`, `amount` in minor units and `currency`.  To the minor unit.
+    A charge that was voided, and a refund or payout that came back, moved nothing in the end, and count on neither side.
     """
     rows = list(journal)
-    undone = {row["object_id"] for row in rows if row["type"] in ("charge.voided", "refund.failed")}
+    undone = {row["object_id"] for row in rows if row["type"] in ("charge.voided", "refund.failed", "payout.returned")}
     theirs = [
         (row["type"], row["reference"], row["amount"], row["currency"])
         for row in rows
-        if row["type"] in ("charge.succeeded", "refund.succeeded") and row["object_id"] not in undone
+        if row["type"] in ("charge.succeeded", "refund.succeeded", "payout.paid") and row["object_id"] not in undone
     ]
     given_back = Refund.objects.filter(order__psp=psp, status=RefundStatus.SUCCESS).select_related("order", "late_charge")
     voids = [refund for refund in given_back if refund.psp_reference == refund.charge]
     voided = {refund.order_id for refund in voids if refund.late_charge_id is None}
     paid = PaymentOrder.objects.filter(psp=psp, status=OrderStatus.SUCCESS).exclude(pk__in=voided)
+    paid_out = Payout.objects.filter(provider=psp, status=PayoutStatus.SUCCESS)
     came_late = LateCharge.objects.filter(psp=psp).exclude(refunds__in=voids).select_related("order")
     kept = [
         *(("charge.succeeded", order.public_id, order.amount) for order in paid),
         *(("charge.succeeded", late.order.public_id, late.amount) for late in came_late),
         *(("refund.succeeded", refund.public_id, refund.amount) for refund in given_back if refund not in voids),
+        *(("payout.paid", payout.public_id, payout.amount) for payout in paid_out),
     ]
     ours = [(kind, reference, to_minor(amount), amount.currency.code) for kind, reference, amount in kept]
     only_theirs, only_ours = Counter(theirs) - Counter(ours), Counter(ours) - Counter(theirs)

@@ -3,20 +3,30 @@
 import itertools
 import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db import transaction
+from django.utils import timezone
 from djmoney.money import Money
 
-from ledger import chart
+from ledger import chart, journal
 from ledger.journal import Draft
-from ledger.money import exact
+from ledger.models import JournalEntry
+from ledger.money import exact, zero
 from payments.intake import NewOrder, NewPayment
-from wallet.models import Seller, Shop
+from payouts import bank_accounts
+from payouts.bank_accounts import NewBankAccount
+from payouts.models import BankAccount
+from wallet import balances
+from wallet.balances import Change
+from wallet.models import Seller, Shop, WalletEntry
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 RECEIVABLE = chart.psp_receivable("sandbox")
 FEES = chart.fee_revenue()
+PAID_AT_ONCE, PENDING_THEN_PAID = "AT611904300234573201", "AT321904300235473204"
+FAILS_AT_ONCE, PENDING_THEN_REFUSED, RETURNED_LATER = "AT861904300235473202", "AT051904300235473205", "AT591904300235473203"
 
 
 def new_shop(name: str = "Northwind", **terms: Any) -> Shop:
@@ -27,6 +37,26 @@ def new_shop(name: str = "Northwind", **terms: Any) -> Shop:
 def new_sellers(shop: Shop, *names: str) -> list[Seller]:
     """Let the named sellers sell in the shop."""
     return [Seller.objects.create(shop=shop, name=name) for name in names]
+
+
+def new_bank_account(seller: Seller, iban: str = PAID_AT_ONCE, *, currency: str = "EUR") -> BankAccount:
+    """Give the seller a bank account that can be paid out to since yesterday."""
+    wanted = NewBankAccount(currency, holder=f"{seller.name} GmbH", iban=iban)
+    return bank_accounts.add_vouched(seller, wanted, by="api:test", now=timezone.now() - timedelta(days=1))
+
+
+@transaction.atomic
+def make_available(seller: Seller, amount: Money) -> None:
+    """Let the seller have so much available, from our own bank account: where it comes from does not matter to the test."""
+    currency = amount.currency.code
+    balances.open_wallets([seller.pk], currency=currency)
+    journal.open_accounts([chart.operating_bank()], currency=currency)
+    debits, credits = [(chart.operating_bank(), amount)], [(chart.seller_available(seller.pk), amount)]
+    [entry] = journal.post([Draft(JournalEntry.Kind.MANUAL, f"gift-{secrets.token_hex(8)}", timezone.now(), debits, credits)])
+    nothing = zero(currency)
+    balances.change(
+        [Change(seller.pk, entry, WalletEntry.Kind.RELEASE, "gift", amount, nothing, pending=nothing, available=amount, reserved=nothing)]
+    )
 
 
 def basket(sellers: Sequence[Seller], *amounts: str, currency: str = "EUR", **terms: Any) -> NewPayment:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import pytest
 from django.db import connection
 from django.utils import timezone
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from config.supervisor import Child, log_line, stop_together, wait_until_ready
 from ledger.money import exact
@@ -27,6 +27,8 @@ from payments.psp import registry
 from reconciliation import invariants
 from tests.fixtures_services import ROOT, SandboxCompany, admin_url
 from wallet.models import Seller, Shop
+
+PATIENCE_MS = 15_000  # a machine may be busy with other things
 
 NAMES = ("Ada's Books", "Bolt Bikes", "Cleo Ceramics", "Dune Audio", "Emi Tea House")
 DEADLINE_S = 30
@@ -157,7 +159,8 @@ def page(browser: Browser) -> Iterator[Page]:
     complaints: list[str] = []
     tab.on("console", lambda message: complaints.append(said(message)) if message.type in ("error", "warning") else None)
     tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.set_default_timeout(15_000)
+    tab.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
     yield tab
     context.close()
     assert complaints == []

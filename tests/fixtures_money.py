@@ -31,6 +31,7 @@ from payments.psp.sandbox import SandboxPsp
 from payments.settlement import Capture
 from payments.states import PAYABLE
 from payments.verdicts import Outcome
+from payouts.providers import registry as payout_registry
 from reconciliation import invariants
 from tests.factories import basket, new_sellers, new_shop
 from tests.fixtures_services import SandboxCompany, admin_url
@@ -91,6 +92,7 @@ class Oracle:
         until = time.monotonic() + 15
         while len(rows := self.rows(*types)) < count:
             assert time.monotonic() < until, f"{count} of {types} were awaited, and there are {rows}"
+            self.sandbox.letterbox.wait(0.02)
         return rows
 
     def charged(self) -> list[str]:
@@ -101,6 +103,7 @@ class Oracle:
 @pytest.fixture(scope="session")
 def journal_reader(sandbox_company: SandboxCompany) -> Oracle:
     registry.psp_named.cache_clear()  # an adapter made before the sandbox ran would not know where it is
+    payout_registry.provider_named.cache_clear()
     return Oracle(sandbox_company)
 
 

@@ -1,6 +1,6 @@
 """The servers and processes that tests use: the database with real commits, the sandbox PSP, a web server for browsers.
 
-Each xdist worker has its own databases and its own sandbox. Whatever is started here ends with pytest, even by kill -9.
+Each xdist worker has its own databases, its own sandbox and (conftest.py) its own broker. Whatever is started here ends with pytest, even by kill -9.
 The books refuse DELETE and TRUNCATE, so Django's own way of emptying tables between tests fails: use `real_db` instead of
 `transactional_db`. The sandbox's journal is never emptied: tests tell their rows apart by reference.
 """
@@ -22,7 +22,7 @@ import httpx
 import psycopg
 import pytest
 from django.conf import settings as django_settings
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection, connections, transaction
 from django.test.utils import setup_databases, teardown_databases
 from psycopg import sql
 from pytest_django.live_server_helper import LiveServer
@@ -33,6 +33,7 @@ from config.supervisor import Child, http, stop_together, wait_until_ready
 
 ROOT = Path(__file__).resolve().parent.parent
 Delivery = tuple[dict[str, str], bytes]
+PAYOUTS = "payouts"  # the letterbox's address for what the sandbox tells about payouts
 
 
 # --- Databases ------------------------------------------------------------------------------------------------------
@@ -72,11 +73,18 @@ def django_db_setup(
 
 
 @pytest.fixture(scope="session")
-def tables_to_empty(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> list[str]:
-    """List the tables that migrations leave empty; what migrations put into the others stays."""
+def tables_to_empty(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[list[str]]:
+    """List the tables that migrations leave empty; what migrations put into the others stays.
+
+    At the end whoever is still connected, such as a web server's thread, is sent away: the database is dropped then.
+    """
     with django_db_blocker.unblock():
         filled = _filled(None)
-        return [name for name in connection.introspection.table_names() if name not in filled]
+        yield [name for name in connection.introspection.table_names() if name not in filled]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
 
 
 @pytest.fixture
@@ -84,20 +92,30 @@ def real_db(tables_to_empty: list[str], django_db_blocker: DjangoDbBlocker) -> I
     """Give the database with real commits, for threads and other processes; empty it afterwards."""
     with django_db_blocker.unblock():
         yield
-        connections.close_all()
+        _tidy_up_the_connection()
         while filled := _filled(tables_to_empty):
             _empty(filled)
+
+
+def _tidy_up_the_connection() -> None:
+    """Take from the connection what the test has left in it; a new one would have to learn the whole schema anew."""
+    if connection.in_atomic_block or not connection.is_usable():
         connections.close_all()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock_all()")
+        cursor.execute("RESET ALL")
+    connection.ensure_timezone()
 
 
 def _empty(tables: list[str]) -> None:
-    """Empty the tables, unless that and a worker's query wait for each other: then nothing is done, and it is tried again."""
-    names = ", ".join(connection.ops.quote_name(name) for name in tables)
-    with suppress(OperationalError), connection.cursor() as cursor:  # as superuser: `replica` switches the guarding triggers off
-        cursor.execute("SET session_replication_role = replica")
-        cursor.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
-    with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = DEFAULT")
+    """Delete all rows, unless that and a worker's query wait for each other: then nothing is done, and it is tried again.
+
+    TRUNCATE would make each table's files anew, and that takes longer than to delete the few rows that a test has made.
+    """
+    statements = [f"DELETE FROM {connection.ops.quote_name(name)}" for name in tables]
+    with suppress(OperationalError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")  # switches the guarding triggers off, for superusers
+        cursor.execute("; ".join(statements))
 
 
 def _filled(tables: list[str] | None) -> list[str]:
@@ -113,17 +131,29 @@ def _filled(tables: list[str] | None) -> list[str]:
 
 @dataclass
 class Letterbox:
-    """Where the sandbox sends its webhooks in tests: it keeps them, and passes them on to `forward_to` when that is set."""
+    """Where the sandbox sends its webhooks in tests: it keeps them, and passes them on to `forward_to` when that is set.
+
+    What it tells about payouts comes to an address of its own, and is passed on to `payouts_to`.
+    """
 
     deliveries: list[Delivery] = field(default_factory=list)
     forward_to: str | None = None
+    payouts_to: str | None = None
+    _rung: threading.Event = field(default_factory=threading.Event)
 
-    def receive(self, headers: dict[str, str], body: bytes) -> int:
+    def wait(self, seconds: float) -> None:
+        """Return when the next webhook comes, or after so many seconds: for whoever looks again and again until a deadline."""
+        self._rung.wait(seconds)
+        self._rung.clear()
+
+    def receive(self, headers: dict[str, str], body: bytes, *, path: str) -> int:
         self.deliveries.append((headers, body))
-        if self.forward_to is None:
+        self._rung.set()
+        forward_to = self.payouts_to if path == f"/{PAYOUTS}" else self.forward_to
+        if forward_to is None:
             return 200
         kept = {name: value for name, value in headers.items() if name.lower() in {"content-type", "sandbox-signature"}}
-        return httpx.post(self.forward_to, content=body, headers=kept, timeout=10).status_code
+        return httpx.post(forward_to, content=body, headers=kept, timeout=10).status_code
 
 
 @dataclass(frozen=True)
@@ -183,6 +213,7 @@ def running_sandbox(name: str, *, logs: Path) -> Iterator[SandboxCompany]:
             "SANDBOX_API_KEY": keys[0],
             "SANDBOX_ACCOUNT": "acct_onebook",
             "SANDBOX_WEBHOOK_URL": webhook_url,
+            "SANDBOX_PAYOUT_WEBHOOK_URL": webhook_url + PAYOUTS,
             "SANDBOX_WEBHOOK_SECRET": keys[1],
             "SANDBOX_PUBLIC_URL": url,
         }
@@ -205,7 +236,7 @@ def sandbox(sandbox_company: SandboxCompany) -> Iterator[SandboxCompany]:
     """Give the sandbox PSP without faults, in real time and with an empty letterbox."""
     sandbox_company.letterbox.deliveries.clear()
     yield sandbox_company
-    sandbox_company.letterbox.forward_to = None
+    sandbox_company.letterbox.forward_to = sandbox_company.letterbox.payouts_to = None
     sandbox_company.clear_faults()
     for moved in ("/v1/outage", "/v1/clock"):
         sandbox_company.client.delete(moved).raise_for_status()
@@ -246,9 +277,11 @@ class a_letterbox:
         letterbox = Letterbox()
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # the sandbox keeps its lines open
+
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                self.send_response(letterbox.receive(dict(self.headers), body))
+                self.send_response(letterbox.receive(dict(self.headers), body, path=self.path))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -257,7 +290,7 @@ class a_letterbox:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return letterbox, f"http://127.0.0.1:{self._server.server_port}/"
 
     def __exit__(self, *_: object) -> None:

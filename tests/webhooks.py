@@ -38,6 +38,7 @@ def deliveries(sandbox: SandboxCompany, oracle: Oracle, *types: str, count: int)
     found: dict[tuple[str, str], Delivery] = {}
     while len(found) < count:
         assert time.monotonic() < until, f"{count} webhooks were awaited, {len(found)} came"
+        sandbox.letterbox.wait(0.02)
         oracle.rows()
         for headers, body in list(sandbox.letterbox.deliveries):
             event = json.loads(body)
@@ -52,6 +53,7 @@ def webhooks_about(sandbox: SandboxCompany, order: PaymentOrder, *, count: int) 
     found: dict[str, tuple[str, Delivery]] = {}
     while len(found) < count:
         assert time.monotonic() < until, f"{count} webhooks were awaited, {len(found)} came"
+        sandbox.letterbox.wait(0.02)
         for headers, body in list(sandbox.letterbox.deliveries):
             event = json.loads(body)
             if event["data"]["object"].get("reference") == order.public_id:

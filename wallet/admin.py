@@ -41,17 +41,14 @@ from ledger.admin import (
 from ledger.models import JournalEntry
 from ledger.templatetags.written import moment
 from ledger.titles import Entitled
-from wallet import api_keys, webhook_admin
-from wallet.logins import StaffLogin
+from wallet import api_keys, invoice_admin, second_factor_admin, terms_admin, webhook_admin
 from wallet.models import ApiKey, Buyer, IdempotencyRecord, OutboxMessage, Seller, Shop, Wallet, WalletEntry
 
 MOST_SELLERS_SOUGHT = 200
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
-__all__ = ["webhook_admin"]  # Django looks for an app's pages here
-
-admin.site.login_form = StaffLogin
+__all__ = ["invoice_admin", "second_factor_admin", "terms_admin", "webhook_admin"]  # Django looks for an app's pages here
 
 
 def sellers_called(term: str) -> list[int]:
@@ -149,12 +146,12 @@ class SellerAdmin(Kept):
     list_select_related = ("shop",)
     list_filter = ("shop",)
     search_fields = ("name", "public_id__exact", "reference__exact")
-    fields = ("public_id", "shop", "name", "reference", "users", "since")
+    fields = ("public_id", "shop", "name", "reference", "country", "tax_id", "users", "since")
     autocomplete_fields = ("users",)
     inlines = (WalletRows,)
 
     def get_fields(self, request: HttpRequest, obj: Seller | None = None) -> Any:
-        return self.fields if obj else ("shop", "name", "reference", "users")
+        return self.fields if obj else ("shop", "name", "reference", "country", "tax_id", "users")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Seller | None = None) -> Any:
         return ("public_id", "shop", "since") if obj else ()  # a seller stays with its shop

@@ -23,6 +23,8 @@ EVERYDAY_SCOPES = (
     ApiKey.Scope.PAYMENTS_WRITE,
     ApiKey.Scope.WALLET_READ,
     ApiKey.Scope.WALLET_WRITE,
+    ApiKey.Scope.PAYOUTS_READ,
+    ApiKey.Scope.PAYOUTS_WRITE,
     ApiKey.Scope.WEBHOOKS_READ,
     ApiKey.Scope.WEBHOOKS_WRITE,
 )

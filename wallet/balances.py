@@ -4,7 +4,7 @@ Each movement names the journal entry that says the same in the books; both are 
 ascending id, each once, however many movements it gets, so that batches never deadlock and a busy seller is the fastest case.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from djmoney.money import Money
 
 from ledger import chart, journal
 from ledger.errors import DomainError
-from ledger.statements import execute
+from ledger.statements import execute, execute_from
 from wallet.models import WalletEntry
 
 
@@ -55,14 +55,6 @@ class Figures:
     available: Money
     reserved: Money
 
-    def part(self, net: Money) -> tuple[Money, Money]:
-        """Return how much of `net` is taken from pending and how much from available: pending first, and available may go below zero.
-
-        A seller who was paid out already owes us the rest: the next sales that become available pay it back.
-        """
-        from_pending = min(net, self.pending)
-        return from_pending, net - from_pending
-
 
 MOVE = """
 WITH movement AS MATERIALIZED (
@@ -86,6 +78,26 @@ WITH movement AS MATERIALIZED (
 )
 SELECT journal_entry_id, id FROM entry
 """
+
+MOVE_FROM = """
+WITH movement AS MATERIALIZED ({rows}), locked AS MATERIALIZED (
+    SELECT id, seller_id, currency FROM wallet_wallet
+    WHERE (seller_id, currency) IN (SELECT seller_id, currency FROM movement)
+    ORDER BY id FOR NO KEY UPDATE
+), entry AS (
+    INSERT INTO wallet_walletentry (id, wallet_id, kind, source, journal_entry_id, gross, fee, net, pending, available, reserved, currency)
+    SELECT movement.id, locked.id, kind, source, journal_entry_id, available, 0, available, 0, available, 0, currency
+    FROM movement JOIN locked USING (seller_id, currency)
+    RETURNING wallet_id, available
+), moved AS (
+    UPDATE wallet_wallet AS wallet SET available = wallet.available + brought.available
+    FROM (SELECT wallet_id, sum(available) AS available FROM entry GROUP BY wallet_id) AS brought
+    WHERE id = wallet_id
+)
+SELECT count(*) FROM entry
+"""
+
+NEXT_ID = "nextval(pg_get_serial_sequence('wallet_walletentry', 'id'))"
 
 LOCK = """
 SELECT pending, available, reserved FROM json_to_recordset(%s) AS wanted (seller_id bigint, currency text)
@@ -119,6 +131,15 @@ def change(changes: Sequence[Change]) -> list[int]:
     Locks, statements and errors are those of `credit`.  Postgres refuses to take more than is pending or reserved (IntegrityError).
     """
     return move([change_row(each) for each in changes])
+
+
+def change_from(rows: str, parameters: Mapping[str, Any]) -> int:
+    """Change the available balance of wallets by each row of a SELECT; return how many.  For rows that are in Postgres already; else `change`.
+
+    A row has id (drawn by NEXT_ID), seller_id, journal_entry_id, kind, source, available (negative takes away) and currency.  Locks the
+    wallets by ascending id; one statement, inside the caller's transaction.  A row whose seller has no such wallet is not counted.
+    """
+    return execute_from(MOVE_FROM, rows, parameters)
 
 
 def lock(seller_id: int, *, currency: str) -> Figures:

@@ -1,7 +1,8 @@
 """Logins of people, sellers and staff alike, guarded against guessing.
 
 After ten wrong tries for one user name, or from one address, within 15 minutes, that name or address is refused for 15 minutes, right
-password or not.  The counts are kept in Django's cache: with its default, the memory of the process, each web process counts for itself,
+password or not.  Wrong passwords and wrong codes of second factors count alike, and only a whole login begins the count anew: whoever
+knows the password cannot wash off wrong codes with it.  The counts are kept in Django's cache: with its default, the memory of the process, each web process counts for itself,
 and a restart forgets them.  A cache that the processes share makes the limit exact.
 """
 
@@ -48,7 +49,7 @@ def count_failure(request: HttpRequest, username: str) -> None:
 
 
 def forget_failures(request: HttpRequest, username: str) -> None:
-    """Begin to count the user's wrong tries anew, after a right one.  The address keeps its count: others may guess from there."""
+    """Begin to count the user's wrong tries anew, after a whole login.  The address keeps its count: others may guess from there."""
     cache.delete(names_of(request, username)[0])
 
 
@@ -62,14 +63,11 @@ class Guarded(AuthenticationForm):
         if is_refused(self.request, username):
             raise ValidationError(TOO_MANY, code=REFUSED)
         try:
-            cleaned = super().clean()
+            return super().clean()
         except ValidationError as error:
             if error.code == "invalid_login":
                 count_failure(self.request, username)
             raise
-        if self.user_cache is not None:
-            forget_failures(self.request, username)
-        return cleaned
 
 
 class SellerLogin(Guarded):

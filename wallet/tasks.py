@@ -1,9 +1,10 @@
 """Celery's side of the wallet: what it does decides nothing, takes nothing, and may run twice or not at all."""
 
 from celery import shared_task
+from django.utils import timezone
 
 from ledger import clock
-from wallet import idempotency
+from wallet import idempotency, invoices, login_notices, monthly
 from wallet.notifications import delivery, relay
 
 
@@ -25,4 +26,24 @@ def deliver_webhooks() -> None:
 def purge_webhook_deliveries() -> None:
     """Forget the deliveries that arrived long ago."""
     while delivery.purge(now=clock.now()):
+        pass
+
+
+@shared_task
+def send_login_notices() -> None:
+    """Send the e-mails that tell of changes of second factors, by true time as they were written."""
+    while login_notices.send_due(now=timezone.now()):
+        pass
+
+
+@shared_task
+def issue_fee_invoices() -> None:
+    """Invoice the fees of the months that are over to all who are not invoiced yet; by true time, as movements are (months.py)."""
+    invoices.issue_due(now=timezone.now(), by="machine")
+
+
+@shared_task
+def keep_monthly_sums() -> None:
+    """Add up what the sellers' months came to, so that their home need not; by true time, as movements are (months.py)."""
+    while monthly.keep_sums(now=timezone.now()):
         pass

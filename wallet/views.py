@@ -1,11 +1,9 @@
-"""The seller's web UI: logging in, what stands in the wallets, and every movement of them with its arithmetic.
+"""The seller's web UI: every movement of the wallets with its arithmetic, and what all of a seller's pages have in common.
 
 Whoever is logged in sees the sellers they act for, one at a time, and nobody else's: every page goes through `seller_page`.  The page of an
-order is payments' own, in the same shell.  Nothing here writes money.
+order is payments' own, in the same shell, and the home has its own module (home_views.py).  Nothing here writes money.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,9 +11,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
 from django import forms
-from django.contrib.auth import views as auth
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.forms import AuthenticationForm
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -26,15 +22,16 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ledger.money import text
 from wallet import queries
-from wallet.logins import REFUSED, SellerLogin
 from wallet.models import Seller, Wallet, WalletEntry
 from wallet.queries import Wanted
+from wallet.sheets import harmless, written
 
-MOVEMENTS_AT_HOME = 10
 LARGEST_ID = 2**63 - 1
 CHOSEN_SELLER = "seller"  # in the session: the public id of the seller whose pages are looked at
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
-CSV_COLUMNS = ("date", "kind", "order", "gross", "fee", "net", "currency", "movement", "journal_entry")
+CSV_COLUMNS = (
+    *("date", "kind", "order", "gross", "fee", "net", "currency", "movement", "journal_entry"),
+    *("what", "pending", "available", "reserved"),
+)
 NAMED_DAYS = [MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2999, 12, 31))]
 
 
@@ -55,31 +52,19 @@ def seller_page(page: Page[P]) -> Callable[Concatenate[HttpRequest, P], HttpResp
 
     @wraps(page)
     def served(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-        sellers = list(queries.sellers_of(request.user))
-        if not sellers:
+        desk = desk_of(request)
+        if desk is None:
             return render(request, "dashboard/no_seller.html", status=403)
-        chosen = request.session.get(CHOSEN_SELLER)
-        seller = next((seller for seller in sellers if seller.public_id == chosen), sellers[0])
-        return page(request, Desk(sellers, seller), *args, **kwargs)
+        return page(request, desk, *args, **kwargs)
 
     return never_cache(login_required(served))
 
 
-@require_safe
-@seller_page
-def home(request: HttpRequest, desk: Desk) -> HttpResponse:
-    """What stands, what it means, and what happened last."""
-    wallets = queries.wallets_of(desk.seller)
-    movements = queries.latest(wallets, count=MOVEMENTS_AT_HOME)
-    standing = [wallet for wallet in wallets if any(figure.amount for figure in (wallet.pending, wallet.available, wallet.reserved))]
-    context = {
-        "desk": desk,
-        "here": "home",
-        "wallets": standing or (wallets if movements else []),
-        "overdrawn": [wallet for wallet in wallets if wallet.available.amount < 0],
-        "movements": movements,
-    }
-    return render(request, "dashboard/home.html", context)
+def desk_of(request: HttpRequest) -> Desk | None:
+    """Return the sellers of whoever is logged in, and the one they chose, or the first of theirs; None if they act for nobody."""
+    sellers = list(queries.sellers_of(request.user))
+    chosen = request.session.get(CHOSEN_SELLER)
+    return Desk(sellers, next((seller for seller in sellers if seller.public_id == chosen), sellers[0])) if sellers else None
 
 
 class MovementFilter(forms.Form):
@@ -146,7 +131,10 @@ def movements_csv(request: HttpRequest, desk: Desk) -> HttpResponseBase:
 
 
 def lines(chunks: Iterator[list[WalletEntry]]) -> Iterator[str]:
-    """Yield the movements as CSV for spreadsheets and programs: plain decimals that add up (gross + fee = net), times with their zone."""
+    """Yield the movements as CSV for spreadsheets and programs: plain decimals that add up, times with their zone.
+
+    gross + fee = net = pending + available + reserved: what a release moves from one to the other is seen in the last three.
+    """
     yield written([CSV_COLUMNS])
     for chunk in chunks:
         yield written([row_of(movement) for movement in chunk])
@@ -164,18 +152,11 @@ def row_of(movement: WalletEntry) -> list[str]:
         harmless(currency),
         harmless(movement.public_id),
         harmless(f"je_{movement.journal_entry_id}"),
+        harmless(str(WalletEntry.Kind(movement.kind).label)),
+        text(movement.pending),
+        text(movement.available),
+        text(movement.reserved),
     ]
-
-
-def harmless(cell: str) -> str:
-    """Return the text so that no spreadsheet takes it for a formula.  Amounts do not come through here: -5.00 is a number."""
-    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
-
-
-def written(rows: Sequence[Sequence[str]]) -> str:
-    sheet = io.StringIO()
-    csv.writer(sheet).writerows(rows)
-    return sheet.getvalue()
 
 
 @require_POST
@@ -185,23 +166,3 @@ def switch(request: HttpRequest, desk: Desk) -> HttpResponse:
     chosen = get_object_or_404(queries.sellers_of(request.user), public_id=request.POST.get("seller", ""))
     request.session[CHOSEN_SELLER] = chosen.public_id
     return redirect("seller-home")
-
-
-class Login(auth.LoginView):
-    """The sellers' door.  Too many wrong tries are answered with 429."""
-
-    authentication_form = SellerLogin
-    template_name = "dashboard/login.html"
-    redirect_authenticated_user = True
-
-    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
-        response = super().form_invalid(form)
-        if form.has_error("__all__", code=REFUSED):
-            response.status_code = 429
-        return response
-
-
-class Logout(auth.LogoutView):
-    """Logging out: by POST only, so that no link can do it."""
-
-    http_method_names = ["post"]

@@ -66,17 +66,25 @@ class Server:
         return shown
 
     def seed(self, marketplace: Marketplace) -> None:
-        """Make the template of this marketplace: the migrated database, filled, vacuumed and analysed."""
-        with self._administrator("postgres") as connection:
-            self._copy(connection, self._migrated, marketplace.name)
+        """Make the template of this marketplace."""
         sizes = {"settled": marketplace.settled, "waiting": marketplace.waiting, "sellers": marketplace.sellers}
-        self.administer([SEED.read_text()], parameters=sizes, database=marketplace.name)
-        self.administer(["VACUUM ANALYZE"], database=marketplace.name)
+        self.make_template(marketplace.name, SEED, sizes)
+
+    def make_template(self, name: str, script: Path, sizes: Mapping[str, int]) -> None:
+        """Make a template: the migrated database, filled by the script, vacuumed and analysed."""
+        with self._administrator("postgres") as connection:
+            self._copy(connection, self._migrated, name)
+        self.administer([script.read_text()], parameters=sizes, database=name)
+        self.administer(["VACUUM ANALYZE"], database=name)
 
     def fresh_copy(self, marketplace: Marketplace) -> None:
+        """Put a copy of its template in the place of what was measured last."""
+        self.fresh_copy_of(marketplace.name)
+
+    def fresh_copy_of(self, name: str) -> None:
         """Put a copy of the template in the place of what was measured last, in memory and checkpointed."""
         with self._administrator("postgres") as connection:
-            self._copy(connection, marketplace.name, MEASURED)
+            self._copy(connection, name, MEASURED)
         self.administer([PREWARM, "CHECKPOINT"])
 
     def administer(self, statements: Sequence[str], *, parameters: Mapping[str, Any] | None = None, database: str = MEASURED) -> None:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.harness.report FILE`: put the figures of a `--json` file into docs/performance.md, between its two marks."""
+"""`python -m benchmarks.harness.report FILE`: put the figures of a `--json` file into docs/performance.md, between the two marks of its benchmark."""
 
 import json
 import sys
@@ -9,16 +9,23 @@ from typing import Any
 from benchmarks.harness import figures
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
-BEGIN, END = "<!-- figures: settle -->\n", "<!-- end of figures -->"
+END = "<!-- end of figures -->"
 
 
 def main(file: Path) -> None:
     measured = json.loads(file.read_text())
-    before, _, rest = DOCUMENT.read_text().partition(BEGIN)
+    begin = f"<!-- figures: {command_of(measured).split()[2]} -->\n"
+    before, _, rest = DOCUMENT.read_text().partition(begin)
     _, end, after = rest.partition(END)
     if not end:
-        sys.exit(f"{DOCUMENT} has lost its marks {BEGIN.strip()} and {END}")
-    DOCUMENT.write_text(f"{before}{BEGIN}{section(measured)}\n{END}{after}")
+        sys.exit(f"{DOCUMENT} has lost its marks {begin.strip()} and {END}")
+    DOCUMENT.write_text(f"{before}{begin}{section(measured)}\n{END}{after}")
+
+
+def command_of(measured: Sequence[Mapping[str, Any]]) -> str:
+    """Return the command that measured them."""
+    settings = measured[0]["settings"]
+    return str(settings.get("command") or f"./run bench settle --seconds {settings['seconds']} --repeat {settings['repeat']}")
 
 
 def section(measured: Sequence[Mapping[str, Any]]) -> str:
@@ -30,11 +37,11 @@ def section(measured: Sequence[Mapping[str, Any]]) -> str:
         f"Server: fsync, synchronous_commit and full_page_writes on, shared_buffers {settings['shared_buffers']}, max_wal_size"
         f" {settings['max_wal_size']}, checkpoint_timeout {settings['checkpoint_timeout']}, wal_compression"
         f" {settings['wal_compression']}; clients on the same machine.",
-        f"Command: `./run bench settle --seconds {settings['seconds']} --repeat {settings['repeat']}`.",
+        f"Command: `{command_of(measured)}`.",
         "",
         figures.table(measured),
         "",
-        "Every run, in orders/s:",
+        f"Every run, in {measured[0]['unit']}:",
         *(f"- {kind}: {', '.join(f'{rate:,.0f}' for rate in rates)}" for kind, rates in runs_of(measured).items()),
     ]
     return "\n".join(lines)

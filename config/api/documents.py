@@ -14,6 +14,8 @@ SCOPES = {
     ApiKey.Scope.PAYMENTS_WRITE: "Open payments; execute, refund and cancel orders",
     ApiKey.Scope.WALLET_READ: "Read sellers, wallets and their entries",
     ApiKey.Scope.WALLET_WRITE: "Add sellers, open wallets",
+    ApiKey.Scope.PAYOUTS_READ: "Read payouts and bank accounts, of which no number is shown",
+    ApiKey.Scope.PAYOUTS_WRITE: "Set bank accounts, ask for payouts",
     ApiKey.Scope.LEDGER_READ: "Read the books of the whole installation",
     ApiKey.Scope.LEDGER_WRITE: "Post manual entries into them",
     ApiKey.Scope.WEBHOOKS_READ: "Read webhook endpoints and their deliveries",

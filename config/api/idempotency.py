@@ -27,16 +27,19 @@ KEY_PATTERN = "[!-~]([ -~]{0,253}[!-~])?"
 Post = Callable[..., HttpResponseBase]
 
 
-def once(post: Post, *, key_is_required: bool = True) -> Post:
-    """Wrap a view's `post` so that each key of a shop takes effect once."""
+def once(post: Post, *, key_is_required: bool = True, digest: Callable[[str], str] = str) -> Post:
+    """Wrap a view's `post` (or `put`) so that each key of a shop takes effect once.
+
+    `digest` makes the request's fingerprint into one that tells nothing even to who can guess most of the body.
+    """
 
     @functools.wraps(post)
     def post_once(view: Any, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        fingerprint = fingerprint_of(request)  # reads the body: what is not JSON ends here
+        fingerprint = digest(fingerprint_of(request))  # reads the body: what is not JSON ends here
         key = key_of(request, is_required=key_is_required)
         if not key:
             return post(view, request, *args, **kwargs)
-        asked = idempotency.Request(shop_of(request), f"POST {request.path}", key, fingerprint)
+        asked = idempotency.Request(shop_of(request), f"{request.method} {request.path}", key, fingerprint)
         claim = idempotency.claim(asked, now=clock.now())
         if isinstance(claim, idempotency.Answer):
             return answer(claim, replayed=True)

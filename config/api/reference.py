@@ -30,7 +30,11 @@ EXAMPLE_IDS = {
     "cancellation": "can_0199f3d4e1b27f6a8c9d0e1f2a3b4c5d",
     "dispute": "dsp_0199f4a01c2d7e3f8a4b5c6d7e8f9a0b",
     "late_charge": "late_0199f3d2a9c17d41b6e5c4d3b2a19f80",
+    "payout": "po_0199f3d9e2a47c55b1c0d3e4f5a6b7c8",
     "seller": "sel_0199f3c2b1e07a44b6f2c9d81e3a5b70",
+    "period": "2026-10",
+    "invoice": "INV-2026-000001",
+    "currency": "EUR",
     "event": "evt_0199f3c4b2c17d0f9c33e1a2b4d5f607",
     "endpoint": "we_0199f3c1a0b27c5e8d14f6a7b8c9d0e1",
     "entry": "je_4711",
@@ -39,6 +43,7 @@ EXAMPLE_IDS = {
 EXAMPLE_QUERIES = {
     "balance_of_account": "?currency=EUR",
     "statement_of_account": "?currency=EUR&since=2026-11-01T00:00:00Z&until=2026-12-01T00:00:00Z",
+    "read_statement": "?currency=EUR",
     "list_wallets": "?seller=" + EXAMPLE_IDS["seller"],
     "follow_events": "?after=evt_0199f3c4b2c17d0f9c33e1a2b4d5f607",
     "list_payments": "?checkout_id=basket-1001",
@@ -189,7 +194,8 @@ def kind_of(part: dict[str, Any]) -> str:
 def curl(method: str, path: str, operation: dict[str, Any], *, body: Any) -> str:
     """Return the request as a command that can be pasted into a shell, where $KEY is the API key."""
     address = settings.PUBLIC_URL + path.format(**EXAMPLE_IDS) + EXAMPLE_QUERIES.get(operation["operationId"], "")
-    lines = [f"curl '{address}'" if "?" in address else f"curl {address}", '-H "Authorization: Bearer $KEY"']
+    verb = "-X PUT " if method == "PUT" else ""
+    lines = [f"curl '{address}'" if "?" in address else f"curl {verb}{address}", '-H "Authorization: Bearer $KEY"']
     if any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", [])):
         lines.append('-H "Idempotency-Key: $(uuidgen)"')
     if body is not None:

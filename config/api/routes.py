@@ -19,7 +19,11 @@ from ledger import api as ledger
 from ledger.endpoint import Endpoint
 from ledger.ids import new_id
 from payments import api as payments
+from payouts import api as payouts
+from payouts import bank_account_api as bank_accounts
+from payouts import vault
 from wallet import api as wallet
+from wallet import statement_api as statements
 from wallet import webhook_api as webhooks
 
 View = Callable[..., HttpResponseBase]
@@ -59,14 +63,34 @@ class LateChargeId(AsWritten):
     regex = "late_[0-9a-f]{32}"
 
 
+class PayoutId(AsWritten):
+    regex = "po_[0-9a-f]{32}"
+
+
 class SellerId(AsWritten):
     regex = "sel_[0-9a-f]{32}"
+
+
+class Currency(AsWritten):
+    regex = "[A-Z]{3}"
 
 
 class AccountCode(AsWritten):
     """A code of the chart, such as psp_receivable:sandbox."""
 
     regex = "[a-z_]{1,40}(?::[A-Za-z0-9_-]{1,60})?"
+
+
+class Period(AsWritten):
+    """A month."""
+
+    regex = "[0-9]{4}-[0-9]{2}"
+
+
+class InvoiceName(AsWritten):
+    """An invoice's number or id."""
+
+    regex = "(?:(?:INV|CN)-[0-9]{4}-[0-9]{6,9}|inv_[0-9a-f]{32})"
 
 
 class EventId(AsWritten):
@@ -95,7 +119,11 @@ register_converter(RefundId, "refund_id")
 register_converter(CancellationId, "cancellation_id")
 register_converter(DisputeId, "dispute_id")
 register_converter(LateChargeId, "late_charge_id")
+register_converter(PayoutId, "payout_id")
 register_converter(SellerId, "seller_id")
+register_converter(Currency, "currency")
+register_converter(Period, "period")
+register_converter(InvoiceName, "invoice_name")
 register_converter(EventId, "event_id")
 register_converter(EndpointId, "endpoint_id")
 register_converter(EntryId, "entry_id")
@@ -160,6 +188,11 @@ def keyed(view: Any) -> View:
     return serve(view, post=once(view.post, key_is_required=False), idempotency_key="optional")
 
 
+def private(view: Any) -> View:
+    """Serve a view whose PUT takes what nobody may find out, and needs an Idempotency-Key: of the request a keyed digest is kept."""
+    return serve(view, put=once(view.put, digest=vault.fingerprint), idempotency_key="required")
+
+
 V1: list[URLPattern] = [
     path("payments", money(payments.Payments)),
     path("payments/event", money(payments.Payments)),
@@ -168,6 +201,7 @@ V1: list[URLPattern] = [
     path("orders/<order_id:order>", money(payments.OneOrder)),
     path("orders/<order_id:order>/refunds", money(payments.OrderRefunds)),
     path("orders/<order_id:order>/cancel", money(payments.OrderCancellation)),
+    path("orders/<order_id:order>/deliver", money(payments.OrderDelivery)),
     path("orders/<order_id:order>/stop_retries", money(payments.StoppedRetries)),
     path("refunds", serve(payments.Refunds)),
     path("refunds/<refund_id:refund>", serve(payments.OneRefund)),
@@ -178,6 +212,15 @@ V1: list[URLPattern] = [
     path("late_charges/<late_charge_id:late_charge>", serve(payments.OneLateCharge)),
     path("sellers", keyed(wallet.Sellers)),
     path("sellers/<seller_id:seller>", serve(wallet.OneSeller)),
+    path("sellers/<seller_id:seller>/bank_accounts", serve(bank_accounts.SellerBankAccounts)),
+    path("sellers/<seller_id:seller>/bank_accounts/<currency:currency>", private(bank_accounts.SellerBankAccount)),
+    path("payouts", money(payouts.Payouts)),
+    path("payouts/<payout_id:payout>", serve(payouts.OnePayout)),
+    path("payouts/<payout_id:payout>/cancel", money(payouts.PayoutCancellation)),
+    path("sellers/<seller_id:seller>/statements", serve(statements.Statements)),
+    path("sellers/<seller_id:seller>/statements/<period:period>", serve(statements.OneStatement)),
+    path("sellers/<seller_id:seller>/invoices", serve(statements.FeeInvoices)),
+    path("invoices/<invoice_name:invoice>", serve(statements.OneFeeInvoice)),
     path("wallet", money(wallet.Wallets)),
     path("wallet/<seller_id:seller>/entries", serve(wallet.WalletEntries)),
     path("events", serve(wallet.Events)),

@@ -31,6 +31,8 @@ TAGS = {
     "disputes": "Money that a buyer's bank took back.",
     "late_charges": "Charges that came too late to be booked on their order, and go back.",
     "sellers": "Who gets the money.",
+    "payouts": "Money on its way from sellers' available balances to their banks.",
+    "invoices": "Invoices and credit notes over the platform's fees.",
     "wallet": "What each seller is owed, and each movement of it.",
     "events": "Everything that happened, for those who follow.",
     "webhook_endpoints": "Addresses of yours that are told what happens: docs/webhooks.md says how to receive and verify.",
@@ -96,7 +98,11 @@ PATH_PARAMETERS = {
     "cancellation": ("^can_[0-9a-f]{32}$", "The cancellation's id"),
     "dispute": ("^dsp_[0-9a-f]{32}$", "The dispute's id"),
     "late_charge": ("^late_[0-9a-f]{32}$", "The late charge's id"),
+    "payout": ("^po_[0-9a-f]{32}$", "The payout's id"),
     "seller": ("^sel_[0-9a-f]{32}$", "The seller's id"),
+    "currency": ("^[A-Z]{3}$", "The currency, by its three letters of ISO 4217"),
+    "period": ("^[0-9]{4}-[0-9]{2}$", "The month, such as 2026-10"),
+    "invoice": ("^((INV|CN)-[0-9]{4}-[0-9]{6,9}|inv_[0-9a-f]{32})$", "The invoice's number or id"),
     "event": ("^evt_[0-9a-f]{32}$", "The event's id"),
     "endpoint": ("^we_[0-9a-f]{32}$", "The webhook endpoint's id"),
     "entry": ("^je_[0-9]{1,18}$", "The journal entry's id"),
@@ -165,7 +171,7 @@ class ApiSchema(AutoSchema):
 
     @property
     def takes_key(self) -> str:
-        return getattr(self.view, "idempotency_key", "") if self.method == "POST" else ""
+        return getattr(self.view, "idempotency_key", "") if self.method in ("POST", "PUT") else ""
 
     def get_operation(self, *args: Any) -> Any:
         operation: Any = super().get_operation(*args)
@@ -224,6 +230,8 @@ class ApiSchema(AutoSchema):
             last = example["id"] if not self.declared.is_list else None
             example = {"object": "list", "data": [example], "has_more": False, "next_cursor": last}
         response["content"]["application/json"]["example"] = example
+        for media in () if self.is_page else getattr(kind, "other_media", ()):
+            response["content"][media] = {"schema": {"type": "string"}}
         response["description"] = kind.__doc__ or ""
         return response
 

@@ -4,6 +4,6 @@ What was agreed, paid or booked is changed by no form.  What a person may decide
 only terms for what is to come are kept here: fee schedules and retry policies.
 """
 
-from payments.admin import dead_letters, inbox, orders, payments, refunds, terms
+from payments.admin import dead_letters, fee_schedules, inbox, orders, payments, refunds, terms
 
-__all__ = ["dead_letters", "inbox", "orders", "payments", "refunds", "terms"]
+__all__ = ["dead_letters", "fee_schedules", "inbox", "orders", "payments", "refunds", "terms"]

@@ -16,10 +16,10 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
 from ledger.admin import NOTHING, id_column, recent, time_column
+from ledger.deeds import Deed, WithDeeds
 from ledger.templatetags.written import amount
 from payments import dead_letters, rescue, tasks
 from payments.admin.columns import of_orders_called, order_link, refund_link, still_open
-from payments.admin.deeds import Deed, WithDeeds
 from payments.admin.payments import written
 from payments.models import DeadLetter
 from payments.states import OrderStatus, RefundStatus

@@ -1,4 +1,4 @@
-"""Orders in the admin, with what staff may do about one: refund it, cancel it, end its retries.  And what was asked of the PSP for it."""
+"""Orders in the admin, with what staff may do about one: refund it, cancel it, mark it as delivered, end its retries.  And what was asked of the PSP for it."""
 
 import secrets
 from collections.abc import Iterable
@@ -10,14 +10,16 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
-from ledger.admin import CurrencyFilter, LookOnly, id_column, money_column, recent, time_column
+from ledger.admin import NOTHING, CurrencyFilter, LookOnly, id_column, money_column, recent, time_column
+from ledger.deeds import Deed, DeedForm, WithDeeds
 from ledger.errors import DomainError
 from ledger.money import exact
-from ledger.templatetags.written import amount
-from payments import cancellations, queries, refunds, rescue, tasks
+from ledger.templatetags.written import amount, moment
+from payments import cancellations, queries, refunds, releases, rescue, tasks
 from payments.admin.columns import (
     event_link,
     journal_entry_link,
@@ -29,9 +31,8 @@ from payments.admin.columns import (
     transitions_column,
     wallet_entry_link,
 )
-from payments.admin.deeds import Deed, DeedForm, WithDeeds
 from payments.admin.rows import AttemptRows, CancellationRows, DeadLetterRows, DisputeRows, LateChargeRows, RefundRows, that_are_there
-from payments.models import Cancellation, DueOrder, PaymentOrder, PspAttempt, Refund, Transition
+from payments.models import Cancellation, DueOrder, DueRelease, PaymentOrder, PspAttempt, Refund, Transition
 from payments.states import CancellationStatus, OrderStatus
 from wallet.admin import pretty
 from wallet.models import Shop
@@ -89,6 +90,13 @@ def cancel(order: PaymentOrder, said: dict[str, Any], actor: str) -> Cancellatio
     return made
 
 
+def deliver(order: PaymentOrder, said: dict[str, Any], actor: str) -> PaymentOrder:
+    now = clock.now()
+    delivered = releases.deliver(order.pk, at=now, actor=actor, now=now, note=said["note"])
+    tasks.nudge_releases()
+    return delivered
+
+
 def stop_retries(order: PaymentOrder, said: dict[str, Any], actor: str) -> PaymentOrder:
     rescue.stop_retries(order.pk, actor=actor, note=said["note"], now=clock.now())
     tasks.nudge_executor()
@@ -104,9 +112,22 @@ def can_be_cancelled(order: PaymentOrder) -> bool:
     return not is_cancelled and (can_be_refunded(order) or order.status in (OrderStatus.NOT_STARTED, OrderStatus.FAILED))
 
 
+def can_be_delivered(order: PaymentOrder) -> bool:
+    return order.status == OrderStatus.SUCCESS and order.delivered_at is None and order.refunded < order.amount
+
+
 def is_executing(order: PaymentOrder) -> bool:
     is_cancelled = order.cancellations.filter(status=CancellationStatus.EXECUTING).exists()
     return order.status == OrderStatus.EXECUTING and not is_cancelled
+
+
+@admin.display(description=_("available from"))
+def due_release(order: PaymentOrder) -> SafeString | str:
+    """When it becomes available, as things stand."""
+    due = DueRelease.objects.filter(order=order).first()
+    if due is None:
+        return NOTHING
+    return moment(due.due_at) if due.due_at else gettext("once it is delivered")
 
 
 @admin.register(PaymentOrder)
@@ -136,6 +157,13 @@ class PaymentOrderAdmin(WithDeeds):
         money_column("net", _("net")),
         money_column("refunded", _("refunded")),
         money_column("disputed", _("disputed")),
+        money_column("unreleased", _("pending")),
+        time_column("delivered_at", _("delivered")),
+        "delivered_by",
+        "delivery_note",
+        due_release,
+        time_column("released_at", _("available since")),
+        time_column("settled_at", _("paid to us")),
         "status",
         "failure_code",
         journal_entry_link,
@@ -158,6 +186,15 @@ class PaymentOrderAdmin(WithDeeds):
             act=refund,
             is_possible=can_be_refunded,
             form=RefundForm,
+        ),
+        Deed(
+            name="deliver",
+            title=_("Mark as delivered"),
+            meaning=_("What is pending of it becomes available to the seller, at once or after the days that the seller's terms say."),
+            done=_("The order is delivered."),
+            permissions=("payments.change_paymentorder",),
+            act=deliver,
+            is_possible=can_be_delivered,
         ),
         Deed(
             name="cancel",
@@ -192,6 +229,7 @@ class PaymentOrderAdmin(WithDeeds):
             (_("amount"), amount(row.amount)),
             (_("refunded"), amount(row.refunded)),
             (_("disputed"), amount(row.disputed)),
+            (_("pending"), amount(row.unreleased)),
             (_("status"), row.get_status_display()),
         ]
 

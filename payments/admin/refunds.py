@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
 from ledger.admin import NOTHING, CurrencyFilter, LookOnly, id_column, link, money_column, recent, time_column
+from ledger.deeds import Deed, WithDeeds
 from ledger.templatetags.written import amount
 from payments import rescue
 from payments.admin.columns import (
@@ -26,7 +27,6 @@ from payments.admin.columns import (
     transitions_column,
     wallet_entry_link,
 )
-from payments.admin.deeds import Deed, WithDeeds
 from payments.admin.rows import AttemptRows
 from payments.models import Cancellation, Dispute, LateCharge, Refund, Transition
 from payments.states import PspOperation, RefundStatus

@@ -1,6 +1,5 @@
-"""The terms of what is to come, which staff keep: fee schedules and retry policies.  And, to look at, the circuit breakers."""
+"""How calls of PSPs are tried again, which staff keep: retry policies.  And, to look at, the circuit breakers."""
 
-from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -9,64 +8,13 @@ from django.contrib import admin
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from ledger.admin import LookOnly, money_column, time_column
-from ledger.errors import DomainError
-from ledger.money import exact, text
+from ledger.admin import LookOnly, time_column
 from ledger.retries import Strategy
 from ledger.titles import Entitled
 from payments.admin.columns import still_open
-from payments.models import CircuitBreaker, FeeSchedule, RetryPolicy
+from payments.models import CircuitBreaker, RetryPolicy
 from payments.psp import registry
 from payments.psp.registry import UnknownPsp
-
-
-class FeeScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A fee: a share of the amount and a fixed part in one currency, exact to its minor unit."""
-
-    basis_points = forms.IntegerField(label=_("Basis points"), min_value=0, max_value=10_000, help_text=_("100 basis points are 1 %"))
-    in_currency = forms.ChoiceField(label=_("Currency"), choices=[(code, code) for code in settings.CURRENCIES], initial="EUR")
-    fixed_part = forms.DecimalField(label=_("Fixed part"), min_value=Decimal(0), initial=Decimal(0))
-
-    class Meta:
-        model = FeeSchedule
-        fields = ("shop", "seller", "basis_points")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.instance.pk:
-            self.initial = dict(self.initial) | {
-                "in_currency": self.instance.fixed.currency.code,
-                "fixed_part": text(self.instance.fixed),
-            }
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        if {"in_currency", "fixed_part"} <= cleaned.keys():
-            try:
-                self.instance.fixed = exact(cleaned["fixed_part"], cleaned["in_currency"])
-            except DomainError as error:
-                self.add_error("fixed_part", error.detail)
-        if cleaned.get("seller") and cleaned.get("shop") and cleaned["seller"].shop_id != cleaned["shop"].pk:
-            self.add_error("seller", _("This seller belongs to another shop."))
-        same = FeeSchedule.objects.filter(
-            shop=cleaned.get("shop"), seller=cleaned.get("seller"), currency=cleaned.get("in_currency")
-        ).exclude(pk=self.instance.pk)
-        if same.exists():
-            self.add_error("in_currency", _("There is a fee schedule for this already: change that one."))
-        return cleaned
-
-
-@admin.register(FeeSchedule)
-class FeeScheduleAdmin(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("shop", "seller", "currency", "basis_points", money_column("fixed", _("fixed part")))
-    list_select_related = ("shop", "seller")
-    list_filter = ("shop",)
-    search_fields = ("seller__name", "shop__name")
-    autocomplete_fields = ("seller",)
-    show_facets = admin.ShowFacets.NEVER
-    form = FeeScheduleForm
-    fields = ("shop", "seller", "basis_points", "in_currency", "fixed_part")
-
 
 STRATEGIES = {
     Strategy.IMMEDIATE: _("at once: without waiting"),

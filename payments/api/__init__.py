@@ -2,7 +2,7 @@
 
 from payments.api.cancellations import OneCancellation, OrderCancellation, PaymentCancellation, StoppedRetries
 from payments.api.disputes import Disputes, OneDispute
-from payments.api.payments import OneOrder, OnePayment, Payments
+from payments.api.payments import OneOrder, OnePayment, OrderDelivery, Payments
 from payments.api.refunds import LateCharges, OneLateCharge, OneRefund, OrderRefunds, Refunds
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "OnePayment",
     "OneRefund",
     "OrderCancellation",
+    "OrderDelivery",
     "OrderRefunds",
     "PaymentCancellation",
     "Payments",

@@ -7,11 +7,12 @@ from rest_framework.response import Response
 
 from ledger import clock
 from ledger.endpoint import Endpoint, operation
-from payments import confirmation, intake, queries, tasks
-from payments.api.asking import READ, WRITE, only, wish_of
+from payments import confirmation, intake, queries, releases, tasks
+from payments.api.asking import READ, WRITE, AboutOrder, actor_of, only, wish_of
 from payments.intake import NewOrder, NewPayment
 from payments.serializers.payments import (
     ExecutionSerializer,
+    NewDeliverySerializer,
     NewPaymentSerializer,
     PaymentDetailSerializer,
     PaymentOrderDetailSerializer,
@@ -75,6 +76,7 @@ def new_order(order: dict[str, Any]) -> NewOrder:
         amount=order["amount"],
         reference=order["reference"],
         description=order["description"],
+        category=order["category"],
         items=items,
     )
 
@@ -117,3 +119,18 @@ class OneOrder(Endpoint):
         tasks.nudge_executor()
         shown = queries.orders_in_detail(shop_of(request)).get(pk=self.order.pk)
         return self.answer(shown, status=200 if shown.status == OrderStatus.SUCCESS else 202)
+
+
+class OrderDelivery(AboutOrder):
+    @operation(WRITE, body=NewDeliverySerializer, answers={200: PaymentOrderDetailSerializer})
+    def post(self, request: Request, order: str) -> Response:
+        """Deliver an order
+
+        Say that the buyer has it.  What is pending of it becomes available to its seller as the shop's terms say: at once, or some days
+        later; `delivery` tells when.  The first word counts: an order that was delivered before answers as it stands.
+        """
+        now = clock.now()
+        at = self.read(request).get("delivered_at", now)
+        releases.deliver(self.order.pk, at=at, actor=actor_of(request), now=now)
+        tasks.nudge_releases()
+        return self.answer(queries.orders_in_detail(shop_of(request)).get(pk=self.order.pk))

@@ -1,4 +1,4 @@
--- Whoever changes a status: it is written down, with the actor that the transaction names (payments/transitions.py), and must be lawful.
+-- Whoever changes a status: it is written down, with the actor that the transaction names (ledger/transitions.py), and must be lawful.
 CREATE FUNCTION status_has_changed() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     unlawful text;

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from django.http import HttpRequest, HttpResponse
 
-from payments.sandbox import charges, clock, disputes, misbehaviour, refunds, sessions, voids, wire
+from payments.sandbox import bank_accounts, charges, clock, disputes, misbehaviour, payouts, refunds, sessions, voids, wire
 from payments.sandbox.endpoint import idempotency_key, number, wanted_key
 from payments.sandbox.errors import Refusal
 from payments.sandbox.faults import Fault, switchboard
@@ -38,6 +38,14 @@ CHARGE = {
     "metadata": Field(wire.labels, default={}),
 }
 REFUND = {"charge": Field(wire.text()), "amount": AMOUNT, "currency": CURRENCY, "reference": REFERENCE}
+PAYOUT = {
+    "amount": AMOUNT,
+    "currency": CURRENCY,
+    "reference": REFERENCE,
+    "holder": Field(wire.name),
+    "account": Field(bank_accounts.read),
+    "statement_text": Field(wire.text(at_least=0, at_most=140), default=""),
+}
 VOID = {"key": Field(wire.text())}
 
 
@@ -151,3 +159,38 @@ def show_dispute(request: HttpRequest, dispute_id: str) -> HttpResponse:
     fault = switchboard.fire("dispute", card=None, references=[dispute.charge.reference, dispute.charge.key, dispute.id])
     misbehaviour.before(fault)
     return misbehaviour.after(wire.answer(disputes.as_wire(dispute)), fault)
+
+
+def make_payout(request: HttpRequest) -> HttpResponse:
+    key = idempotency_key(request)
+    terms = wire.read(request, PAYOUT)
+    fault = switchboard.fire("payout", card=terms["account"].last4, references=[terms["reference"], key])
+    misbehaviour.before(fault, key=key)
+    answer = payouts.pay_out(key, terms=terms, fault=fault, now=clock.now())
+    return misbehaviour.after(_answered(answer), fault, key=key)
+
+
+def find_payouts(request: HttpRequest) -> HttpResponse:
+    """The payouts under ?key=<idempotency key>, or those that changed at ?updated_since=<moment> or later."""
+    return _payouts_updated(request) if "updated_since" in request.GET else _payouts_under_key(request)
+
+
+def _payouts_under_key(request: HttpRequest) -> HttpResponse:
+    key = wanted_key(request)
+    fault = switchboard.fire("find", card=None, references=[key])
+    misbehaviour.before(fault)
+    found = payouts.by_key(key, now=clock.now(), lag_s=_lag_s(fault))
+    return misbehaviour.after(wire.answer({"data": [payouts.as_wire(made) for made in found]}), fault)
+
+
+def _payouts_updated(request: HttpRequest) -> HttpResponse:
+    limit, since = number(request.GET, "limit", default=100, at_most=LONGEST_LIST), _moment(request.GET["updated_since"])
+    fault = switchboard.fire("find", card=None, references=[])
+    misbehaviour.before(fault)
+    found = payouts.updated_since(since, limit=limit + 1)
+    body = {"data": [payouts.as_wire(made) for made in found[:limit]], "has_more": len(found) > limit}
+    return misbehaviour.after(wire.answer(body), fault)
+
+
+def show_payout(request: HttpRequest, payout_id: str) -> HttpResponse:
+    return wire.answer(payouts.as_wire(payouts.by_id(payout_id)))

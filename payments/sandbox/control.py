@@ -5,7 +5,8 @@ No part of what a real PSP offers, and never struck by a fault or an outage.
 
 from django.http import HttpRequest, HttpResponse
 
-from payments.sandbox import broken_addresses, cards, clock, deliveries, disputes, fault_kinds, journal, outage, wire
+from payments.sandbox import bank_accounts, broken_addresses, cards, clock, deliveries, disputes, fault_kinds, journal, outage, wire
+from payments.sandbox.bank_accounts import TEST_ACCOUNTS
 from payments.sandbox.cards import TEST_CARDS
 from payments.sandbox.endpoint import number
 from payments.sandbox.errors import Refusal
@@ -159,6 +160,11 @@ def close_dispute(request: HttpRequest, dispute_id: str) -> HttpResponse:
 def show_test_cards(request: HttpRequest) -> HttpResponse:
     """Public: these numbers are printed in every manual."""
     return wire.answer({"data": [card_as_wire(card) for card in TEST_CARDS]})
+
+
+def show_test_accounts(request: HttpRequest) -> HttpResponse:
+    """Public, as the test cards are."""
+    return wire.answer({"data": [bank_accounts.as_wire(known) for known in TEST_ACCOUNTS]})
 
 
 def card_as_wire(card: cards.TestCard) -> dict[str, object]:

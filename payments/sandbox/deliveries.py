@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from django.conf import settings
@@ -20,6 +20,7 @@ from payments.sandbox.fault_kinds import Kind
 from payments.sandbox.faults import Fault
 from payments.sandbox.models import Delivery
 
+Address = Literal["payments", "payouts"]
 API_VERSION = "2026-10-01"
 LEASE_S = 60
 MAX_BACKOFF_S = 60.0
@@ -35,15 +36,15 @@ FALSE: Mapping[Kind, Mapping[str, Any]] = {  # events of their own, signed as th
 }
 TRIED_ONCE: Sequence[str] = [*BADLY_SIGNED, *FALSE]
 INSERT = """
-    INSERT INTO sandbox_delivery (event_id, type, object_id, body, created_at, attempts, next_attempt_at, last_result,
-                                  fault, skew_s)
-    VALUES (%s, %s, %s, %s, %s, 0, %s, %s, %s, %s)
+    INSERT INTO sandbox_delivery (event_id, type, object_id, address, body, created_at, attempts, next_attempt_at,
+                                  last_result, fault, skew_s)
+    VALUES (%s, %s, %s, %s, %s, %s, 0, %s, %s, %s, %s)
 """
 CLAIM = """
     UPDATE sandbox_delivery SET attempts = attempts + 1, next_attempt_at = %s
-    WHERE id IN (SELECT id FROM sandbox_delivery WHERE next_attempt_at <= %s
+    WHERE id IN (SELECT id FROM sandbox_delivery WHERE next_attempt_at <= %s AND address = ANY(%s)
                  ORDER BY next_attempt_at, id LIMIT %s FOR UPDATE SKIP LOCKED)
-    RETURNING id, event_id, object_id, body, attempts, fault, skew_s
+    RETURNING id, event_id, object_id, address, body, attempts, fault, skew_s
 """
 RECORD = """
     UPDATE sandbox_delivery AS delivery
@@ -67,6 +68,7 @@ class Due:
     id: int
     event_id: str
     object_id: str
+    address: Address
     body: str
     attempts: int
     fault: str = ""
@@ -82,7 +84,7 @@ class Tried:
     arrived: bool
 
 
-def queue(event_type: str, subject: dict[str, Any], *, fault: Fault | None, now: datetime) -> None:
+def queue(event_type: str, subject: dict[str, Any], *, fault: Fault | None, now: datetime, address: Address = "payments") -> None:
     """Store the event about `subject` for sending, inside the caller's transaction, and what the fault adds to it."""
     event = {
         "id": _new_id(),
@@ -93,15 +95,15 @@ def queue(event_type: str, subject: dict[str, Any], *, fault: Fault | None, now:
         "data": {"object": subject},
     }
     if fault and fault.kind == "webhook_lost":
-        _store(event, fault=fault, due_at=None, now=now)
+        _store(event, address=address, fault=fault, due_at=None, now=now)
         journal.write([journal.Fact("webhook.lost", event["id"], subject["id"])], now=now)
         return
     if fault and fault.kind in TRIED_ONCE:
-        _store(event | _lie(fault), fault=fault, due_at=now, now=now)
+        _store(event | _lie(fault), address=address, fault=fault, due_at=now, now=now)
         fault = None
     delay_s = fault.delay_s if fault and fault.kind in ("webhook_late", "webhook_reordered") else 0.0
     for _ in range(COPIES.get(fault.kind, 1) if fault else 1):
-        _store(event, fault=fault, due_at=now + timedelta(seconds=delay_s), now=now)
+        _store(event, address=address, fault=fault, due_at=now + timedelta(seconds=delay_s), now=now)
     transaction.on_commit(doorbell.ring)
 
 
@@ -114,19 +116,19 @@ def _lie(fault: Fault) -> dict[str, Any]:
     return {"id": _new_id(), **FALSE[fault.kind]} if fault.kind in FALSE else {}
 
 
-def _store(event: Mapping[str, Any], *, fault: Fault | None, due_at: datetime | None, now: datetime) -> None:
+def _store(event: Mapping[str, Any], *, address: Address, fault: Fault | None, due_at: datetime | None, now: datetime) -> None:
     kind = fault.kind if fault else ""
     skew_s = fault.delay_s if fault and kind == "clock_skew" else OLD_S if kind == "webhook_old_timestamp" else 0.0
     subject, body = event["data"]["object"]["id"], orjson.dumps(event).decode()
     note = "" if due_at else "lost on purpose"
     with connection.cursor() as cursor:
-        cursor.execute(INSERT, [event["id"], event["type"], subject, body, now, due_at, note, kind, skew_s])
+        cursor.execute(INSERT, [event["id"], event["type"], subject, address, body, now, due_at, note, kind, skew_s])
 
 
-def claim_due(*, now: datetime, limit: int) -> Sequence[Due]:
-    """Take up to `limit` deliveries that are due; nobody else gets them before the lease has run out."""
+def claim_due(*, addresses: Sequence[Address], now: datetime, limit: int) -> Sequence[Due]:
+    """Take up to `limit` deliveries that are due at one of the addresses; nobody else gets them before the lease has run out."""
     with connection.cursor() as cursor:
-        cursor.execute(CLAIM, [now + timedelta(seconds=LEASE_S), now, limit])
+        cursor.execute(CLAIM, [now + timedelta(seconds=LEASE_S), now, list(addresses), limit])
         return [Due(*row) for row in cursor.fetchall()]
 
 
@@ -164,7 +166,7 @@ def backoff(attempts: int) -> timedelta:
 
 
 def of_object(object_id: str) -> Sequence[Delivery]:
-    """Return the webhooks about one charge, refund, dispute or session, oldest first."""
+    """Return the webhooks about one charge, refund, dispute, payout or session, oldest first."""
     return list(Delivery.objects.filter(object_id=object_id).order_by("id"))
 
 

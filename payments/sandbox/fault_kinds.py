@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Operation = Literal["charge", "refund", "find", "session", "void", "dispute", "webhook"]
+Operation = Literal["charge", "refund", "payout", "find", "session", "void", "dispute", "webhook"]
 Kind = Literal[
     "slow",
     "reset_before",
@@ -47,8 +47,8 @@ Kind = Literal[
 ]
 OPERATIONS: Sequence[str] = get_args(Operation)
 ANSWERED: Sequence[str] = [operation for operation in OPERATIONS if operation != "webhook"]
-KEYED: Sequence[str] = ["charge", "refund", "void"]
-MOVING: Sequence[str] = ["charge", "refund"]
+KEYED: Sequence[str] = ["charge", "refund", "payout", "void"]
+MOVING: Sequence[str] = ["charge", "refund", "payout"]
 TOLD: Sequence[str] = ["webhook"]
 
 

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET, require_POST
 
 from payments.sandbox import amounts, cards, clock, disputes, journal, outage, wire
+from payments.sandbox.bank_accounts import ANY_OTHER, TEST_ACCOUNTS, TestAccount
 from payments.sandbox.cards import TEST_CARDS
 from payments.sandbox.errors import Refusal
 from payments.sandbox.fault_kinds import KINDS, OPERATIONS, Kind
@@ -39,9 +40,17 @@ def home(request: HttpRequest) -> HttpResponse:
         "now": clock.now(),
         "away": _from_real_time(clock.offset_s()),
         "disputes": [_row_of(dispute) for dispute in disputes.latest(DISPUTE_ROWS)],
+        "accounts": [{"number": _written(known), "says": known.says} for known in TEST_ACCOUNTS],
+        "any_other": ANY_OTHER.says,
         "rows": rows,
     }
     return page(request, "home.html", context)
+
+
+def _written(known: TestAccount) -> str:
+    """Return "AT61 1904 3002 3457 3201", or "US 110000000 000123456789"."""
+    account = known.account
+    return f"{account.country} {account.bank_code} {account.number}" if account.bank_code else _spaced(account.number, "iban")
 
 
 def _from_real_time(offset_s: float) -> str:

@@ -1,8 +1,8 @@
-"""The sandbox's tables: sessions, charges, refunds, disputes, stored answers, the journal, webhook deliveries, the clock.
+"""The sandbox's tables: sessions, charges, refunds, disputes, payouts, stored answers, the journal, webhook deliveries, the clock.
 
-Amounts are whole minor units. No column holds a card number or a security code. The journal is append-only (a trigger
+Amounts are whole minor units. No column holds the number of a card or bank account, or a security code. The journal is append-only (a trigger
 says so); `charged <= amount` and `refunded <= amount` are checked by the database as well as by the code. The key of a
-charge or refund is not unique: a key that was pruned executes again, and whoever does that shall see it.
+charge, refund or payout is not unique: a key that was pruned executes again, and whoever does that shall see it.
 """
 
 from datetime import datetime, timedelta
@@ -51,7 +51,7 @@ class Session(models.Model):
 
 
 class Movement(models.Model):
-    """What a charge and a refund have in common: money that moves under an idempotency key."""
+    """What a charge, a refund and a payout have in common: money that moves under an idempotency key."""
 
     id = models.CharField(primary_key=True, max_length=48)
     key = models.CharField(max_length=255, db_index=True)
@@ -152,6 +152,25 @@ class Dispute(models.Model):
         return self.id
 
 
+class Payout(Movement):
+    """Money sent to a bank account. `account` names the behaviour of the account, of whose number the last four digits stay."""
+
+    account = models.CharField(max_length=16)
+    account_last4 = models.CharField(max_length=4)
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        app_label = "sandbox"
+        constraints = [models.CheckConstraint(name="payout_amount_positive", condition=Q(amount__gt=0))]
+        indexes = [
+            models.Index(name="payout_to_mature", fields=["matures_at"], condition=Q(matures_at__isnull=False)),
+            models.Index(name="payout_updated", fields=["updated_at", "id"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
 class StoredAnswer(models.Model):
     """The answer to the first call under an idempotency key, for 24 hours; or, for ever, that the key is buried."""
 
@@ -193,13 +212,14 @@ class JournalRow(models.Model):
 class Delivery(models.Model):
     """One webhook on its way. `next_attempt_at` is null once it arrived, or when it was lost on purpose.
 
-    `fault` is the kind of fault that changes how it is sent; `skew_s` is how wrong the clock of its signature is.
+    `address` says to which of our two addresses it goes. `fault` is the kind of fault that changes how it is sent; `skew_s` is how wrong the clock of its signature is.
     """
 
     id = models.BigAutoField(primary_key=True)
     event_id = models.CharField(max_length=48)
     type = models.CharField(max_length=32)
     object_id = models.CharField(max_length=48)
+    address = models.CharField(max_length=16, default="payments")
     body = models.TextField()
     created_at = models.DateTimeField()
     attempts = models.IntegerField(default=0)

@@ -12,6 +12,7 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -19,8 +20,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from payments.sandbox import charges, clock, deliveries, disputes, doorbell, refunds
-from payments.sandbox.deliveries import Due, Tried
+from payments.sandbox import charges, clock, deliveries, disputes, doorbell, payouts, refunds
+from payments.sandbox.deliveries import Address, Due, Tried
 
 logger = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.5
@@ -52,14 +53,20 @@ def _run() -> NoReturn:
 def _work(pool: ThreadPoolExecutor) -> bool:
     """Ripen and send what is due now; tell whether there may be more."""
     now = clock.now()
-    ripened = max(ripen(now=now, limit=BATCH) for ripen in (charges.ripen, refunds.ripen, disputes.ripen))
-    if not settings.SANDBOX_WEBHOOK_URL:
+    ripened = max(ripen(now=now, limit=BATCH) for ripen in (charges.ripen, refunds.ripen, disputes.ripen, payouts.ripen))
+    addresses = [address for address, url in urls().items() if url]
+    if not addresses:
         return ripened == BATCH
-    due = deliveries.claim_due(now=now, limit=BATCH)
+    due = deliveries.claim_due(addresses=addresses, now=now, limit=BATCH)
     if due:
         tries = list(pool.map(_try, due))
         deliveries.record(tries, now=clock.now())
     return len(due) == BATCH
+
+
+def urls() -> Mapping[Address, str]:
+    """Return where webhooks go; an empty one has nobody who wants them."""
+    return {"payments": settings.SANDBOX_WEBHOOK_URL, "payouts": settings.SANDBOX_PAYOUT_WEBHOOK_URL}
 
 
 def signature(body: bytes, *, secret: str, at: int) -> str:
@@ -76,22 +83,23 @@ def signature_of(due: Due, body: bytes) -> str:
     return signature(body, secret=secret or settings.SANDBOX_WEBHOOK_SECRET, at=int(at))
 
 
-class _Line(threading.local):
-    """One connection per sending thread, kept open between deliveries."""
+class _Lines(threading.local):
+    """One connection per sending thread and address, kept open between deliveries."""
 
-    open: http.client.HTTPConnection | None = None
+    def __init__(self) -> None:
+        self.open: dict[Address, http.client.HTTPConnection] = {}
 
 
-_line = _Line()
+_lines = _Lines()
 
 
 def _try(due: Due) -> Tried:
     """Send one delivery; whatever goes wrong becomes its result, but for a kept line that the other side closed meanwhile."""
-    was_kept = _line.open is not None
+    was_kept = due.address in _lines.open
     try:
         status = _post(due)
     except (OSError, http.client.HTTPException) as accident:
-        _hang_up()
+        _hang_up(due.address)
         if was_kept:
             return _try(due)
         return Tried(due, type(accident).__name__, arrived=False)
@@ -99,23 +107,24 @@ def _try(due: Due) -> Tried:
 
 
 def _post(due: Due) -> int:
-    target, body = urlsplit(settings.SANDBOX_WEBHOOK_URL), due.body.encode()
+    target, body = urlsplit(urls()[due.address]), due.body.encode()
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "Sandbox-Payments-Webhooks/1.0",
         "Sandbox-Signature": signature_of(due, body),
     }
-    if _line.open is None:
+    line = _lines.open.get(due.address)
+    if line is None:
         kind = http.client.HTTPSConnection if target.scheme == "https" else http.client.HTTPConnection
-        _line.open = kind(target.hostname or "", target.port, timeout=TIMEOUT_S)
+        line = _lines.open[due.address] = kind(target.hostname or "", target.port, timeout=TIMEOUT_S)
     path = target.path + (f"?{target.query}" if target.query else "")
-    _line.open.request("POST", path or "/", body, headers)
-    with _line.open.getresponse() as response:
+    line.request("POST", path or "/", body, headers)
+    with line.getresponse() as response:
         response.read()
         return response.status
 
 
-def _hang_up() -> None:
-    if _line.open is not None:
-        _line.open.close()
-        _line.open = None
+def _hang_up(address: Address) -> None:
+    line = _lines.open.pop(address, None)
+    if line is not None:
+        line.close()

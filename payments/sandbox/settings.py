@@ -25,6 +25,7 @@ SANDBOX_API_KEY = env.str("SANDBOX_API_KEY")
 SANDBOX_ACCOUNT = env.str("SANDBOX_ACCOUNT", default="acct_onebook")
 SANDBOX_PUBLIC_URL = env.str("SANDBOX_PUBLIC_URL", default="http://127.0.0.1:9100").rstrip("/")
 SANDBOX_WEBHOOK_URL = env.str("SANDBOX_WEBHOOK_URL", default="")
+SANDBOX_PAYOUT_WEBHOOK_URL = env.str("SANDBOX_PAYOUT_WEBHOOK_URL", default="")  # empty: nobody is told of payouts
 SANDBOX_WEBHOOK_SECRET = env.str("SANDBOX_WEBHOOK_SECRET")
 SANDBOX_SESSION_LIFETIME_S = env.int("SANDBOX_SESSION_LIFETIME_S", default=24 * 3600)
 SANDBOX_PENDING_S = env.int("SANDBOX_PENDING_S", default=5)

@@ -78,6 +78,13 @@ def text(*, at_least: int = 1, at_most: int = 255, pattern: str = "") -> Callabl
     return read_text
 
 
+def name(value: Any) -> str:
+    """Read somebody's name; blanks around it do not count."""
+    if not isinstance(value, str) or not 1 <= len(value.strip()) <= 140 or not value.strip().isprintable():
+        raise ValueError("a name of 1 to 140 characters")
+    return value.strip()
+
+
 def amount(value: Any) -> int:
     if type(value) is not int or not 0 < value <= MAX_AMOUNT:
         raise ValueError("a whole number of minor units above zero")

@@ -25,7 +25,7 @@ from ledger.wire import (
     WholeNumber,
 )
 from payments.intake import MOST_ORDERS
-from payments.models import PaymentEvent, PaymentOrder, PspAttempt
+from payments.models import DueRelease, PaymentEvent, PaymentOrder, PspAttempt
 from payments.serializers.cancellations import CancellationSerializer
 from payments.serializers.disputes import DisputeSerializer
 from payments.serializers.refunds import REFUND, RefundSerializer
@@ -43,6 +43,7 @@ BASKET: dict[str, Any] = {
             "amount": {"amount": "24.90", "currency": "EUR"},
             "reference": "order-1001-a",
             "description": "Ada's Books",
+            "category": "books",
             "items": [{"name": "The Sea", "quantity": 1, "amount": {"amount": "24.90", "currency": "EUR"}}],
         },
         {"seller": BOLT, "amount": {"amount": "89.00", "currency": "EUR"}, "reference": "order-1001-b"},
@@ -57,6 +58,7 @@ ORDER: dict[str, Any] = {
     "seller": {"id": ADA, "name": "Ada's Books"},
     "reference": "order-1001-a",
     "description": "Ada's Books",
+    "category": "books",
     "items": BASKET["payment_orders"][0]["items"],
     "amount": {"amount": "24.90", "currency": "EUR"},
     "fee": {"amount": "2.49", "currency": "EUR"},
@@ -67,6 +69,7 @@ ORDER: dict[str, Any] = {
     "failure_code": None,
     "wallet_updated": False,
     "ledger_updated": False,
+    "delivery": {"status": "undelivered", "delivered_at": None, "available_on": None, "available_at": None},
     "created_at": "2026-11-21T09:30:02.114Z",
 }
 PAYMENT: dict[str, Any] = {
@@ -107,6 +110,12 @@ EXECUTED = ORDER | {
     "wallet_updated": True,
     "ledger_updated": True,
     "refunded": {"amount": "10.00", "currency": "EUR"},
+    "delivery": {
+        "status": "delivered",
+        "delivered_at": "2026-11-24T08:12:45Z",
+        "available_on": "2026-12-01T08:12:45Z",
+        "available_at": None,
+    },
     "attempts": [ATTEMPT],
     "refunds": [REFUND],
     "disputes": [],
@@ -132,6 +141,26 @@ class AttemptSerializer(StrictSerializer):
         return attempt.refund.public_id if attempt.refund else None
 
 
+class OrderDeliverySerializer(StrictSerializer):
+    """Where an order stands on its way from the payment to the seller's available money."""
+
+    status = serializers.SerializerMethodField(help_text="Not delivered yet, delivered, or available to the seller, delivered or not")
+    delivered_at = serializers.DateTimeField(allow_null=True)
+    available_on = serializers.SerializerMethodField(help_text="When it becomes available, as things stand; null: once it is delivered")
+    available_at = serializers.DateTimeField(source="released_at", allow_null=True, help_text="When it became available")
+
+    @extend_schema_field({"type": "string", "enum": ["undelivered", "delivered", "available"]})
+    def get_status(self, order: PaymentOrder) -> str:
+        if order.released_at is not None:
+            return "available"
+        return "undelivered" if order.delivered_at is None else "delivered"
+
+    @extend_schema_field({"type": ["string", "null"], "format": "date-time"})
+    def get_available_on(self, order: PaymentOrder) -> str | None:
+        due: DueRelease | None = getattr(order, "due_release", None)  # there is none before it is paid, and after it is released
+        return serializers.DateTimeField().to_representation(due.due_at) if due and due.due_at else None
+
+
 class PaymentOrderSerializer(StrictSerializer):
     """What one seller gets of a payment.  The fee is fixed when the payment is opened."""
 
@@ -143,6 +172,7 @@ class PaymentOrderSerializer(StrictSerializer):
     seller = SellerNameSerializer()
     reference = TextOrNull()
     description = serializers.CharField(allow_blank=True)
+    category = TextOrNull()
     items = serializers.ListField(child=serializers.DictField())
     amount = MoneyField()
     fee = MoneyField(help_text="The platform's part")
@@ -153,6 +183,7 @@ class PaymentOrderSerializer(StrictSerializer):
     failure_code = TextOrNull(help_text="Why the PSP did not take the money")
     wallet_updated = serializers.BooleanField(help_text="The seller's wallet holds the net")
     ledger_updated = serializers.BooleanField(help_text="The books hold the entry")
+    delivery = OrderDeliverySerializer(source="*")
     created_at = serializers.DateTimeField()
 
 
@@ -257,6 +288,9 @@ class NewOrderSerializer(StrictSerializer):
     amount = PositiveMoneyField()
     reference = PlainText(max_length=120, required=False, default="", help_text="Your own id of this order; used once, for ever")
     description = PlainText(max_length=200, required=False, default="", allow_blank=True)
+    category = PlainText(
+        max_length=60, required=False, default="", help_text="Your own word for what is sold; the platform's fee may differ by it"
+    )
     items = ListOf(NewItemSerializer(), most=MOST_ITEMS, required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -298,6 +332,15 @@ class ExecutionSerializer(StrictSerializer):
     example = {"payment_token": "tok_5hYk2Qw8"}
 
     payment_token = PlainText(max_length=255)
+
+
+class NewDeliverySerializer(StrictSerializer):
+    """That an order was delivered, and when."""
+
+    example = {"delivered_at": "2026-11-24T08:12:45Z"}
+    if_empty = "Send a JSON object; {} means that it was delivered now."
+
+    delivered_at = Moment(required=False, help_text="Now, if left out; neither in the future nor before the payment")
 
 
 class PaymentsQuery(PageQuery):

@@ -20,7 +20,7 @@ from tests.programmes.trap import PlaceIsGone, found
 pytestmark = pytest.mark.crash
 SEEDS = ["onebook", secrets.token_hex(4)]
 LEVEL_1, LEVEL_2, ROUNDS = 40, 3, 1
-CRASH_POINTS = [f"CP-{number:02}" for number in range(1, 32)]
+CRASH_POINTS = [f"CP-{number:02}" for number in range(1, 37)]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def first_case(seed: str) -> int:
     return 0 if seed == SEEDS[0] else secrets.randbelow(len(POINTS))
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS, ids=["the usual seed", "a fresh seed"])
 def test_level_1_processes_that_die_anywhere_lose_double_and_leave_nothing(house: House, seed: str) -> None:
     score = crash_level_1.play(house, Plan(LEVEL_1, seed, first=first_case(seed)))
     assert score.failures == []
@@ -52,7 +52,7 @@ def test_level_1_processes_that_die_anywhere_lose_double_and_leave_nothing(house
     assert score.injected >= LEVEL_1
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS, ids=["the usual seed", "a fresh seed"])
 def test_level_2_processes_that_are_killed_with_kill_9_lose_double_and_leave_nothing(house: House, seed: str) -> None:
     score = crash_level_2.play(house, Plan(LEVEL_2, seed, first=first_case(seed)))
     assert score.failures == []

@@ -220,7 +220,7 @@ def test_bug_59_a_worker_killed_over_a_late_charge_books_and_gives_it_back_once(
 @pytest.fixture
 def celery_worker(books_hold: None, tmp_path: Path) -> Iterator[Child]:
     """Run a real worker, without beat, on this test's database and an emptied broker."""
-    redis.Redis.from_url(settings.REDIS_URL).flushall()
+    redis.Redis.from_url(settings.REDIS_URL).flushdb()
     command = [sys.executable, "-m", "celery", "-A", "config", "worker", "--concurrency=1", "--loglevel=INFO"]
     environment = environment_of_a_child() | {"LOG_LEVEL": "INFO"}
     child = Child("worker", command=command, log=tmp_path / "worker.log", env=environment, cwd=ROOT)
@@ -243,7 +243,7 @@ def test_cel_06_a_broker_that_forgets_everything_loses_no_payment(open_payment: 
     tasks.nudge_executor()
     broker = redis.Redis.from_url(settings.REDIS_URL)
     assert broker.llen("money") >= 1
-    broker.flushall()
+    broker.flushdb()
     assert statuses(forgotten) == ["EXECUTING", "EXECUTING"]
     tasks.execute_due_orders()
     assert statuses(forgotten) == ["SUCCESS", "SUCCESS"]

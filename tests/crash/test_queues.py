@@ -55,9 +55,9 @@ def wait_until(holds: Callable[[], bool], *, what: str) -> None:
 def broker(books_hold: None) -> Iterator[redis.Redis]:
     """Give the broker, empty before and after."""
     line = redis.Redis.from_url(settings.REDIS_URL)
-    line.flushall()
+    line.flushdb()
     yield line
-    line.flushall()
+    line.flushdb()
     line.close()
 
 
@@ -158,6 +158,8 @@ def test_every_task_has_a_queue_and_what_moves_money_is_not_held_up(ours: dict[s
         "payments.tasks.expire_checkouts": "money",
         "payments.tasks.apply_psp_events": "webhooks",
         "payments.tasks.take_snapshots": "bulk",
+        "payments.tasks.release_due": "bulk",
+        "payments.tasks.free_reserves": "bulk",
         "wallet.tasks.purge_idempotency_records": "bulk",
         "reconciliation.tasks.seal_the_books": "bulk",
         "reconciliation.tasks.check_invariants": "bulk",

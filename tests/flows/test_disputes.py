@@ -122,13 +122,13 @@ def test_an_open_dispute_holds_the_whole_gross_pending_money_first(sandbox: Sand
 @pytest.mark.parametrize(
     ("policy", "outcome", "lost", "seller", "fees", "losses"),
     [
-        ("pro_rata", "won", None, ("0.00", "90.00", "0.00"), "10.00", "0.00"),
+        ("pro_rata", "won", None, ("90.00", "0.00", "0.00"), "10.00", "0.00"),
         ("pro_rata", "lost", None, ("0.00", "0.00", "0.00"), "0.00", "0.00"),
-        ("pro_rata", "partial", 2500, ("0.00", "67.50", "0.00"), "7.50", "0.00"),
+        ("pro_rata", "partial", 2500, ("67.50", "0.00", "0.00"), "7.50", "0.00"),
         ("full", "lost", None, ("0.00", "0.00", "0.00"), "0.00", "0.00"),
-        ("full", "partial", 2500, ("0.00", "75.00", "0.00"), "0.00", "0.00"),
+        ("full", "partial", 2500, ("75.00", "0.00", "0.00"), "0.00", "0.00"),
         ("keep", "lost", None, ("0.00", "-10.00", "0.00"), "10.00", "0.00"),
-        ("keep", "partial", 2500, ("0.00", "65.00", "0.00"), "10.00", "0.00"),
+        ("keep", "partial", 2500, ("65.00", "0.00", "0.00"), "10.00", "0.00"),
     ],
 )
 def test_bug_40_a_decided_dispute_takes_what_is_lost_and_frees_the_rest(
@@ -181,7 +181,7 @@ def test_a_second_dispute_of_the_same_order_holds_what_the_first_left(sandbox: S
     assert disputed(order) == "100.00"
 
 
-@pytest.mark.parametrize("outcomes", itertools.product(("won", "lost", "partial"), ("won", "lost")), ids="_then_".join)
+@pytest.mark.parametrize("outcomes", list(itertools.product(("won", "lost", "partial"), ("won", "lost"))), ids="_then_".join)
 @pytest.mark.parametrize("news", ["1o 1c 2o 2c", "1o 2o 1c 2c", "1o 2o 2c 1c", "2o 1o 1c 2c", "2o 1c 2c 1o", "2c 1o 1c", "2o 2c 1c"])
 def test_inv_13_two_disputes_of_one_charge_end_alike_in_whatever_order_we_hear_of_them(
     sandbox: SandboxCompany, order: PaymentOrder, news: str, outcomes: tuple[str, str]
@@ -198,7 +198,7 @@ def test_inv_13_two_disputes_of_one_charge_end_alike_in_whatever_order_we_hear_o
     lost = "100.00" if outcomes[1] == "lost" else lost_first
     assert disputed(order) == lost
     left = (order.amount - eur(lost)).amount * 9 / 10
-    assert figures(order) == ("0.00", f"{left:.2f}", "0.00")
+    assert figures(order) == (f"{left:.2f}", "0.00", "0.00")
     assert balance(chart.dispute_losses()) == zero("EUR")
 
 
@@ -213,7 +213,7 @@ def test_inv_13_in_whatever_order_and_how_often_it_is_told_the_end_is_the_same(
     closed = decide(sandbox, opened, "partial", lost_amount=3000)
     for told in news:
         open_(opened) if told == "opened" else close(closed)
-    assert (figures(order), disputed(order), Dispute.objects.count()) == (("0.00", "63.00", "0.00"), "30.00", 1)
+    assert (figures(order), disputed(order), Dispute.objects.count()) == (("63.00", "0.00", "0.00"), "30.00", 1)
 
 
 def test_a_decision_that_is_not_the_one_that_stands_is_refused(sandbox: SandboxCompany, order: PaymentOrder) -> None:
@@ -294,7 +294,7 @@ def test_a_lost_webhook_loses_no_dispute(sandbox: SandboxCompany, order: Payment
     assert Dispute.objects.get().status == "open"
     decide(sandbox, opened, "won")
     assert [dispute_watch.watch(now=timezone.now()) for _time in range(2)] == [1, 0]
-    assert (Dispute.objects.get().status, figures(order)) == ("won", ("0.00", "90.00", "0.00"))
+    assert (Dispute.objects.get().status, figures(order)) == ("won", ("90.00", "0.00", "0.00"))
 
 
 def test_a_dispute_that_cannot_be_recorded_yet_is_asked_for_again(open_payment: Open, sandbox: SandboxCompany) -> None:

@@ -147,6 +147,11 @@ def test_a_body_larger_than_any_event_is_not_read(open_payment: Open, sandbox: S
     assert post(signed(sandbox, huge)) == 413
 
 
+def test_a_webhook_whose_length_is_no_number_is_refused(books_hold: None, sandbox: SandboxCompany) -> None:
+    for address in (ADDRESS, "/webhooks/payouts/sandbox"):
+        assert Client().post(address, b"{}", content_type="application/json", headers={"Content-Length": "many"}).status_code == 400
+
+
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [

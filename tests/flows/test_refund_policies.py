@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from ledger import chart, journal, queries
 from ledger.journal import Draft
-from payments import disputes, refunds, settlement
+from payments import disputes, refunds, releases, settlement
 from payments.models import DeadLetter, PaymentEvent, PaymentOrder, Refund, RetryPolicy
 from payments.psp import registry
 from payments.psp.protocol import Psp, RefundRequest
@@ -39,14 +39,17 @@ def ask(order: PaymentOrder, amount: str | None, **terms: Any) -> Refund:
 
 
 def spend(order: PaymentOrder, amount: str) -> None:
-    """Take pending money of the order's seller away, as if it had been released and paid out."""
+    """Release the order, and take some of it away as if it had been paid out."""
+    now = timezone.now()
+    releases.deliver(order.pk, at=now, actor="api:test", now=now)
+    releases.release_due(now=now)
     nothing, taken = eur("0.00"), eur(amount)
     with transaction.atomic():
         journal.open_accounts([chart.operating_bank()], currency="EUR")
-        legs = [(chart.seller_pending(order.seller_id), taken)], [(chart.operating_bank(), taken)]
+        legs = [(chart.seller_available(order.seller_id), taken)], [(chart.operating_bank(), taken)]
         [entry] = journal.post([Draft("manual", "paid out", timezone.now(), *legs)])
         balances.change(
-            [Change(order.seller_id, entry, "sale", "paid out", -taken, nothing, pending=-taken, available=nothing, reserved=nothing)]
+            [Change(order.seller_id, entry, "sale", "paid out", -taken, nothing, pending=nothing, available=-taken, reserved=nothing)]
         )
 
 
@@ -107,7 +110,7 @@ def test_a_refund_without_an_amount_is_all_that_is_left(order: PaymentOrder, sel
         ask(order, None)
 
 
-def test_a_seller_whose_money_is_not_pending_any_more_owes_us_what_is_refunded_and_gets_it_back_where_it_was_taken(
+def test_a_seller_who_was_paid_out_owes_us_what_is_refunded_and_gets_it_back_where_it_was_taken(
     order: PaymentOrder, sellers: list[Seller], oracle: Oracle
 ) -> None:
     spend(order, "7.00")
@@ -118,7 +121,7 @@ def test_a_seller_whose_money_is_not_pending_any_more_owes_us_what_is_refunded_a
     assert not settlement.reverse_refund(refund.pk, code="refund_failed", at=timezone.now())
     wallet.refresh_from_db()
     order.refresh_from_db()
-    assert (wallet.pending, wallet.available, order.refunded) == (eur("2.00"), eur("0.00"), eur("0.00"))
+    assert (wallet.pending, wallet.available, order.refunded) == (eur("0.00"), eur("2.00"), eur("0.00"))
     assert queries.balance_of(FEES, currency="EUR") == eur("1.00")
     oracle.explain(refund.psp_reference)
 

@@ -206,6 +206,7 @@ def taken_at(oracle: Oracle, sandbox: SandboxCompany, refund: Refund) -> list[De
     until = time.monotonic() + 15
     while len(by_type) < 2:
         assert time.monotonic() < until, f"of two webhooks about {refund}, {list(by_type)} came"
+        sandbox.letterbox.wait(0.02)
         oracle.rows()
         for headers, body in list(sandbox.letterbox.deliveries):
             event = json.loads(body)

@@ -22,7 +22,7 @@ from payments.confirmation import Confirmed
 from payments.models import PaymentOrder, PspAttempt
 from payments.settlement import Capture
 from tests.factories import basket, new_sellers, new_shop
-from wallet import balances, queries, views
+from wallet import balances, queries, sheets
 from wallet.models import Seller, Shop, Wallet, WalletEntry
 from wallet.queries import Wanted
 
@@ -125,7 +125,7 @@ def test_an_empty_wallet_of_another_currency_is_not_shown(ada: Seller, login: Ca
 def test_who_has_sold_nothing_yet_is_told_what_will_stand_there(ada: Seller, login: Callable[..., Client]) -> None:
     seen = words(login(ada).get("/seller/").content)
     assert "No sales yet" in seen
-    assert "Nothing needs doing." in seen
+    assert "Give us your bank account Then you are paid as soon as your first sale is delivered." in seen
     assert "0.00" not in seen
 
 
@@ -239,8 +239,8 @@ def test_no_cell_of_the_file_is_taken_for_a_formula(ada: Seller, login: Callable
     balances.credit([movement])
     text = file_of(login(ada).get("/seller/movements.csv"))
     assert "'=HYPERLINK" in text
-    assert [views.harmless(cell)[0] for cell in ("=1", "+1", "-1", "@a", "\ta", "\ra")] == ["'"] * 6
-    assert views.harmless("ord_1") == "ord_1"
+    assert [sheets.harmless(cell)[0] for cell in ("=1", "+1", "-1", "@a", "\ta", "\ra")] == ["'"] * 6
+    assert sheets.harmless("ord_1") == "ord_1"
 
 
 # --- One order ------------------------------------------------------------------------------------------------------

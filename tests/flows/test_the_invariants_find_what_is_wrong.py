@@ -13,18 +13,21 @@ from django.utils import timezone
 
 from ledger import chart, journal, seals, snapshots
 from ledger.money import zero
-from payments import cancellations, disputes, expiry, inbox, late, refunds, settlement
-from payments.models import DueOrder, PaymentEvent
+from payments import cancellations, disputes, expiry, inbox, late, refunds, releases, settlement
+from payments.models import DueOrder, PaymentEvent, PaymentOrder
 from payments.psp.protocol import Notice
 from payments.psp.sandbox import dispute_of
 from payments.settlement import Capture, Failure
+from payouts import executor as payout_executor
+from payouts import requests as payout_requests
+from payouts import settlement as payout_settlement
 from reconciliation import invariants
-from tests.factories import draft, eur, new_sellers, new_shop
+from tests.factories import draft, eur, make_available, new_bank_account, new_sellers, new_shop
 from tests.fixtures_money import Oracle, captures_of, charge_and_keep_the_answer, confirm_card, execute_refunds, execute_until_settled
 from tests.fixtures_services import SandboxCompany
-from wallet import balances, idempotency
+from wallet import balances, idempotency, invoices, months
 from wallet.balances import Change
-from wallet.models import Shop, WebhookEndpoint
+from wallet.models import ReleaseTerms, Shop, TaxRate, WebhookEndpoint
 from wallet.notifications import relay
 
 Open = Callable[..., PaymentEvent]
@@ -47,6 +50,11 @@ DAMAGE = [
     ("INV-04", "UPDATE wallet_wallet SET available = -100"),
     ("INV-05", "UPDATE wallet_wallet SET reserved = reserved + 1"),
     ("INV-05", "UPDATE payments_dispute SET held = held - 1 WHERE status = 'open'"),
+    ("INV-05", "UPDATE payments_paymentorder SET unreleased = unreleased - 1 WHERE unreleased > 1"),
+    ("INV-05", "UPDATE payments_paymentorder SET unreleased = 5 WHERE released_at IS NOT NULL"),
+    ("INV-05", "UPDATE payments_reserve SET amount = amount - 0.01"),
+    ("INV-05", "UPDATE payments_reserve SET released_at = now()"),
+    ("INV-07", "UPDATE payments_paymentorder SET unreleased = net WHERE status = 'SUCCESS' AND refunded > 0"),
     ("INV-07", "UPDATE payments_paymentorder SET refunded = refunded + 1 WHERE status = 'SUCCESS'"),
     ("INV-07", "UPDATE payments_refund SET status = 'FAILED', journal_entry_id = NULL, wallet_entry_id = NULL"),
     ("INV-07", "DELETE FROM payments_refund"),
@@ -83,6 +91,10 @@ DAMAGE = [
     ("INV-08", "UPDATE payments_paymentorder SET amount = amount + 1, net = net + 1 WHERE status = 'SUCCESS'"),
     ("INV-08", "UPDATE ledger_journalentry SET reference = 'other:' || reference WHERE kind = 'sale'"),
     ("INV-08", "UPDATE wallet_walletentry SET source = 'ord_other' WHERE kind = 'sale'"),
+    ("INV-08", "UPDATE payments_paymentorder SET released_at = NULL"),
+    ("INV-08", "UPDATE ledger_journalentry SET kind = 'manual' WHERE kind = 'release'"),
+    ("INV-08", "DELETE FROM payments_reserve"),
+    ("INV-08", "UPDATE payments_reserve SET amount = amount + 1"),
     ("INV-09", "UPDATE payments_dispute SET amount = amount + 1"),
     ("INV-09", "UPDATE ledger_account SET code = 'suspense' WHERE code LIKE 'disputed:%'"),
     ("INV-09", "UPDATE payments_paymentorder SET psp = 'other' WHERE status = 'SUCCESS'"),
@@ -93,8 +105,14 @@ DAMAGE = [
     ("INV-11", "UPDATE payments_pspevent SET finished_at = NULL"),
     ("INV-11", "UPDATE payments_pspevent SET event_id = 'evt_same'"),
     ("INV-12", "DELETE FROM payments_dueorder"),
+    ("INV-12", "DELETE FROM payments_duerelease"),
+    (
+        "INV-12",
+        "INSERT INTO payments_duerelease (order_id) SELECT id FROM payments_paymentorder WHERE released_at IS NOT NULL",
+    ),
     ("INV-12", "UPDATE payments_dueorder SET next_attempt_at = NULL"),
     ("INV-12", "UPDATE payments_refund SET next_attempt_at = NULL WHERE status = 'EXECUTING'"),
+    ("INV-12", "UPDATE payouts_payout SET next_attempt_at = NULL WHERE status = 'EXECUTING'"),
     ("INV-12", "DELETE FROM payments_cancellation"),
     ("INV-12", "UPDATE payments_cancellation SET outcome = 'refunded'"),
     ("INV-12", "UPDATE payments_paymentorder SET status = 'NOT_STARTED' WHERE status = 'EXECUTING'"),
@@ -106,9 +124,18 @@ DAMAGE = [
     ("INV-14", "UPDATE wallet_idempotencyrecord SET status = NULL"),
     ("INV-14", "UPDATE payments_refund SET once = 'the same wish'"),
     ("INV-14", "UPDATE payments_refund SET reference = 'the same wish'"),
+    ("INV-15", "UPDATE ledger_account SET code = 'suspense' WHERE code = 'payouts_in_transit'"),
+    ("INV-15", "DELETE FROM payouts_payout"),
+    ("INV-15", "UPDATE payouts_payout SET amount = amount + 1 WHERE status = 'SUCCESS'"),
+    ("INV-15", "UPDATE payouts_payout SET return_wallet_entry_id = wallet_entry_id WHERE status = 'RETURNED'"),
+    ("INV-15", "UPDATE payouts_payout SET status = 'RETURNED' WHERE status = 'SUCCESS'"),
+    ("INV-15", "UPDATE payouts_payout SET status = 'SUCCESS' WHERE status = 'EXECUTING'"),
+    ("INV-16", "UPDATE payouts_payout SET told = told + 1"),
     ("INV-16", "DELETE FROM wallet_outboxmessage WHERE topic = 'payment_order.succeeded'"),
     ("INV-16", "DELETE FROM wallet_outboxmessage WHERE topic = 'refund.succeeded'"),
     ("INV-16", "DELETE FROM wallet_outboxmessage WHERE topic = 'dispute.opened'"),
+    ("INV-16", "DELETE FROM wallet_outboxmessage WHERE topic = 'payment_order.released'"),
+    ("INV-16", "UPDATE payments_paymentorder SET delivered_at = now() WHERE status = 'SUCCESS' AND delivered_at IS NULL"),
     ("INV-16", "DELETE FROM wallet_outboxmessage WHERE topic = 'cancellation.succeeded'"),
     ("INV-16", "DELETE FROM wallet_outboxmessage WHERE topic = 'late_charge.received'"),
     ("INV-16", "UPDATE wallet_outboxmessage SET sequence = sequence + 1 WHERE topic = 'refund.failed'"),
@@ -125,16 +152,31 @@ DAMAGE = [
     ("INV-18", "UPDATE payments_paymentorder SET shop_id = (SELECT shop_id FROM wallet_seller WHERE name = 'Zoe')"),
     ("INV-18", "UPDATE payments_paymentorder SET seller_id = (SELECT id FROM wallet_seller WHERE name = 'Zoe')"),
     ("INV-18", "UPDATE payments_paymentevent SET shop_id = (SELECT shop_id FROM wallet_seller WHERE name = 'Zoe')"),
+    ("INV-18", "UPDATE payouts_bankaccount SET currency = 'USD'"),
     ("INV-18", "UPDATE wallet_buyer SET shop_id = (SELECT shop_id FROM wallet_seller WHERE name = 'Zoe')"),
     (
         "INV-18",
         "UPDATE ledger_account SET code = 'seller_reserved:' || (SELECT id FROM wallet_seller WHERE name = 'Zoe') "
         "WHERE code LIKE 'seller_reserved:%'",
     ),
+    ("INV-19", "UPDATE wallet_walletentry SET fee = fee + 1, gross = gross + 1 WHERE kind = 'sale'"),
+    ("INV-19", "DELETE FROM wallet_feeinvoiceline"),
+    ("INV-19", "UPDATE wallet_feeinvoice SET tax = tax + 1, net = net - 1"),
+    ("INV-19", "DELETE FROM wallet_feeinvoice WHERE sequence = 1"),
+    ("INV-19", "UPDATE wallet_feeinvoice SET sequence = sequence + 1"),
+    ("INV-19", "UPDATE ledger_journalentry SET reference = 'inv_other' WHERE kind = 'fee_invoice'"),
     ("INV-20", "UPDATE ledger_balancesnapshot SET balance = balance + 0.01"),
     ("INV-20", f"UPDATE payments_dueorder SET next_attempt_at = {TWO_HOURS_AGO}"),
     ("INV-20", f"UPDATE payments_dueorder SET next_attempt_at = {TWO_HOURS_AGO}, claimed_until = {TWO_HOURS_AGO}"),
     ("INV-20", f"UPDATE payments_refund SET next_attempt_at = {TWO_HOURS_AGO} WHERE status = 'EXECUTING'"),
+    ("INV-20", f"UPDATE payouts_payout SET next_attempt_at = {TWO_HOURS_AGO} WHERE status = 'EXECUTING'"),
+    ("INV-20", f"UPDATE payments_duerelease SET due_at = {TWO_HOURS_AGO}"),
+    (
+        "INV-20",
+        "UPDATE payments_duerelease SET waits_for_file = true; "
+        "UPDATE ledger_journalentry SET effective_at = now() - interval '31 days' WHERE kind = 'sale'",
+    ),
+    ("INV-20", f"UPDATE payments_reserve SET free_at = {TWO_HOURS_AGO}"),
     ("INV-20", f"UPDATE payments_pspevent SET status = 'received', reason = '', received_at = {TWO_HOURS_AGO}"),
     ("INV-20", f"UPDATE payments_pspevent SET next_attempt_at = {TWO_HOURS_AGO} WHERE status = 'parked'"),
     (
@@ -166,7 +208,7 @@ def without_the_guards() -> list[str]:
     """Return the statements that drop every CHECK and whatever keeps rows unique, but the primary keys."""
     with connection.cursor() as cursor:
         cursor.execute("""
-            SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) FROM pg_constraint
+            SELECT format('ALTER TABLE %s DROP CONSTRAINT %I CASCADE', conrelid::regclass, conname) FROM pg_constraint
             WHERE contype IN ('c', 'u') AND connamespace = 'public'::regnamespace
             UNION ALL
             SELECT format('DROP INDEX %s', indexrelid::regclass) FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
@@ -198,7 +240,10 @@ def a_bit_of_everything(shop: Shop, open_payment: Open, pay: Open, oracle: Oracl
         if outcome == "lost":
             wire = sandbox.client.post(f"/v1/disputes/{wire['id']}/close", json={"outcome": "lost"}).json()
             disputes.close_dispute(dispute_of(wire), psp="sandbox")
+    release(pay(open_payment("50.00")).orders.get())
+    pay_out(shop, oracle)
     cancellations.cancel_event(open_payment("40.00").pk, reason="", once="", requested_by="", now=timezone.now())
+    invoice_all_fees(shop)
     snapshots.take()
     seals.seal()
     confirm_card(open_payment("20.00"))
@@ -212,6 +257,41 @@ def a_bit_of_everything(shop: Shop, open_payment: Open, pay: Open, oracle: Oracl
     yield
     execute_until_settled()
     execute_refunds(now=timezone.now())
+
+
+def release(order: PaymentOrder) -> None:
+    """Deliver the order and let it become available, less a reserve."""
+    now = timezone.now()
+    ReleaseTerms.objects.create(shop=order.shop, reserve_basis_points=1000, reserve_days=30)
+    releases.deliver(order.pk, at=now, actor="api:test", now=now)
+    releases.release_due(now=now)
+
+
+def invoice_all_fees(shop: Shop) -> None:
+    """Let all that happened have happened last month, and invoice it, with tax."""
+    now = timezone.now()
+    month = months.of(now).previous
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("UPDATE wallet_walletentry SET created_at = %s", [month.since])
+    shop.sellers.update(country="DE")
+    TaxRate.objects.create(shop=shop, country="DE", basis_points=1900, since=month.first_day)
+    assert invoices.issue_month(shop, month, now=now, by="test") > 0
+
+
+def pay_out(shop: Shop, oracle: Oracle) -> None:
+    """Let one payout be paid, another come back, and a third be on its way."""
+    [seller] = new_sellers(shop, "Emi")
+    new_bank_account(seller)
+    make_available(seller, eur("20.00"))
+    for amount in ("5.00", "6.00"):
+        payout = payout_requests.request_payout(seller, amount=eur(amount), now=timezone.now())
+        payout_executor.execute_due_payouts(now=timezone.now())
+        payout.refresh_from_db()
+    terms = {"provider_reference": payout.provider_reference, "code": "account_closed"}
+    payout_settlement.return_payout(payout.pk, **terms, returned_at=timezone.now())
+    oracle.explain(payout.provider_reference)  # the bank knows nothing of its coming back
+    payout_requests.request_payout(seller, amount=eur("7.00"), now=timezone.now())
 
 
 def given_up_for_good(event: PaymentEvent) -> list[Capture]:
@@ -241,9 +321,9 @@ def test_inv_05_money_that_is_reserved_for_nothing_is_found_where_books_and_wall
     seller_id = pay(open_payment("30.00")).orders.get().seller_id
     held, nothing = eur("5.00"), zero("EUR")
     with transaction.atomic():
-        debits, credits = [(chart.seller_pending(seller_id), held)], [(chart.seller_reserved(seller_id), held)]
+        debits, credits = [(chart.seller_available(seller_id), held)], [(chart.seller_reserved(seller_id), held)]
         [entry] = journal.post([draft("stuck", debits=debits, credits=credits)])
-        terms = {"gross": nothing, "fee": nothing, "pending": -held, "available": nothing, "reserved": held}
+        terms = {"gross": nothing, "fee": nothing, "pending": nothing, "available": -held, "reserved": held}
         balances.change([Change(seller_id, entry, "dispute", "dsp_gone", **terms)])
         assert [violation.invariant.split()[0] for violation in invariants.violations()] == ["INV-05"]
         transaction.set_rollback(True)
@@ -273,6 +353,7 @@ def test_the_oracle_finds_what_only_one_side_knows(a_bit_of_everything: None, or
         "a charge in another currency": [*others, charge | {"currency": "USD"}],
         "a charge that the PSP does not know": others,
         "a refund made twice": [*rows, next(row for row in rows if row["type"] == "refund.succeeded")],
+        "a payout made twice": [*rows, next(row for row in rows if row["type"] == "payout.paid")],
     }
     found = {lie: len(invariants.differences_from(journal, psp="sandbox")) for lie, journal in lies.items()}
     assert found == {
@@ -283,6 +364,7 @@ def test_the_oracle_finds_what_only_one_side_knows(a_bit_of_everything: None, or
         "a charge in another currency": 2,
         "a charge that the PSP does not know": 1,
         "a refund made twice": 1,
+        "a payout made twice": 1,
     }
 
 

@@ -16,6 +16,8 @@ from django.db import connection
 
 from payments.models import DueOrder, PspEvent, Refund
 from payments.states import RefundStatus
+from payouts.models import Payout
+from payouts.states import PayoutStatus
 from tests.programmes import points, steps, verdicts
 from tests.programmes.flows import FLOWS, Case, Processes, Refused
 from tests.programmes.house import House, standing_house
@@ -223,6 +225,7 @@ def due() -> bool:
     return (
         DueOrder.objects.filter(next_attempt_at__isnull=False).exists()
         or Refund.objects.filter(status=RefundStatus.EXECUTING, next_attempt_at__isnull=False).exists()
+        or Payout.objects.filter(status=PayoutStatus.EXECUTING, next_attempt_at__isnull=False).exists()
         or PspEvent.objects.filter(status=PspEvent.Status.RECEIVED).exists()
     )
 

@@ -19,12 +19,24 @@ from payments import expiry, intake, settlement
 from payments.models import PaymentEvent, PaymentOrder, Refund
 from payments.settlement import Failure
 from payments.states import OrderStatus, PspOperation
-from tests.factories import basket
+from payouts.models import Payout
+from payouts.states import PayoutStatus
+from tests.factories import (
+    FAILS_AT_ONCE,
+    PAID_AT_ONCE,
+    PENDING_THEN_PAID,
+    PENDING_THEN_REFUSED,
+    RETURNED_LATER,
+    basket,
+    make_available,
+    new_bank_account,
+    new_sellers,
+)
 from tests.programmes.house import House
 from tests.programmes.points import Point
 from tests.programmes.steps import SWEEPS
 from tests.programmes.trap import Killed
-from wallet.models import Shop
+from wallet.models import Seller, Shop
 
 VISA, DECLINED = "4242424242424242", "4000000000000002"
 PENDING_THEN_SUCCEEDS, PENDING_THEN_FAILS = "4000000000009110", "4000000000009128"
@@ -32,6 +44,7 @@ REFUND_PENDING, REFUND_FAILS_LATER, REFUND_REFUSED = "4000000000007726", "400000
 CARDS = (VISA, VISA, VISA, DECLINED, PENDING_THEN_SUCCEEDS, PENDING_THEN_FAILS)
 REFUND_CARDS = (*[VISA] * 5, REFUND_PENDING, REFUND_REFUSED, REFUND_FAILS_LATER)
 UNKNOWN = ("execute_then_500", "refuse_500", "execute_then_reset", "malformed_json", "cut_body", "html_200", "other_amount", "stored_500")
+ACCOUNTS = (PAID_AT_ONCE, PAID_AT_ONCE, PENDING_THEN_PAID, PENDING_THEN_REFUSED, FAILS_AT_ONCE, RETURNED_LATER)
 MISHAPS = (*UNKNOWN, "reset_before", "throttle", "in_flight", "other_payment", "duplicate_response")
 WAITING = """
 WITH mine AS MATERIALIZED (SELECT id, public_id FROM payments_paymentorder WHERE event_id = ANY(%(events)s))
@@ -42,6 +55,8 @@ WHERE status = 'EXECUTING' AND next_attempt_at IS NOT NULL
 UNION ALL
 SELECT mine.public_id FROM payments_cancellation JOIN mine ON mine.id = order_id WHERE status = 'EXECUTING'
 UNION ALL
+SELECT public_id FROM payouts_payout WHERE seller_id = ANY(%(paid_out)s) AND status = 'EXECUTING' AND next_attempt_at IS NOT NULL
+UNION ALL
 SELECT event_id FROM payments_pspevent WHERE status = 'received'
 UNION ALL
 SELECT message.public_id FROM wallet_outboxmessage AS message JOIN mine ON mine.public_id = about
@@ -50,6 +65,7 @@ AND NOT EXISTS (SELECT FROM wallet_webhookdelivery AS delivery WHERE message_id 
 """
 HEALING_S = (65, 65, 130, 700, 4000, 7200, 7200, 7200, 7200, 7200)
 MOST_TRIES = 6
+THREE_DAYS_S = 3 * 24 * 3600 + 60
 
 
 class Processes(Protocol):
@@ -86,6 +102,8 @@ class Case:
     checkout_ids: list[str] = field(default_factory=list)
     deaths: int = 0
     listens: bool = False
+    paid_out: list[int] = field(default_factory=list)  # the sellers who are
+    payouts_come_back: bool = False
     refunds_fail_later: bool = False
     asks_for_disputes: bool = False
     left_to_the_psp: set[str] = field(default_factory=set)  # it did not know their end when we looked last, and may have decided since
@@ -186,6 +204,26 @@ class Case:
     def refunds(self) -> list[Refund]:
         return list(Refund.objects.filter(order__event_id__in=self.event_ids).order_by("id"))
 
+    def payouts(self) -> list[Payout]:
+        return list(Payout.objects.filter(seller__in=self.paid_out).order_by("id"))
+
+    def seller_with(self, units: int, *, account: str) -> Seller:
+        """Let a new seller of the house's shop have so many cents available, and a bank account that behaves so."""
+        [seller] = new_sellers(self.house.shop, "Emi")
+        new_bank_account(seller, account)
+        make_available(seller, money.from_minor(units, "EUR"))
+        self.paid_out.append(seller.pk)
+        return seller
+
+    def ask_for_payout(self, seller: Seller, units: int) -> None:
+        """Let the shop ask for a payout until it stands."""
+        once = f"payout-{seller.public_id}-{len(self.payouts())}"
+        for _try in range(MOST_TRIES):
+            self.step("request_payout", seller=seller.pk, amount=str(money.from_minor(units, "EUR").amount), currency="EUR", once=once)
+            if Payout.objects.filter(seller=seller, once=once).exists():
+                return
+        raise Refused(f"case {self.number}: {seller.public_id} cannot be paid out")
+
     def heal(self) -> list[str]:
         """Switch faults off, and let the sweepers run with a clock that jumps, until nothing of this case waits; return what waits still.
 
@@ -204,7 +242,23 @@ class Case:
         if self.refunds_fail_later:
             self.hear_of_failures()
             waiting = self.waits_for_us()
+        if self.payouts_come_back:
+            self.hear_of_returns()
+            waiting = self.waits_for_us()
         return waiting
+
+    def hear_of_returns(self) -> None:
+        """Wait until the payouts that the bank paid have come back to it, three days later, and ask it for them."""
+        paid = [payout.public_id for payout in self.payouts() if payout.status == PayoutStatus.SUCCESS]
+        if paid:
+            self.house.advance(THREE_DAYS_S)
+            self.house.wait_until(lambda: not any(self.is_paid_at_bank(reference) for reference in paid), what="returned payouts")
+        for _worker in ("who may die", "who may die again", "who comes after"):
+            self.step("watch_returns")
+
+    def is_paid_at_bank(self, reference: str) -> bool:
+        self.house.journal.read_on()
+        return self.house.journal.count(reference, "payout") > 0
 
     def hear_of_failures(self) -> None:
         """Wait until the refunds that the PSP paid back have come back to it, and let it tell us; nothing but its letters does."""
@@ -233,7 +287,8 @@ class Case:
     def waits_for_us(self) -> list[str]:
         """Return what is not done although the PSP knows its end; a dead letter waits for a person, not for us."""
         with connection.cursor() as cursor:
-            cursor.execute(WAITING, {"events": self.event_ids, "listener": self.house.listener.shop.pk if self.listens else None})
+            listener = self.house.listener.shop.pk if self.listens else None
+            cursor.execute(WAITING, {"events": self.event_ids, "paid_out": self.paid_out, "listener": listener})
             waiting = [reference for (reference,) in cursor.fetchall()]
         if waiting:
             self.house.journal.read_on()
@@ -331,6 +386,47 @@ def refund(case: Case) -> None:
     case.step("execute_refunds")
 
 
+def account_for(point: Point, *, otherwise: str) -> str:
+    """Return a bank account with which this point is passed."""
+    place = f"{point.place} {point.within}"
+    if "fail_payout" in place:
+        return FAILS_AT_ONCE
+    if "return" in place:
+        return RETURNED_LATER
+    if "ring" in place:
+        return PENDING_THEN_PAID
+    return PAID_AT_ONCE if "settle_payout" in place else otherwise
+
+
+def payout(case: Case) -> None:
+    """A seller is paid out, once or in two parts; the bank pays, refuses, or sends the money back days later."""
+    account = account_for(case.point, otherwise=case.chance.choice(ACCOUNTS))
+    case.payouts_come_back = account == RETURNED_LATER
+    left = case.chance.randint(2, 50_000)
+    seller = case.seller_with(left, account=account)
+    for part in (case.chance.randint(1, left - 1), case.chance.choice((0, 1))):
+        if part:
+            case.ask_for_payout(seller, part)
+    if "find_payout" in f"{case.point.place} {case.point.within}":
+        case.mishap("payout", case.payouts()[0].public_id, *UNKNOWN)
+    elif case.chance.random() < 0.25:
+        case.mishap("payout", case.payouts()[0].public_id, *MISHAPS)
+    case.step("execute_payouts")
+    case.house.advance(10)
+    if account == PENDING_THEN_PAID and not case.is_faulty:
+        hear_of_payouts(case)
+    case.step("execute_payouts")
+
+
+def hear_of_payouts(case: Case) -> None:
+    """Let the bank's letters about what it paid by now come in, each twice."""
+    case.house.journal.read_on()
+    for payout in case.payouts():
+        if case.house.journal.by_reference[payout.public_id]:
+            for letter in case.house.letters(payout.public_id, count=2) * 2:
+                case.insist("hear_of_payout", body=letter.decode(), signature=case.house.signed(letter))
+
+
 def cancel(case: Case) -> None:
     """A shop calls orders off before, while and after they are charged."""
     event, mishap = case.open(), case.chance.choice(("refuse_500", "execute_then_500", ""))
@@ -418,6 +514,7 @@ FLOWS: Mapping[str, Callable[[Case], None]] = {
     "webhook": webhook,
     "lookup": lookup,
     "refund": refund,
+    "payout": payout,
     "expire": expire,
     "cancel": cancel,
     "late": late,

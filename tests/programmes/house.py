@@ -31,6 +31,8 @@ from payments.models import CircuitBreaker
 from payments.psp import registry
 from payments.psp.protocol import Session
 from payments.psp.sandbox import SandboxPsp
+from payouts.providers import registry as banks
+from payouts.providers.sandbox import SandboxBank
 from tests.factories import new_sellers, new_shop
 from tests.fixtures_money import session_for
 from tests.fixtures_services import Letterbox, SandboxCompany, a_letterbox, running_sandbox
@@ -40,6 +42,11 @@ from wallet.notifications import endpoints
 
 DEADLINE_S = 30
 MOST_PER_TOKEN = exact("9000000.00", "EUR")
+COUNTED = {
+    "charge": ("charge.succeeded", "charge.voided"),
+    "refund": ("refund.succeeded", "refund.failed"),
+    "payout": ("payout.paid", "payout.returned"),
+}  # what moves money, and what takes it back
 Row = dict[str, Any]
 
 
@@ -74,11 +81,11 @@ class Journal:
 
     def count(self, reference: str, kind: str) -> int:
         """Return how often the PSP moved money for this reference: what succeeded, less what it took back later."""
-        undone = {"charge": "charge.voided", "refund": "refund.failed"}[kind]
+        done, undone = COUNTED[kind]
         counted = 0
         for object_id in {row["object_id"] for row in self.by_reference[reference]}:
             types = [row["type"] for row in self.by_reference[reference] if row["object_id"] == object_id]
-            counted += f"{kind}.succeeded" in types and undone not in types
+            counted += done in types and undone not in types
         return counted
 
     def is_pending(self, reference: str) -> bool:
@@ -142,6 +149,10 @@ class House:
             if isinstance(psp, SandboxPsp):
                 psp.close()
             registry.psp_named.cache_clear()
+            bank = banks.provider_named(SandboxBank.name)
+            if isinstance(bank, SandboxBank):
+                bank.close()
+            banks.provider_named.cache_clear()
             self.has_stale_answers = False
 
     def means_to_pay(self, card: str, amount: Money) -> tuple[str, str]:
@@ -220,6 +231,7 @@ def standing_house() -> Iterator[House]:
     try:
         with tempfile.TemporaryDirectory() as directory, running_sandbox(name, logs=Path(directory)) as sandbox:
             registry.psp_named.cache_clear()
+            banks.provider_named.cache_clear()
             with house_in(sandbox, Path(directory)) as house:
                 yield house
     finally:

@@ -1,7 +1,7 @@
 """The whole pay-in as a state machine: hypothesis draws what happens, the sandbox PSP is the oracle.
 
 Buyers open, confirm, click twice and give cards that misbehave; workers run, die with a claim in their hands, or stand still; webhooks
-come late, twice, shuffled, forged or never; shops refund and cancel, banks dispute; the clocks of both sides jump.  At the end of every
+come late, twice, shuffled, forged or never; shops deliver, refund and cancel, banks dispute; the clocks of both sides jump.  At the end of every
 example everything heals, the sweepers run until they find nothing, and then every invariant holds, our books are the PSP's journal, and
 nothing hangs.
 """
@@ -26,13 +26,27 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from ledger import clock, money
 from ledger.errors import DomainError
-from payments import cancellations, claims, confirmation, dispute_watch, executor, expiry, inbox, intake, refund_executor, refunds
+from payments import (
+    cancellations,
+    claims,
+    confirmation,
+    dispute_watch,
+    executor,
+    expiry,
+    inbox,
+    intake,
+    queries,
+    refund_executor,
+    refunds,
+    releases,
+)
 from payments.models import Cancellation, DeadLetter, DueOrder, PaymentEvent, PaymentOrder, PspEvent, Refund
 from payments.states import PAYABLE, CancellationStatus, OrderStatus, RefundStatus
 from reconciliation import invariants
 from tests.factories import basket, new_sellers, new_shop
 from tests.fixtures_money import Oracle, card_given
 from tests.fixtures_services import SandboxCompany
+from wallet.models import ReleaseTerms
 
 FICKLE = "4000000000005126"  # its refunds succeed and then fail
 CARDS = (
@@ -109,6 +123,7 @@ def machine_in(world: World) -> type[RuleBasedStateMachine]:
             world.examples += 1
             world.sandbox.clear_faults()
             self.shop = new_shop()
+            ReleaseTerms.objects.create(shop=self.shop, reserve_basis_points=1500, reserve_days=1)
             self.sellers = new_sellers(self.shop, "Ada", "Bolt", "Cleo")
             self.events: list[PaymentEvent] = []
 
@@ -174,6 +189,13 @@ def machine_in(world: World) -> type[RuleBasedStateMachine]:
                 self.ask(lambda: refunds.request_refund(order.pk, amount=asked, reason="", now=clock.now()))
 
         @rule(which=st.integers(0, 9), seller=st.integers(0, 2))
+        def deliver(self, which: int, seller: int) -> None:
+            order = self.order(which, seller)
+            if order is not None:
+                now = clock.now()
+                self.ask(lambda: releases.deliver(order.pk, at=now, actor="api:test", now=now))
+
+        @rule(which=st.integers(0, 9), seller=st.integers(0, 2))
         def cancel(self, which: int, seller: int) -> None:
             order = self.order(which, seller)
             if order is not None:
@@ -231,6 +253,8 @@ def sweep_once() -> int:
         + refund_executor.execute_due_refunds(now=now)
         + expiry.expire_checkouts(now=now)
         + cancellations.follow(now=now)
+        + releases.release_due(now=now)
+        + releases.free_due_reserves(now=now)
     )
 
 
@@ -296,6 +320,9 @@ def assert_all_is_well(world: World) -> None:
     journal = world.oracle.rows()
     assert invariants.differences_from(journal, psp="sandbox") == []
     assert invariants.receivable_differs_from(journal, psp="sandbox") == []
+    for order in PaymentOrder.objects.filter(status=OrderStatus.SUCCESS, released_at=None):
+        pending = max(queries.earned(order), money.zero("EUR"))
+        assert order.unreleased == pending, f"{order.unreleased} of {order.public_id} are pending, and it brings {pending}"
     known_dead = set(DeadLetter.objects.filter(decided_at__isnull=True).values_list("order_id", flat=True))
     hanging = [
         *PaymentOrder.objects.filter(status=OrderStatus.EXECUTING).exclude(pk__in=known_dead).values("public_id", "due__next_attempt_at"),

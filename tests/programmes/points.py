@@ -33,6 +33,7 @@ class Point:
 
 SENT = "httpcore._sync.http11.HTTP11Connection._receive_response_headers"  # the request is sent, and nothing of the answer is read
 PSP = "payments.psp.sandbox.SandboxPsp"
+BANK = "payouts.providers.sandbox.SandboxBank"
 TASKS = "payments.tasks"
 
 # id, flow, when, place[, within]
@@ -148,6 +149,26 @@ CP-30 refund    before  payments.settlement.settle_refund
 CP-31 refund    after   ledger.journal.post
 CP-31 refund    unsent  payments.settlement.settle_refund
 CP-31 refund    unheard payments.settlement.settle_refund
+CP-32 payout    after   wallet.balances.change payouts.requests.request_payout
+CP-32 payout    unsent  payouts.requests.request_payout
+CP-32 payout    unheard payouts.requests.request_payout
+CP-32 payout    unheard payouts.executor.claim_one
+CP-33 payout    unheard payouts.executor.open_attempt
+CP-33 payout    before  {BANK}.pay_out
+CP-33 payout    before  {SENT} {BANK}.pay_out
+CP-34 payout    after   {BANK}.pay_out
+CP-34 payout    before  {SENT} {BANK}.find_payout
+CP-34 payout    after   {BANK}.find_payout
+CP-35 payout    after   payouts.executor.ring
+CP-35 payout    after   ledger.journal.post payouts.settlement.settle_payout
+CP-35 payout    unsent  payouts.settlement.settle_payout
+CP-35 payout    unheard payouts.settlement.settle_payout
+CP-36 payout    after   wallet.balances.change payouts.settlement.fail_payout
+CP-36 payout    unsent  payouts.settlement.fail_payout
+CP-36 payout    unheard payouts.settlement.fail_payout
+CP-36 payout    after   {BANK}.returned_since
+CP-36 payout    unsent  payouts.settlement.return_payout
+CP-36 payout    unheard payouts.settlement.return_payout
 """
 
 WHEN = {"before": When.BEFORE, "after": When.AFTER, "unsent": When.COMMIT_UNSENT, "unheard": When.COMMIT_UNHEARD}

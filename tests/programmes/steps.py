@@ -14,7 +14,10 @@ from ledger import clock
 from ledger.money import exact
 from payments import cancellations, confirmation, expiry, refunds, tasks
 from payments.confirmation import Confirmed
+from payouts import requests as payout_requests
+from payouts import tasks as payout_tasks
 from wallet import tasks as wallet_tasks
+from wallet.models import Seller
 
 JSON = "application/json"
 CLIENT = Client(raise_request_exception=False)  # one for all: its middleware is loaded once
@@ -32,6 +35,12 @@ def receive(body: str, signature: str) -> int:
     return CLIENT.post("/webhooks/psp/sandbox", body, content_type=JSON, headers=headers).status_code
 
 
+def hear_of_payout(body: str, signature: str) -> int:
+    """Serve one webhook of the PSP as a bank."""
+    headers = {"Sandbox-Signature": signature}
+    return CLIENT.post("/webhooks/payouts/sandbox", body, content_type=JSON, headers=headers).status_code
+
+
 def confirm(event: int, session: str, payment_token: str, amount: str, currency: str) -> None:
     """Take the buyer's one confirmation."""
     confirmation.confirm(event, Confirmed(session, payment_token, exact(amount, currency)), now=clock.now())
@@ -40,6 +49,12 @@ def confirm(event: int, session: str, payment_token: str, amount: str, currency:
 def request_refund(order: int, amount: str, currency: str) -> None:
     """Take the wish for a refund."""
     refunds.request_refund(order, amount=exact(amount, currency), reason="", now=clock.now())
+
+
+def request_payout(seller: int, amount: str, currency: str, once: str) -> None:
+    """Take the wish for a payout."""
+    owner = Seller.objects.get(pk=seller)
+    payout_requests.request_payout(owner, amount=exact(amount, currency), once=once, now=clock.now())
 
 
 def cancel(order: int, once: str) -> None:
@@ -67,8 +82,20 @@ def follow() -> None:
     tasks.follow_cancellations()
 
 
+def release() -> None:
+    tasks.release_due()
+
+
 def watch_disputes() -> None:
     tasks.watch_disputes()
+
+
+def execute_payouts() -> None:
+    payout_tasks.execute_due_payouts()
+
+
+def watch_returns() -> None:
+    payout_tasks.watch_returns()
 
 
 def deliver() -> None:
@@ -80,8 +107,10 @@ STEPS: dict[str, Callable[..., int | None]] = {
     for step in (
         post,
         receive,
+        hear_of_payout,
         confirm,
         request_refund,
+        request_payout,
         cancel,
         execute,
         execute_refunds,
@@ -89,10 +118,12 @@ STEPS: dict[str, Callable[..., int | None]] = {
         expire,
         follow,
         watch_disputes,
+        execute_payouts,
+        watch_returns,
         deliver,
     )
 }
-SWEEPS = ("apply_events", "execute", "follow", "execute_refunds", "expire")
+SWEEPS = ("apply_events", "execute", "follow", "execute_refunds", "execute_payouts", "expire")
 
 
 def take(name: str, terms: Mapping[str, Any]) -> int | None:

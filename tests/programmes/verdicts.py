@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from payments.models import DeadLetter, LateCharge, PaymentOrder, Refund
 from payments.states import OrderStatus, RefundStatus
+from payouts.models import Payout
+from payouts.states import PayoutStatus
 from reconciliation import invariants
 from tests.programmes.flows import Case
 from tests.programmes.house import House
@@ -65,6 +67,12 @@ def on_case(case: Case) -> Verdicts:
                 verdicts.stuck.append(f"{refund.public_id} is still EXECUTING")
         elif refund not in voids:
             compare(verdicts, refund.public_id, refund.status, given, expected=int(refund.status == RefundStatus.SUCCESS))
+    for payout in case.payouts():
+        if payout.status != PayoutStatus.EXECUTING:
+            done = journal.count(payout.public_id, "payout")
+            compare(verdicts, payout.public_id, payout.status, done, expected=int(payout.status == PayoutStatus.SUCCESS))
+        elif payout.next_attempt_at is not None and payout.public_id not in case.left_to_the_psp:
+            verdicts.stuck.append(f"{payout.public_id} is still EXECUTING")
     if case.listens:
         verdicts.lost += unheard(case, orders)
     return verdicts
@@ -96,4 +104,6 @@ def on_house(house: House) -> Verdicts:
     verdicts.stuck += [f"{order.public_id} is still EXECUTING" for order in hanging[:10]]
     refunding = Refund.objects.filter(status=RefundStatus.EXECUTING).exclude(dead_letters__decided_at=None, dead_letters__isnull=False)
     verdicts.stuck += [f"{refund.public_id} is still EXECUTING" for refund in refunding[:10]]
+    paying = Payout.objects.filter(status=PayoutStatus.EXECUTING, next_attempt_at__isnull=False)
+    verdicts.stuck += [f"{payout.public_id} is still EXECUTING" for payout in paying[:10]]
     return verdicts

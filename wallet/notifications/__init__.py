@@ -4,13 +4,13 @@
 each endpoint that wants it, and `delivery` sends them until each endpoint has said yes (at least once).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
 
-from ledger.ids import new_id
-from ledger.statements import execute
+from ledger.ids import new_id, new_id_in_sql
+from ledger.statements import execute, execute_from
 from wallet.models import OutboxMessage
 
 PING = "ping"  # the topic of what is sent to one endpoint alone, to try it; vocabulary.py has all others
@@ -41,11 +41,28 @@ SELECT * FROM json_to_recordset(%s)
     AS message (public_id text, shop_id bigint, topic text, about text, sequence int, payload jsonb)
 """
 
+PUBLISH_FROM = f"""
+WITH news AS MATERIALIZED ({{rows}}), message AS (
+    INSERT INTO wallet_outboxmessage (public_id, shop_id, topic, about, sequence, payload)
+    SELECT {new_id_in_sql("evt")}, shop_id, topic, about, sequence, payload FROM news
+    RETURNING id
+)
+SELECT count(*) FROM message
+"""  # noqa: S608 (constants of this module)
+
 
 def publish(messages: Sequence[Message]) -> None:
     """Keep the messages: they are there if and only if the caller's transaction commits.  One statement for any number."""
     if messages:
         execute(PUBLISH, [row_of(message) for message in messages])
+
+
+def publish_from(rows: str, parameters: Mapping[str, Any]) -> int:
+    """Keep a message for each row of a SELECT; return how many.  For rows that are in Postgres already; else `publish`.
+
+    A row has shop_id, topic, about, sequence and payload (jsonb).  One statement, inside the caller's transaction.
+    """
+    return execute_from(PUBLISH_FROM, rows, parameters)
 
 
 def row_of(message: Message) -> dict[str, Any]:

@@ -12,6 +12,8 @@ TOPICS = (
     "payment_order.succeeded",
     "payment_order.failed",
     "payment_order.cancelled",
+    "payment_order.delivered",
+    "payment_order.released",
     "refund.succeeded",
     "refund.failed",
     "late_charge.received",
@@ -19,6 +21,12 @@ TOPICS = (
     "cancellation.failed",
     "dispute.opened",
     "dispute.closed",
+    "bank_account.changed",
+    "payout.created",
+    "payout.succeeded",
+    "payout.failed",
+    "payout.returned",
+    "payout.cancelled",
     "webhook_endpoint.disabled",
 )
 

@@ -42,6 +42,10 @@ class Caller:
         content_type = headers.pop("content_type", "application/json")
         return self.client.post(path, sent, content_type=content_type, headers=self.headers() | headers)
 
+    def put(self, path: str, body: Any, *, key: str = "") -> Any:
+        headers = {"Idempotency-Key": key or f"test-{next(KEYS)}"}
+        return self.client.put(path, json.dumps(body).encode(), content_type="application/json", headers=self.headers() | headers)
+
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 

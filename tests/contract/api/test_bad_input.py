@@ -74,6 +74,8 @@ WRONG_FIELDS: list[tuple[str, Any, str, str | None]] = [
     ("payment_orders[1].amount.currency", "USD", "mixed_currencies", None),
     ("payment_orders[1].reference", "order-1a", "order_reference_used", "payment_orders[0].reference"),
     ("payment_orders[0].description", "x" * 201, "too_long", None),
+    ("payment_orders[0].category", "", "blank", None),
+    ("payment_orders[0].category", "x" * 61, "too_long", None),
     ("payment_orders[0].items", {}, "wrong_type", None),
     ("payment_orders[0].items[0].name", "", "blank", None),
     ("payment_orders[0].items[0].quantity", 0, "too_small", None),

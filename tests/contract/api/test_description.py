@@ -13,6 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 import ledger
 import payments
+import payouts
 import wallet
 from config.api import schema
 from config.api.errors import PROBLEMS
@@ -89,7 +90,7 @@ def test_request_examples_pass_their_serializers() -> None:
 
 
 def declared_by(view: type[Endpoint]) -> list[Operation]:
-    return [operation for method in ("get", "post") if (operation := getattr(getattr(view, method, None), "operation", None))]
+    return [operation for method in ("get", "post", "put") if (operation := getattr(getattr(view, method, None), "operation", None))]
 
 
 def all_of(kind: type[Any]) -> list[type[Any]]:
@@ -100,7 +101,7 @@ def all_of(kind: type[Any]) -> list[type[Any]]:
 
 
 def test_every_domain_error_has_a_status() -> None:
-    for app in (ledger, wallet, payments):
+    for app in (ledger, wallet, payments, payouts):
         for module in pkgutil.walk_packages(app.__path__, f"{app.__name__}."):
             if ".migrations" not in module.name and "payments.sandbox" not in module.name:
                 importlib.import_module(module.name)

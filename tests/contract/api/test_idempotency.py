@@ -11,9 +11,11 @@ from django.utils import timezone
 
 from config.api import schema
 from config.api.idempotency import fingerprint_of
+from ledger.money import exact
 from payments import intake
 from payments.models import PaymentEvent
 from tests.contract.api.conftest import Caller, caller_of, stored
+from tests.factories import make_available, new_bank_account
 from wallet import idempotency
 from wallet.models import IdempotencyRecord, Seller, Shop
 
@@ -25,6 +27,9 @@ MONEY_POSTS = [
     "/v1/orders/{order}/refunds",
     "/v1/orders/{order}/cancel",
     "/v1/orders/{order}/stop_retries",
+    "/v1/orders/{order}/deliver",
+    "/v1/payouts",
+    "/v1/payouts/{payout}/cancel",
     "/v1/wallet",
     "/v1/ledger",
 ]
@@ -41,10 +46,14 @@ def test_every_post_that_moves_money_is_listed() -> None:
 
 @pytest.mark.parametrize("path", MONEY_POSTS)
 @pytest.mark.parametrize("key", [None, " ", "x" * 256, "caf\xe9", "a\tb"])
-def test_a_money_post_without_a_fit_key_is_refused(api: Caller, basket: dict[str, Any], path: str, key: str | None) -> None:
+def test_a_money_post_without_a_fit_key_is_refused(api: Caller, basket: dict[str, Any], ada: Seller, path: str, key: str | None) -> None:
     payment = api.post("/v1/payments", basket).json()
+    new_bank_account(ada)
+    make_available(ada, exact("5.00", "EUR"))
+    payout = api.post("/v1/payouts", {"seller": ada.public_id, "currency": "EUR"}).json()
     before = stored()
-    answer = api.post(path.format(payment=payment["id"], order=payment["payment_orders"][0]["id"]), {}, key=key)
+    ids = {"payment": payment["id"], "order": payment["payment_orders"][0]["id"], "payout": payout["id"]}
+    answer = api.post(path.format(**ids), {}, key=key)
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "invalid_idempotency_key", "Idempotency-Key")
     assert "Idempotency-Key" in answer.json()["detail"]
     assert stored() == before

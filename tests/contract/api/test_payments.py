@@ -54,6 +54,7 @@ def test_the_least_that_a_payment_needs(api: Any, ada: Seller) -> None:
     assert answer.status_code == 201
     assert answer.json()["amount"] == {"amount": "1", "currency": "JPY"}
     assert answer.json()["payment_orders"][0]["reference"] is None
+    assert answer.json()["payment_orders"][0]["category"] is None
 
 
 def test_the_same_terms_again_are_the_same_payment(api: Any, basket: dict[str, Any]) -> None:
@@ -68,6 +69,15 @@ def test_other_terms_under_the_same_checkout_id_are_refused_by_name(api: Any, ba
     answer = api.post("/v1/payments", basket)
     assert (answer.status_code, answer.json()["code"]) == (409, "checkout_conflict")
     assert answer.json()["field"] == "payment_orders[1].amount"
+
+
+def test_a_category_is_kept_and_is_one_of_the_terms(api: Any, basket: dict[str, Any]) -> None:
+    basket["payment_orders"][1]["category"] = "bikes"
+    opened = api.post("/v1/payments", basket).json()
+    assert [order["category"] for order in opened["payment_orders"]] == [None, "bikes"]
+    basket["payment_orders"][1]["category"] = "Bikes"
+    answer = api.post("/v1/payments", basket)
+    assert (answer.status_code, answer.json()["field"]) == (409, "payment_orders[1].category")
 
 
 def test_a_basket_of_a_thousand_orders_is_opened(api: Any, basket: dict[str, Any], ada: Seller) -> None:

@@ -176,7 +176,7 @@ def test_every_kind_tells_its_number_what_it_does_and_where(sandbox: SandboxComp
 
 
 def test_every_kind_can_be_switched_on_where_it_says_and_nowhere_else(sandbox: SandboxCompany) -> None:
-    operations = {"charge", "refund", "find", "session", "void", "dispute", "webhook"}
+    operations = {"charge", "refund", "payout", "find", "session", "void", "dispute", "webhook"}
     for kind in sandbox.client.get("/v1/faults/kinds").json()["data"]:
         for operation in operations:
             wanted = {"operation": operation, "kind": kind["kind"], "reference": "nobody"}

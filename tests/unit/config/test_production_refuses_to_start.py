@@ -17,6 +17,10 @@ GOOD = {
     "SECRET_KEY": "k7" * 40,
     "PUBLIC_URL": "https://pay.example",
     "ALLOWED_HOSTS": "pay.example",
+    "BANK_DETAILS_KEYS": f"{'a1' * 21}o=",
+    "BANK_DETAILS_FINGERPRINT_KEY": f"{'b2' * 21}o=",
+    "SECOND_FACTOR_KEYS": f"{'c3' * 21}o=",
+    "EMAIL_URL": "smtp+tls://onebook:secret@mail.example:587",
 }
 
 
@@ -42,9 +46,14 @@ def test_production_starts_with_a_secret_of_its_own() -> None:
         ({"SECRET_KEY": ""}, "SECRET_KEY"),
         ({"SECRET_KEY": "short"}, "SECRET_KEY"),
         ({"SECRET_KEY": "insecure" + "x" * 60}, "SECRET_KEY"),
+        ({"BANK_DETAILS_KEYS": ""}, "BANK_DETAILS_KEYS"),
+        ({"BANK_DETAILS_FINGERPRINT_KEY": settings.INSECURE_KEY}, "BANK_DETAILS_FINGERPRINT_KEY"),
+        ({"SECOND_FACTOR_KEYS": settings.INSECURE_KEY}, "SECOND_FACTOR_KEYS"),
+        ({"EMAIL_URL": "consolemail://"}, "EMAIL_URL"),
         ({"DEBUG": "true"}, "DEBUG"),
         ({"PSP_SANDBOX_URL": "http://127.0.0.1:9000"}, "sandbox"),
         ({"PSP_SANDBOX_API_KEY": "key"}, "sandbox"),
+        ({"DEFAULT_PAYOUT_PROVIDER": "sandbox"}, "sandbox"),
         ({"PSP_SANDBOX_WEBHOOK_SECRETS": "secret"}, "sandbox"),
         ({"TEST_CLOCK_FILE": "/var/tmp/clock"}, "TEST_CLOCK_FILE"),
         ({"WEBHOOKS_ALLOW_PRIVATE": "true"}, "WEBHOOKS_ALLOW_PRIVATE"),

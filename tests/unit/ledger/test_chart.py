@@ -15,6 +15,7 @@ CODES = {
     chart.payouts_in_transit(): AccountType.LIABILITY,
     chart.suspense(): AccountType.LIABILITY,
     chart.fee_revenue(): AccountType.REVENUE,
+    chart.tax_payable(): AccountType.LIABILITY,
     chart.owed_to_buyers(): AccountType.LIABILITY,
     chart.disputed("sandbox"): AccountType.ASSET,
     chart.dispute_costs(): AccountType.EXPENSE,

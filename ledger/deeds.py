@@ -66,7 +66,7 @@ class WithDeeds(LookOnly):
     deeds: ClassVar[tuple[Deed, ...]] = ()
     fields: ClassVar[Any] = None
     readonly_fields: ClassVar[Any] = ()
-    change_form_template = "admin/payments/with_deeds.html"
+    change_form_template = "admin/with_deeds.html"
 
     def get_urls(self) -> list[URLPattern]:
         own = [
@@ -110,7 +110,7 @@ class WithDeeds(LookOnly):
             "facts": self.facts(row),
             "back": page_of(row),
         }
-        return TemplateResponse(request, "admin/payments/deed.html", context)
+        return TemplateResponse(request, "admin/deed.html", context)
 
     def do(self, deed: Deed, row: Any, *, form: DeedForm, request: HttpRequest) -> models.Model | None:
         """Do it and return the row to show next; None if the domain refused, which the form then says."""

@@ -1,0 +1,204 @@
+"""The adapter of the sandbox's bank: HTTP, timeouts, and the mapping of its answers.  The sandbox is a foreign company; as a bank, only this
+file speaks to it.
+
+Amounts go as minor units by ISO 4217.  What could have been executed is never called failed: a 5xx, a silence, a garbled answer or one about
+something else is PspOutcomeUnknown.
+"""
+
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from ledger import line
+from ledger.line import Line, PspOutcomeUnknown, plain
+from ledger.money import UnknownCurrency, from_minor, to_minor
+from payouts.providers.protocol import (
+    Account,
+    PaidOut,
+    PayoutFailed,
+    PayoutPending,
+    PayoutRequest,
+    PayoutReturned,
+    PayoutTerms,
+    Result,
+    ReturnNotice,
+    Ring,
+    WebhookRefused,
+)
+
+logger = logging.getLogger(__name__)
+
+LONGEST_ID, LONGEST_TEXT = 255, 500
+LONGEST_PAGE = 1000
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, UnknownCurrency)
+TOLERANCE_S = 300
+SHORTEST_SECRET = 16
+
+
+class SandboxBank:
+    """The sandbox as a bank, behind its address, our account with it and the secrets that we share."""
+
+    name = "sandbox"
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        api_key: str,
+        account: str,
+        webhook_secrets: list[str],
+        read_timeout_s: float = 10,
+        answer_s: float = line.ANSWER_S,
+    ) -> None:
+        self._account = account
+        self._webhook_secrets = [secret for secret in webhook_secrets if len(secret) >= SHORTEST_SECRET]
+        self._line = Line(url, headers={"Authorization": f"Bearer {api_key}"}, read_timeout_s=read_timeout_s, answer_s=answer_s)
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._line.close()
+
+    def pay_out(self, request: PayoutRequest) -> Result:
+        body = {
+            "amount": to_minor(request.amount),
+            "currency": request.amount.currency.code,
+            "reference": request.reference,
+            "holder": request.holder,
+            "account": account_on_the_wire(request.account),
+            "statement_text": request.statement_text,
+        }
+        return result_of(self._line.send("/v1/payouts", body, key=request.key), request)
+
+    def find_payout(self, terms: PayoutTerms) -> Result | None:
+        found = self._line.ask("/v1/payouts", {"key": terms.key})
+        try:
+            [*payouts] = found["data"]
+        except (KeyError, TypeError) as error:
+            raise PspOutcomeUnknown("the bank's answer is not a list") from error
+        if len(payouts) > 1:
+            raise PspOutcomeUnknown("the bank answered with more than one payout for one key", answered=True)
+        return result_of(payouts[0], terms) if payouts else None
+
+    def returned_since(self, moment: datetime) -> list[ReturnNotice]:
+        seen: dict[tuple[str, str], datetime] = {}
+        notices: dict[str, ReturnNotice] = {}
+        is_more = True
+        while is_more:
+            page = self._line.ask("/v1/payouts", {"updated_since": moment.isoformat(), "limit": str(LONGEST_PAGE)})
+            try:
+                rows, is_more = [row for row in page["data"] if isinstance(row, dict)], page["has_more"] is True
+                changes = {(id_of(row), plain(row["status"])): moment_of(row["updated_at"]) for row in rows}
+            except UNREADABLE as error:
+                raise PspOutcomeUnknown("the bank's answer is not a list of payouts") from error
+            known = len(seen)
+            seen |= changes
+            notices |= {notice.key: notice for row in rows if (notice := notice_of(row))}
+            moment = max(changes.values(), default=moment)
+            if is_more and len(seen) == known:
+                raise PspOutcomeUnknown("the bank says that there are more payouts, and gives none", answered=True)
+        return sorted(notices.values(), key=lambda notice: notice.returned.at)
+
+    def verify_webhook(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Ring:
+        self._require_signature(body, headers.get("Sandbox-Signature", ""), now=now)
+        try:
+            event = json.loads(body)
+            kind, account, key = event["type"], event["account"], event["data"]["object"]["key"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise WebhookRefused("the body is not an event about a payout") from error
+        if account != self._account:
+            raise WebhookRefused("the event is about another account")
+        if not isinstance(key, str) or not isinstance(kind, str) or not kind.startswith("payout."):
+            raise WebhookRefused("the event is not about a payout")
+        return Ring(key, came_back=kind == "payout.returned")
+
+    def _require_signature(self, body: bytes, header: str, *, now: datetime) -> None:
+        parts = dict(part.partition("=")[::2] for part in header.split(","))
+        moment, given = parts.get("t", ""), parts.get("v1", "")
+        if not moment.isascii() or not moment.isdigit() or abs(now.timestamp() - int(moment[:12])) > TOLERANCE_S:
+            raise WebhookRefused("the signature has no time, or one more than five minutes away")
+        signed = moment.encode() + b"." + body
+        expected = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in self._webhook_secrets]
+        if not sum(hmac.compare_digest(one.encode(), given.encode()) for one in expected):  # a sum: each secret is compared
+            raise WebhookRefused("the signature does not match")
+
+
+def account_on_the_wire(account: Account) -> dict[str, str]:
+    if account.iban:
+        return {"iban": account.iban}
+    return {"country": account.country, "account_number": account.account_number, "bank_code": account.bank_code}
+
+
+def result_of(data: Any, terms: PayoutTerms) -> Result:
+    """Read a payout, and refuse to believe one that is not ours: another key, amount, currency or reference is PspOutcomeUnknown."""
+    result = outcome_of(data)
+    expected = {
+        "key": terms.key,
+        "reference": terms.reference,
+        "amount": to_minor(terms.amount),
+        "currency": terms.amount.currency.code,
+    }
+    if result is None or any(data.get(name) != value for name, value in expected.items()):
+        raise PspOutcomeUnknown("the bank's answer is about another amount, key or payout", answered=True)
+    return result
+
+
+def outcome_of(data: Any) -> Result | None:
+    """Read what became of a payout; None for a status that we do not know.
+
+    Raises PspOutcomeUnknown for what cannot be kept as it is: an id that is none, a moment that cannot be.
+    """
+    try:
+        match data["status"]:
+            case "paid":
+                return PaidOut(id_of(data), moment_of(data["updated_at"]))
+            case "pending":
+                return PayoutPending(id_of(data))
+            case "failed":
+                return PayoutFailed(id_of(data), *reason_of(data))
+            case "returned":
+                return PayoutReturned(id_of(data), *reason_of(data), moment_of(data["updated_at"]))
+            case _:
+                return None
+    except UNREADABLE as error:
+        raise PspOutcomeUnknown("the bank's answer is not a payout") from error
+
+
+def notice_of(data: dict[str, Any]) -> ReturnNotice | None:
+    """Read a payout that came back; None for any other.  One that cannot be read is logged, and keeps nobody from reading the others."""
+    try:
+        returned = outcome_of(data)
+        if not isinstance(returned, PayoutReturned):
+            return None
+        return ReturnNotice(plain(data["key"])[:LONGEST_ID], from_minor(count_of(data["amount"]), data["currency"]), returned)
+    except (*UNREADABLE, PspOutcomeUnknown) as error:
+        logger.error("a payout of the bank (%s) is left out: %s", plain(data.get("id"))[:LONGEST_ID], error)
+        return None
+
+
+def reason_of(data: Any) -> tuple[str, str]:
+    failure = data.get("failure") or {}
+    return plain(failure.get("code") or "declined")[:LONGEST_ID], plain(failure.get("message") or "")[:LONGEST_TEXT]
+
+
+def id_of(data: Any) -> str:
+    given = data["id"]
+    if not (isinstance(given, str) and 0 < len(given) <= LONGEST_ID and given.isascii() and given.isprintable()):
+        raise ValueError("not an id")
+    return given
+
+
+def count_of(given: Any) -> int:
+    if type(given) is not int or not 0 < given < 10**16:
+        raise ValueError("not a count of minor units")
+    return given
+
+
+def moment_of(given: Any) -> datetime:
+    moment = datetime.fromisoformat(given)
+    if moment.tzinfo is None or not 2000 <= moment.year < 2100:
+        raise ValueError("not a moment")
+    return moment

@@ -1,0 +1,303 @@
+"""The seller's payouts: when the next one is and how much, each one like a receipt, asking for one, and why the balance is what it is.
+
+All pages stand in the shell of the seller's pages (wallet/views.py).  Whoever is logged in finds the payouts of the sellers they act for;
+anybody else's are not found.  Bank details have pages of their own (bank_account_views.py).
+"""
+
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from babel.numbers import NumberFormatError, format_decimal, parse_decimal
+from django import forms
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from djmoney.money import Money
+
+from ledger import clock
+from ledger.errors import DomainError
+from ledger.money import exact, minor_units
+from ledger.templatetags.written import amount as written
+from ledger.templatetags.written import reader
+from payouts import balance_explained, calendars, queries, requests, tasks, terms, timeline, wording
+from payouts.models import BankAccount, Payout, PayoutTransition
+from payouts.queries import Payable
+from payouts.states import PUT_BACK, PayoutStatus
+from payouts.terms import Terms
+from payouts.wording import Step
+from wallet import holds, step_up
+from wallet import queries as wallets
+from wallet.models import SellerHold, Wallet, WalletEntry
+from wallet.views import LARGEST_ID, Desk, seller_page
+
+PAYOUTS_ON_A_PAGE = 25
+MOVEMENTS_ON_A_PAGE = 50
+ONCE = re.compile(r"[\w-]{20,60}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What one wallet will bring next: what can be paid out now, the days on which that happens by itself, and what is in the way."""
+
+    able: Payable
+    agreed: Terms
+    account: BankAccount | None
+    days: Sequence[date]
+    why_not: str
+
+    @property
+    def currency(self) -> str:
+        return str(self.able.available.currency.code)
+
+    @property
+    def most(self) -> Money:
+        """What is available above what is kept back, whether or not something else is in the way; never less than nothing."""
+        return max(self.able.available - self.able.keep_back, 0 * self.able.available)
+
+    @property
+    def needs_account(self) -> bool:
+        return self.account is None
+
+
+def outlook(wallet: Wallet, *, hold: SellerHold | None, now: datetime) -> Outlook:
+    """Look ahead for one wallet."""
+    currency: str = wallet.currency  # type: ignore[attr-defined]
+    agreed, account = terms.of(wallet.seller, currency), queries.account_of(wallet.seller, currency)
+    able = queries.payable_of(wallet.seller, agreed, available=wallet.available, now=now)
+    days = calendars.next_payouts(calendars.of(agreed), now)
+    return Outlook(able, agreed, account, days, wording.why_nothing_can_be_paid(able, account=account, hold=hold))
+
+
+def outlooks(desk: Desk, *, now: datetime) -> list[Outlook]:
+    """Look ahead for each wallet of the seller in which something stands, or for which there is a bank account."""
+    known = set(BankAccount.objects.filter(seller=desk.seller, replaced_at=None).values_list("currency", flat=True))
+    hold = holds.active([desk.seller.pk], now).get(desk.seller.pk)
+    return [
+        outlook(wallet, hold=hold, now=now)
+        for wallet in Wallet.objects.filter(seller=desk.seller).select_related("seller").order_by("currency")
+        if wallet.currency in known or wallet.pending or wallet.available or wallet.reserved  # type: ignore[attr-defined]
+    ]
+
+
+# --- All payouts ----------------------------------------------------------------------------------------------------
+
+
+class PayoutFilter(forms.Form):
+    """Which payouts to list, from the address; and where the page begins."""
+
+    status = forms.ChoiceField(required=False, choices=[("", ""), *PayoutStatus.choices])
+    older_than = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_ID)
+
+
+@require_safe
+@seller_page
+def payouts(request: HttpRequest, desk: Desk) -> HttpResponse:
+    """The next payouts, and every payout so far, newest first, a page at a time."""
+    form = PayoutFilter(request.GET)
+    found: list[Payout] = []
+    if form.is_valid():
+        wanted = queries.payouts_to(desk.seller)
+        if form.cleaned_data["status"]:
+            wanted = wanted.filter(status=form.cleaned_data["status"])
+        if form.cleaned_data["older_than"] is not None:
+            wanted = wanted.filter(pk__lt=form.cleaned_data["older_than"])
+        found = list(wanted[: PAYOUTS_ON_A_PAGE + 1])
+    shown = found[:PAYOUTS_ON_A_PAGE]
+    context = {
+        "desk": desk,
+        "here": "payouts",
+        "outlooks": outlooks(desk, now=clock.now()),
+        "statuses": PayoutStatus.choices,
+        "status": form.cleaned_data.get("status", ""),
+        "is_wrong": not form.is_valid(),
+        "is_first": not request.GET.get("older_than"),
+        "payouts": [(payout, wording.tone_of(payout)) for payout in shown],
+        "older_than": shown[-1].pk if len(found) > len(shown) else None,
+    }
+    return render(request, "dashboard/payouts.html", context, status=200 if form.is_valid() else 400)
+
+
+# --- One payout -----------------------------------------------------------------------------------------------------
+
+
+class PageOfMovements(forms.Form):
+    """Where the page of a payout's movements begins."""
+
+    older_than = forms.IntegerField(required=False, min_value=0, max_value=LARGEST_ID)
+
+
+@require_safe
+@seller_page
+def payout(request: HttpRequest, desk: Desk, public_id: str) -> HttpResponse:
+    """One payout of the user's sellers, like a receipt."""
+    return receipt(request, desk, get_object_or_404(payouts_of(desk), public_id=public_id))
+
+
+@require_POST
+@seller_page
+def cancel(request: HttpRequest, desk: Desk, public_id: str) -> HttpResponse:
+    """Take a payout back that waits for approval; of one that is on its way already its page says so."""
+    shown = get_object_or_404(payouts_of(desk), public_id=public_id)
+    try:
+        requests.cancel(shown.pk, actor=f"user:{request.user.get_username()}", now=clock.now())
+    except requests.NotWaiting:
+        return receipt(request, desk, payouts_of(desk).get(pk=shown.pk), is_too_late=True)
+    return redirect("seller-payout", public_id=public_id)
+
+
+def receipt(request: HttpRequest, desk: Desk, shown: Payout, *, is_too_late: bool = False) -> HttpResponse:
+    form = PageOfMovements(request.GET)
+    older_than = form.cleaned_data["older_than"] if form.is_valid() else None
+    movements = queries.movements_in(shown)
+    found = list((movements if older_than is None else movements.filter(pk__lt=older_than))[: MOVEMENTS_ON_A_PAGE + 1])
+    contents = queries.contents(shown)
+    why, is_account = wording.why_it_came_to_nothing(shown)
+    context = {
+        "desk": Desk(desk.sellers, seller=shown.seller),
+        "here": "payouts",
+        "payout": shown,
+        "tone": wording.tone_of(shown),
+        "contents": contents,
+        "parts": [(wording.part_named(part.kind), part) for part in contents.parts],
+        "is_put_back": shown.status in PUT_BACK,
+        "is_stuck": shown.status == PayoutStatus.EXECUTING and shown.next_attempt_at is None,
+        "may_cancel": shown.status == PayoutStatus.WAITING and shown.run_id is None,
+        "is_too_late": is_too_late,
+        "why": why,
+        "is_account": is_account,
+        "steps": sorted(steps(shown), key=lambda step: step.at),
+        "movements": found[:MOVEMENTS_ON_A_PAGE],
+        "is_first": older_than is None,
+        "older_than": found[MOVEMENTS_ON_A_PAGE - 1].pk if len(found) > MOVEMENTS_ON_A_PAGE else None,
+    }
+    return render(request, "dashboard/payout.html", context, status=409 if is_too_late else 200)
+
+
+def payouts_of(desk: Desk) -> QuerySet[Payout]:
+    """Return the payouts of all sellers the user acts for, with what their page shows."""
+    return Payout.objects.filter(seller__in=desk.sellers).select_related("seller__shop", "bank_account", "run")
+
+
+def steps(shown: Payout) -> Iterator[Step]:
+    """Yield what happened to the payout, without the names of those who work at the shop."""
+    yield Step(shown.created_at, _("Made by the calendar") if shown.run_id else _("Asked for"))
+    for change in timeline.transitions_of(PayoutTransition.Kind.PAYOUT, shown.pk):
+        match change.before, change.after:
+            case PayoutStatus.WAITING, PayoutStatus.EXECUTING:
+                yield Step(change.at, _("Approved"), "good")
+            case PayoutStatus.FAILED, PayoutStatus.SUCCESS:
+                yield Step(change.at, _("It reached your bank after all"), "good")
+            case _before, PayoutStatus.SUCCESS:
+                yield Step(change.at, _("Paid to your bank"), "good")
+            case _before, PayoutStatus.RETURNED:
+                yield Step(change.at, _("Sent back by your bank; in your wallet again"), "bad")
+            case _before, PayoutStatus.FAILED:
+                yield Step(change.at, _("Not paid; in your wallet again"), "bad")
+            case _before, PayoutStatus.CANCELLED:
+                was_rejected = shown.failure_code == requests.REJECTED
+                yield Step(change.at, _("Not approved; in your wallet again") if was_rejected else _("Cancelled; in your wallet again"))
+            case _another_try:
+                pass
+    first = queries.first_sent_at(shown)
+    if first is not None:
+        yield Step(first, _("Sent to the bank"))
+
+
+# --- Asking for one -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The form for one currency: what stands in its field, what is wrong with that, and the token by which it is sent once."""
+
+    outlook: Outlook
+    amount: str
+    error: str = ""
+    once: str = ""
+    standing: Payout | None = None  # what this very form has asked for before, with another amount
+
+
+class NotReadable(Exception):
+    """What was typed is not an amount of the currency; says what to type."""
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@step_up.required
+@seller_page
+def ask(request: HttpRequest, desk: Desk) -> HttpResponse:
+    """Ask for a payout: one form per currency, each with all that can be paid out.  Asks for password and code first."""
+    forms_shown = [Asking(each, in_figures(each.able.amount), once=secrets.token_urlsafe(24)) for each in outlooks(desk, now=clock.now())]
+    status = 200
+    if request.method == "POST":
+        chosen = next((each for each in forms_shown if each.outlook.currency == request.POST.get("currency")), None)
+        if chosen is None:
+            return render(request, "dashboard/payout_request.html", {"desk": desk, "here": "payouts", "forms": forms_shown}, status=400)
+        answer = asked(request, desk, chosen.outlook)
+        if isinstance(answer, Payout):
+            tasks.nudge_payouts()
+            return redirect("seller-payout", public_id=answer.public_id)
+        forms_shown, status = [answer if each is chosen else each for each in forms_shown], 400
+    context = {"desk": desk, "here": "payouts", "forms": forms_shown, "chosen": request.GET.get("currency", "")}
+    return render(request, "dashboard/payout_request.html", context, status=status)
+
+
+def asked(request: HttpRequest, desk: Desk, outlook: Outlook) -> Payout | Asking:
+    """Ask for what was typed; the form again, with all that was typed and what is wrong, if that cannot be."""
+    typed = request.POST.get("amount", "")[:60].strip()
+    once = request.POST.get("once", "")
+    fresh = secrets.token_urlsafe(24)
+    if request.POST.get("seller") != desk.seller.public_id:
+        return Asking(outlook, typed, wording.other_seller_meanwhile(desk.seller), fresh)
+    if not ONCE.fullmatch(once):
+        return Asking(outlook, typed, _("This page was open for too long. Look at the amount and send it again."), fresh)
+    wanted: Money | None = None
+    try:
+        wanted = amount_in(typed, outlook.currency)
+        asked_by = f"user:{request.user.get_username()}"
+        return requests.request_payout(desk.seller, amount=wanted, once=f"page:{once}", requested_by=asked_by, now=clock.now())
+    except NotReadable as error:
+        return Asking(outlook, typed, str(error), once)
+    except requests.PayoutConflict:
+        standing = Payout.objects.filter(seller=desk.seller, once=f"page:{once}").first()
+        return Asking(outlook, typed, _("You have asked for another amount with this page already."), fresh, standing)
+    except queries.NotPayable:
+        return Asking(outlook, typed, wording.why_not_so_much(wanted, outlook.able), once)
+    except DomainError:
+        said = outlook.why_not or _("This cannot be paid out now. Ask the shop that you sell at.")
+        return Asking(outlook, typed, said, once)
+
+
+def in_figures(amount: Money) -> str:
+    """Write the amount as the reader would type it: 1234.50 or 1234,50."""
+    places = minor_units(amount.currency.code)
+    return str(format_decimal(amount.amount, format=f"0.{'0' * places}".rstrip("."), locale=reader()))
+
+
+def amount_in(typed: str, currency: str) -> Money:
+    """Read an amount as the reader types it, with or without dots and commas between the thousands.  Raises NotReadable."""
+    example = written(exact("1234", currency) + Money(Decimal(5).scaleb(-1) if minor_units(currency) else 0, currency))
+    try:
+        return exact(str(parse_decimal(re.sub(r"\s", "", typed).removesuffix(currency), locale=reader(), strict=True)), currency)
+    except NumberFormatError:
+        raise NotReadable(_("Write an amount such as %s.") % example) from None
+    except DomainError:
+        raise NotReadable(_("That is finer, or larger, than an amount of %(currency)s can be. Write one such as %(example)s.") % {"currency": currency, "example": example}) from None  # fmt: skip
+
+
+# --- Why is this my balance? ----------------------------------------------------------------------------------------
+
+
+@require_safe
+@seller_page
+def why(request: HttpRequest, desk: Desk) -> HttpResponse:
+    """The sum from what was sold down to what stands there, for each currency in which anything ever moved."""
+    moved = [wallet for wallet in wallets.wallets_of(desk.seller) if WalletEntry.objects.filter(wallet=wallet).exists()]
+    explained: list[Any] = [balance_explained.explained(wallet) for wallet in moved]
+    return render(request, "dashboard/why.html", {"desk": desk, "here": "home", "explained": explained})

@@ -30,7 +30,9 @@ NOT_LET_IN = frozenset({401, 403})  # it is about us, not about the payment: a k
 DECLINED, CONFLICT, TOO_MANY_REQUESTS = 402, 409, 429
 NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
-MAY_BE_AN_ACCOUNT = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b|\d(?: ?\d){7,}")  # an IBAN, or 8 digits and more
+MAY_BE_AN_ACCOUNT = re.compile(  # an IBAN, or 8 digits and more that are no part of an id of ours
+    r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b|(?<![a-z0-9_])\d(?: ?\d){7,}(?![a-z0-9_])"
+)
 
 _deadline: ContextVar[float] = ContextVar("deadline")
 

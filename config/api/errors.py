@@ -122,6 +122,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     # Bank accounts
     "bank_details_refused": (400, "These cannot be the details of a bank account. The detail says what to do; it repeats no number."),
     "unknown_bank_account": (400, "There is no such bank account."),
+    "bank_account_replaced": (409, "The bank account of the payout was replaced since it was asked for. Reject it, and ask anew."),
     "maker_may_not_verify": (409, "Who gave the details of a bank account cannot verify them."),
     # Statements and invoices
     "unknown_period": (400, "The period is not a month. Write one such as 2026-10."),

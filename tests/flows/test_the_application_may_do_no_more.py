@@ -95,7 +95,7 @@ def test_the_application_can_post_and_read_and_take_its_snapshots(app: Line) -> 
 
 def test_the_application_can_seal_what_it_posted_and_keep_and_forget_what_the_watch_found(app: Line) -> None:
     app.execute(seals.WRITERS)
-    [(number, _hash, _last_entry_id, entries)] = app.execute(seals.SEAL, {"horizon": 1000, "limit": 10}).fetchall()
+    [(number, _hash, _last_entry_id, entries)] = app.execute(seals.SEAL, {"horizon": 2**60, "limit": 10}).fetchall()
     assert (number, entries) == (1, 1)
     app.execute("INSERT INTO reconciliation_invariantrun VALUES (DEFAULT, 'quick', now(), 1, 1, '[]', '')")
     assert app.execute("DELETE FROM reconciliation_invariantrun").rowcount == 1

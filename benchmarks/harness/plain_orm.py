@@ -4,6 +4,7 @@ The books refuse an entry that is written apart from its postings, so this runs 
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -12,7 +13,7 @@ from ledger import chart
 from ledger.ids import new_id
 from ledger.models import Account, JournalEntry, Posting
 from payments import queries
-from payments.models import DueOrder, OpenCheckout, PaymentEvent, PaymentOrder, PspAttempt
+from payments.models import DueOrder, DueRelease, OpenCheckout, PaymentEvent, PaymentOrder, PspAttempt
 from payments.settlement import Capture
 from payments.states import AttemptStatus, EventStatus, OrderStatus
 from wallet.models import OutboxMessage, Wallet, WalletEntry
@@ -70,8 +71,9 @@ def settle_one(capture: Capture) -> None:
         timezone.now(),
     )
     attempt.save(update_fields=["status", "psp_reference", "finished_at"])
-    order.status, order.journal_entry, order.wallet_entry = OrderStatus.SUCCESS, entry, movement
-    order.save(update_fields=["status", "journal_entry", "wallet_entry"])
+    order.status, order.journal_entry, order.wallet_entry, order.unreleased = OrderStatus.SUCCESS, entry, movement, order.net
+    order.save(update_fields=["status", "journal_entry", "wallet_entry", "unreleased"])
+    DueRelease.objects.create(order=order, due_at=capture.charged_at + timedelta(days=14))
     due.delete()
     publish(order.shop_id, "payment_order.succeeded", order.public_id, order_payload(order))
     if not event.orders.exclude(status=OrderStatus.SUCCESS).exists():

@@ -4,20 +4,11 @@ What is due stands in Postgres.  A nudge (Redis) starts the work at once; beat s
 message only delays.
 """
 
-import logging
-import time
-from collections.abc import Callable
-
-from celery import Task, shared_task
-from django.db import transaction
-from kombu.exceptions import OperationalError
+from celery import shared_task
 
 from ledger import clock, snapshots
+from ledger.doorbell import nudge, until_nothing_is_left
 from payments import cancellations, dead_letters, dispute_watch, executor, expiry, inbox, orphans, refund_executor, releases
-
-logger = logging.getLogger(__name__)
-
-LONGEST_S = 45  # then no new round begins, so that other work gets its turn; beat starts the next
 
 
 @shared_task
@@ -86,12 +77,6 @@ def take_snapshots() -> None:
     snapshots.take()
 
 
-def until_nothing_is_left(work: Callable[[], int]) -> None:
-    until = time.monotonic() + LONGEST_S
-    while work() and time.monotonic() < until:
-        pass
-
-
 def nudge_executor() -> None:
     """Ring for the executor once the caller's transaction, if any, has committed."""
     nudge(execute_due_orders)
@@ -110,15 +95,3 @@ def nudge_refunds() -> None:
 def nudge_releases() -> None:
     """Ring for the releases."""
     nudge(release_due)
-
-
-def nudge(task: Task) -> None:
-    """Send the task's message after commit, once and briefly; a dead doorbell is logged and never heard by the caller."""
-    transaction.on_commit(lambda: ring(task), robust=True)
-
-
-def ring(task: Task) -> None:
-    try:
-        task.apply_async(retry=False)
-    except (OperationalError, OSError) as error:
-        logger.warning("the doorbell is out of order (%s); beat will start %s", type(error).__name__, task.name)

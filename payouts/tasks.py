@@ -4,20 +4,11 @@ What is due stands in Postgres.  A nudge (Redis) starts the work at once; beat s
 message only delays.
 """
 
-import logging
-import time
-from collections.abc import Callable
-
-from celery import Task, shared_task
-from django.db import transaction
-from kombu.exceptions import OperationalError
+from celery import shared_task
 
 from ledger import clock
+from ledger.doorbell import nudge, until_nothing_is_left
 from payouts import executor, notices, scheduling
-
-logger = logging.getLogger(__name__)
-
-LONGEST_S = 45  # then no new round begins, so that other work gets its turn; beat starts the next
 
 
 @shared_task
@@ -45,12 +36,6 @@ def run_due_payouts() -> None:
         nudge_payouts()
 
 
-def until_nothing_is_left(work: Callable[[], int]) -> None:
-    until = time.monotonic() + LONGEST_S
-    while work() and time.monotonic() < until:
-        pass
-
-
 def nudge_payouts() -> None:
     """Ring for the payouts once the caller's transaction, if any, has committed."""
     nudge(execute_due_payouts)
@@ -59,15 +44,3 @@ def nudge_payouts() -> None:
 def nudge_watch() -> None:
     """Ring for the watch of returns."""
     nudge(watch_returns)
-
-
-def nudge(task: Task) -> None:
-    """Send the task's message after commit, once and briefly; a dead doorbell is logged and never heard by the caller."""
-    transaction.on_commit(lambda: ring(task), robust=True)
-
-
-def ring(task: Task) -> None:
-    try:
-        task.apply_async(retry=False)
-    except (OperationalError, OSError) as error:
-        logger.warning("the doorbell is out of order (%s); beat will start %s", type(error).__name__, task.name)

@@ -72,9 +72,9 @@ CP-11 open      after   wallet.idempotency.finish
 CP-11 execute   after   payments.confirmation.confirm_order
 CP-11 execute   before  wallet.idempotency.finish
 CP-11 execute   after   wallet.idempotency.finish
-CP-12 execute   before  {TASKS}.ring
-CP-12 execute   after   {TASKS}.ring
-CP-12 webhook   before  {TASKS}.ring
+CP-12 execute   before  ledger.doorbell.ring
+CP-12 execute   after   ledger.doorbell.ring
+CP-12 webhook   before  ledger.doorbell.ring
 CP-12 outgoing  before  wallet.notifications.publish payments.settlement.settle
 CP-13 outgoing  unsent  wallet.notifications.relay.fan_out
 CP-13 outgoing  unheard wallet.notifications.relay.fan_out

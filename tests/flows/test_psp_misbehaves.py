@@ -313,7 +313,7 @@ def test_f_16_an_answer_that_comes_twice_is_never_taken_for_the_next_ones(
     open_payment: Open, sandbox: SandboxCompany, oracle: Oracle, use_psp: Callable[[Psp], Psp]
 ) -> None:
     """On one connection after the other, as in a worker that has little to do: each answer is about its own order."""
-    psp = use_psp(sandbox_psp(sandbox, read_timeout_s=0.4))
+    psp = use_psp(sandbox_psp(sandbox))
     event = open_payment("10.00")
     sandbox.fault(operation="find", kind="duplicate_response", delay_s=0.1)
     for place in range(6):

@@ -126,6 +126,7 @@ def test_bug_34_a_refund_whose_answer_was_lost_is_asked_for_and_paid_back_once(
     refund = give_back(order, "4.00")
     assert refund.status == "EXECUTING"
     assert len(refunded_at_psp(oracle)) == (0 if kind == "refuse_500" else 1)
+    use_psp(sandbox_psp(sandbox))
     execute_refunds(now=timezone.now() + timedelta(minutes=1))
     refund.refresh_from_db()
     assert refund.status == "SUCCESS"

@@ -44,15 +44,20 @@ def write(figures: Sequence[Figure], file: Path) -> None:
     file.write_text(json.dumps([figure.as_json() for figure in figures], indent=1) + "\n")
 
 
+def written(figure: float) -> str:
+    """Return a figure with two digits at least, or whole: 0.12, 7.9, 11,282."""
+    return f"{figure:,.{0 if figure >= 10 or figure == int(figure) else 1 if figure >= 1 else 2}f}"
+
+
 def table(figures: Sequence[Mapping[str, Any]]) -> str:
     """Return the figures, as they stand in the JSON, as a table of Markdown."""
     rows = [("what", "figure", "against", "ratio", "aim", "unit")]
     for figure in figures:
-        against = f"{figure['limit']:,.0f} {figure['settings']['against']}"
+        against = f"{written(figure['limit'])} {figure['settings']['against']}"
         rows.append(
             (
                 figure["settings"]["what"],
-                f"{figure['rate']:,.0f}",
+                written(figure["rate"]),
                 against,
                 f"{figure['ratio']:.2f}",
                 figure["settings"]["aim"],

@@ -1,6 +1,7 @@
 """`python -m benchmarks.harness.report FILE`: put the figures of a `--json` file into docs/performance.md, between the two marks of its benchmark."""
 
 import json
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from benchmarks.harness import figures
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 END = "<!-- end of figures -->"
+SINGLY = 10
 
 
 def main(file: Path) -> None:
@@ -40,11 +42,18 @@ def section(measured: Sequence[Mapping[str, Any]]) -> str:
         f"Command: `{command_of(measured)}`.",
         "",
         figures.table(measured),
-        "",
-        f"Every run, in {measured[0]['unit']}:",
-        *(f"- {kind}: {', '.join(f'{rate:,.0f}' for rate in rates)}" for kind, rates in runs_of(measured).items()),
     ]
+    if runs := runs_of(measured):
+        lines += ["", f"Every run, in {measured[0]['unit']}:", *(f"- {kind}: {spread(rates)}" for kind, rates in runs.items())]
     return "\n".join(lines)
+
+
+def spread(rates: Sequence[float]) -> str:
+    """Return the rates of all runs; of more than ten the least, the median and the most."""
+    if len(rates) <= SINGLY:
+        return ", ".join(figures.written(rate) for rate in rates)
+    least, most = figures.written(min(rates)), figures.written(max(rates))
+    return f"{least} to {most} in {len(rates)}, median {figures.written(statistics.median(rates))}"
 
 
 def runs_of(measured: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:

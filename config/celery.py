@@ -99,6 +99,13 @@ app.conf.update(
             "schedule": crontab(hour=3, minute=17),
             "options": {"expires": 3600},
         },
+        "pick_up_files": {"task": "reconciliation.tasks.pick_up_files", "schedule": 60.0, "options": {"expires": 60}},
+        "stage_files": {"task": "reconciliation.tasks.stage_files", "schedule": 15.0, "options": {"expires": 15}},
+        "look_for_what_is_missing": {
+            "task": "reconciliation.tasks.look_for_what_is_missing",
+            "schedule": 1800.0,
+            "options": {"expires": 1800},
+        },
         "purge_idempotency_records": {
             "task": "wallet.tasks.purge_idempotency_records",
             "schedule": 3600.0,

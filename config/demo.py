@@ -184,10 +184,17 @@ def _child(place: Place, name: str, module: str, *, env: dict[str, str]) -> Chil
 
 def _seed(place: Place, services: Services) -> Summary:
     """Make the demo data (or find it made) and return what it wants shown: the last line of its output, as JSON."""
-    log = place.logs / "demo_data.log"
+    shown = [line for line in _manage(place, services, "demo_data").splitlines() if line.startswith("{")]
+    _manage(place, services, "demo_payouts")
+    return dict(json.loads(shown[-1])) if shown else {}
+
+
+def _manage(place: Place, services: Services, command: str) -> str:
+    """Run a management command to its end; return what it printed.  Raises DemoError with the last lines of its log."""
+    log = place.logs / f"{command}.log"
     with log.open("wb") as errors:
         answer = subprocess.run(
-            [*place.manage, "demo_data"],
+            [*place.manage, command],
             cwd=place.root,
             env=demosetup.app_environment(place, services.endpoints),
             stdin=subprocess.DEVNULL,
@@ -197,9 +204,8 @@ def _seed(place: Place, services: Services) -> Summary:
             check=False,
         )
     if answer.returncode != 0:
-        raise DemoError(f"manage.py demo_data failed (log: {log}):\n{tail(log, lines=30)}")
-    shown = [line for line in answer.stdout.decode().splitlines() if line.startswith("{")]
-    return dict(json.loads(shown[-1])) if shown else {}
+        raise DemoError(f"manage.py {command} failed (log: {log}):\n{tail(log, lines=30)}")
+    return answer.stdout.decode()
 
 
 def _self_check(place: Place, services: Services, *, say: Say) -> int:

@@ -132,6 +132,19 @@ SELLER_HOME = ("payouts.seller_home.part", "payments.seller_home.part")
 DEMO_ACCOUNT = {"holder": "Onebook Demo", "iban": "DE89370400440532013000", "bic": "COBADEFFXXX"}
 BANK_FILE_ACCOUNTS = env.json("BANK_FILE_ACCOUNTS", default={} if PRODUCTION else {"EUR": DEMO_ACCOUNT})
 
+# Files of PSPs and banks (reconciliation/ingestion.py): from whom they are taken, by short names (a PSP's is its name in the books), and a
+# folder with a folder for each of them, whose files are taken as they come
+FILE_SOURCES = env.list("FILE_SOURCES", default=[] if PRODUCTION else ["sandbox", "sandbox_bank"])
+FILES_FOLDER = env.str("FILES_FOLDER", default="")
+
+# Formats whose files are read and not compared, since another report of the same PSP has their lines: Stripe gives two of the same payments
+FILE_FORMATS_ONLY_READ = env.list("FILE_FORMATS_ONLY_READ", default=["stripe_balance_change"])
+
+# SFTP servers that keep files for us (reconciliation/sftp_server.py), by the same short names, as JSON
+FILES_SFTP = env.json("FILES_SFTP", default={})
+if not isinstance(FILES_SFTP, dict) or any(source not in FILE_SOURCES for source in FILES_SFTP):
+    raise ImproperlyConfigured("FILES_SFTP must be a JSON object that has a server for each source, and each must stand in FILE_SOURCES.")
+
 # E-mail: consolemail:// prints it, smtp+tls://user:password@mail.example:587 sends it
 EMAIL = env.email_url("EMAIL_URL", default="consolemail://")
 EMAIL_BACKEND = EMAIL["EMAIL_BACKEND"]
@@ -229,7 +242,7 @@ LOGGING = {
     "filters": {"hide_tokens": {"()": "config.logs.HideTokens"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["hide_tokens"]}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
-    "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}, "fontTools": {"level": "WARNING"}},
+    "loggers": {name: {"level": "WARNING"} for name in ("httpx", "httpcore", "asyncssh", "fontTools")},
 }
 
 

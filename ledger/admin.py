@@ -283,6 +283,9 @@ LISTS = {
     "late": "payments_latecharge",
     "can": "payments_cancellation",
     "po": "payouts_payout",
+    "sb": "reconciliation_settlementbatch",
+    "bs": "reconciliation_bankstatement",
+    "mm": "reconciliation_mismatch",
 }  # of ids, by their prefix
 
 

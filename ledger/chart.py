@@ -29,6 +29,8 @@ KINDS = {
     "fee_revenue": AccountType.REVENUE,
     "tax_payable": AccountType.LIABILITY,
     "operating_bank": AccountType.ASSET,
+    "paid_twice": AccountType.ASSET,
+    "bank_in_transit": AccountType.ASSET,
     "psp_fees": AccountType.EXPENSE,
     "suspense": AccountType.LIABILITY,
     "owed_to_buyers": AccountType.LIABILITY,
@@ -78,6 +80,16 @@ def tax_payable() -> str:
 def operating_bank() -> str:
     """The platform's own bank account."""
     return "operating_bank"
+
+
+def paid_twice() -> str:
+    """What our bank paid a second time for one payout: it is ours, until the bank calls it back."""
+    return "paid_twice"
+
+
+def bank_in_transit() -> str:
+    """What the PSPs say that they have paid to us, and what no bank statement has shown yet."""
+    return "bank_in_transit"
 
 
 def psp_fees() -> str:

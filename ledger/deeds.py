@@ -20,8 +20,25 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger.admin import LookOnly
 from ledger.errors import DomainError
+from ledger.wire import forbidden_in
 
 LONGEST_NOTE = 200
+NOT_ANY_MORE = _("This is not possible any more.")
+
+
+class NotPossible(DomainError):
+    """It was possible when the page was shown, and is not any more."""
+
+    code = "not_possible"
+
+
+def not_any_more(row: Any) -> None:
+    """Refuse.  A deed may have a function of its own that says why, in the domain's words."""
+    raise NotPossible(str(NOT_ANY_MORE))
+
+
+def leave_to_the_domain(row: Any) -> None:
+    """Let the domain decide: its call refuses by itself what is not possible, or answers a second press with what came of the first."""
 
 
 class DeedForm(forms.Form):
@@ -38,12 +55,20 @@ class DeedForm(forms.Form):
         self.row = row
         super().__init__(data)
 
+    def clean_note(self) -> str:
+        """Return it as one line.  Refuses what reorders or hides what a reader sees."""
+        note = " ".join(self.cleaned_data["note"].split())
+        if character := forbidden_in(note):
+            raise forms.ValidationError(_("This holds %s, a character that cannot be seen. Take it out.") % character)
+        return note
+
 
 @dataclass(frozen=True, slots=True)
 class Deed:
     """One thing that may be done to a row, by whoever has all these permissions.
 
-    `act` gets the row, what the form says, and who says so; it returns the row to show next.
+    `act` gets the row, what the form says, and who says so; it returns the row to show next.  It is not called if the deed is not possible
+    any more and `refuse`, which is asked then, raises the DomainError that says so.
     """
 
     name: str
@@ -53,6 +78,7 @@ class Deed:
     permissions: tuple[str, ...]
     act: Callable[[Any, dict[str, Any], str], models.Model]
     is_possible: Callable[[Any], bool] = bool
+    refuse: Callable[[Any], None] = not_any_more
     form: type[DeedForm] = DeedForm
     is_grave: bool = False
 
@@ -99,7 +125,7 @@ class WithDeeds(LookOnly):
         if form.is_valid() and (following := self.do(deed, row, form=form, request=request)):
             return HttpResponseRedirect(page_of(following))
         if request.method != "POST" and not deed.is_possible(row):
-            self.message_user(request, _("This is not possible any more."), messages.WARNING)
+            self.message_user(request, NOT_ANY_MORE, messages.WARNING)
             return HttpResponseRedirect(page_of(row))
         context = self.admin_site.each_context(request) | {
             "title": deed.title,
@@ -113,8 +139,10 @@ class WithDeeds(LookOnly):
         return TemplateResponse(request, "admin/deed.html", context)
 
     def do(self, deed: Deed, row: Any, *, form: DeedForm, request: HttpRequest) -> models.Model | None:
-        """Do it and return the row to show next; None if the domain refused, which the form then says."""
+        """Do it and return the row to show next; None if it is not possible or the domain refused, which the form then says."""
         try:
+            if not deed.is_possible(row):
+                deed.refuse(row)
             following = deed.act(row, form.cleaned_data, f"staff:{request.user.get_username()}")
         except DomainError as error:
             form.add_error(error.field if error.field in form.fields else None, error.detail)

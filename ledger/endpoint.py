@@ -21,12 +21,16 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one address: the scope its caller needs, its query parameters, its body, and what it answers by status."""
+    """One method of one address: the scope its caller needs, its query parameters, its body, and what it answers by status.
+
+    Where it takes a file, the body is that file's bytes, whatever they are.
+    """
 
     scope: str
     answers: Mapping[int, type[StrictSerializer]]
     query: type[StrictSerializer] = NoParameters
     body: type[StrictSerializer] | None = None
+    takes_file: bool = False
 
     @property
     def is_list(self) -> bool:
@@ -39,11 +43,12 @@ def operation(
     answers: Mapping[int, type[StrictSerializer]],
     query: type[StrictSerializer] = NoParameters,
     body: type[StrictSerializer] | None = None,
+    takes_file: bool = False,
 ) -> Callable[[Method], Method]:
     """Declare what a view's method is, for everyone who serves or documents it."""
 
     def declare(method: Method) -> Method:
-        method.operation = Operation(scope, answers, query, body)  # type: ignore[attr-defined]
+        method.operation = Operation(scope, answers, query, body, takes_file)  # type: ignore[attr-defined]
         return method
 
     return declare

@@ -30,8 +30,11 @@ NOT_LET_IN = frozenset({401, 403})  # it is about us, not about the payment: a k
 DECLINED, CONFLICT, TOO_MANY_REQUESTS = 402, 409, 429
 NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
-MAY_BE_AN_ACCOUNT = re.compile(  # an IBAN, or 8 digits and more that are no part of an id of ours
-    r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}\b|(?<![a-z0-9_])\d(?: ?\d){7,}(?![a-z0-9_])"
+MAY_BE_AN_ACCOUNT = re.compile(
+    r"""\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}\b  # an IBAN in capitals, grouped anyhow; in small letters, in one piece or by fours
+    | (?i:\b[A-Z]{2}\d{2}(?:[A-Z0-9]{11,30}|[ -][A-Z0-9]{4}(?:[ -](?=[A-Z]{0,3}\d)[A-Z0-9]{4}){1,6}(?:[ -]\d[A-Z0-9]{0,2})?)\b)
+    | (?<![a-z0-9_])\d(?:[ ]?\d){7,}(?![a-z0-9_])  # 8 digits and more that are no part of an id of ours""",
+    re.VERBOSE,
 )
 
 _deadline: ContextVar[float] = ContextVar("deadline")

@@ -48,6 +48,9 @@ class JournalEntry(models.Model):
         PAYOUT_PAID = "payout_paid", _("Payout arrived")
         PAYOUT_RETURN = "payout_return", _("Payout that came back")
         FEE_INVOICE = "fee_invoice", _("Tax of a fee invoice")
+        SETTLEMENT = "settlement", _("Settlement batch of a PSP")
+        BANK_STATEMENT = "bank_statement", _("Bank statement")
+        RESOLUTION = "resolution", _("Mismatch explained")
         MANUAL = "manual", _("Manual entry")
 
     kind = models.TextField(choices=Kind)

@@ -50,6 +50,8 @@ class PlainText(serializers.CharField):
             self.fail("invalid")
         if character := forbidden_in(data):
             self.fail("forbidden_character", character=character)
+        if not self.allow_blank and not any(sign.isprintable() and not sign.isspace() for sign in data):
+            self.fail("blank")
         return super().to_internal_value(data)
 
 
@@ -117,7 +119,7 @@ class Moment(serializers.DateTimeField):
 
     def to_internal_value(self, value: Any) -> datetime:
         try:
-            moment = parse_datetime(value) if isinstance(value, str) and len(value) <= 40 else None
+            moment = parse_datetime(value) if isinstance(value, str) and value.isascii() and len(value) <= 40 else None
         except ValueError:
             moment = None
         if moment is None or moment.tzinfo is None:

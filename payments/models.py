@@ -355,6 +355,7 @@ class PspAttempt(models.Model):
         verbose_name_plural = _("PSP attempts")
         indexes = [
             models.Index(fields=["psp_key"], name="psp_attempt_by_key"),
+            models.Index(fields=["psp_reference"], condition=~Q(psp_reference=""), name="psp_attempt_by_psp_reference"),
             models.Index(fields=["ask_again_at"], condition=Q(ask_again_at__isnull=False), name="psp_attempt_to_ask_for"),
         ]
         constraints = [
@@ -484,7 +485,10 @@ class Refund(models.Model):
     class Meta:
         verbose_name = _("refund")
         verbose_name_plural = _("refunds")
-        indexes = [models.Index(fields=["next_attempt_at"], condition=Q(status="EXECUTING"), name="refund_to_execute")]
+        indexes = [
+            models.Index(fields=["next_attempt_at"], condition=Q(status="EXECUTING"), name="refund_to_execute"),
+            models.Index(fields=["psp_reference"], condition=~Q(psp_reference=""), name="refund_by_psp_reference"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="refund_has_one_public_id"),
             models.UniqueConstraint(

@@ -9,7 +9,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models import Q
 from djmoney.money import Money
 
 from ledger import chart, journal
@@ -20,14 +21,16 @@ from ledger.money import split, zero
 from ledger.statements import execute
 from payments import news
 from payments.fees import WHOLE
-from payments.models import DueRelease, PaymentOrder, Reserve
-from payments.states import OrderStatus
+from payments.models import DueRelease, PaymentOrder, Refund, Reserve
+from payments.states import OrderStatus, RefundStatus
 from wallet import balances, notifications, terms
 from wallet.balances import Change
 from wallet.models import WalletEntry
 from wallet.terms import Terms
 
 PUT_OFF = timedelta(days=1)  # what waits for the PSP's file is looked at again after that, whatever the file says
+REFUND_TAKES = timedelta(hours=1)  # what waits for a refund to end is looked at again after that
+PART_WAITS = timedelta(days=3)  # for a refund of a part, no longer: what it takes off then, the next sales make up
 
 
 class NotDeliverable(DomainError):
@@ -62,6 +65,17 @@ UPDATE payments_paymentorder SET unreleased = 0, released_at = released.released
 FROM released WHERE id = released.order_id
 """
 
+# One statement after the other, since each has to see what somebody wrote for whom the one before it waited.
+LOCK_DUE = "SELECT FROM payments_duerelease WHERE order_id = ANY(%s::bigint[]) ORDER BY order_id FOR UPDATE"
+LOCK_UNSETTLED = """
+SELECT id FROM payments_paymentorder
+WHERE id = ANY(%s::bigint[]) AND status = 'SUCCESS' AND settled_at IS NULL ORDER BY id FOR NO KEY UPDATE
+"""
+SETTLED = "UPDATE payments_paymentorder SET settled_at = %(at)s WHERE id = ANY(%(orders)s::bigint[])"
+DUE_AT_ONCE = """
+UPDATE payments_duerelease SET due_at = %(at)s, waits_for_file = false WHERE order_id = ANY(%(orders)s::bigint[]) AND waits_for_file
+"""
+
 FREE = """
 UPDATE payments_reserve AS reserve SET released_at = freed.released_at, release_entry_id = freed.journal_entry_id,
     release_wallet_entry_id = freed.wallet_entry_id
@@ -94,6 +108,8 @@ def deliver(order_id: int, *, at: datetime, actor: str, now: datetime, note: str
 
 def require_deliverable(order: PaymentOrder) -> None:
     """Raise NotDeliverable unless the order is paid, and not given back."""
+    if order.status == OrderStatus.CANCELLED:
+        raise NotDeliverable(f"{order.public_id} is cancelled and was never paid, so there is nothing to deliver.")
     if order.status != OrderStatus.SUCCESS:
         raise NotDeliverable(f"{order.public_id} is not paid. Deliver it once it is.")
     if order.refunded == order.amount:
@@ -117,12 +133,13 @@ def mark_settled(order_ids: Collection[int], at: datetime) -> int:
 
     What was due and waited for this is due at once.  Inside the caller's transaction, if there is one.  Locks what is due, then the orders, by id.
     """
-    list(DueRelease.objects.select_for_update().filter(order__in=order_ids).order_by("order").values_list("order", flat=True))
-    unsettled = PaymentOrder.objects.filter(pk__in=order_ids, status=OrderStatus.SUCCESS, settled_at=None)
-    locked = list(unsettled.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
-    PaymentOrder.objects.filter(pk__in=locked).update(settled_at=at)
-    DueRelease.objects.filter(order__in=locked, waits_for_file=True).update(due_at=at, waits_for_file=False)
-    return len(locked)
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK_DUE, [list(order_ids)])
+        cursor.execute(LOCK_UNSETTLED, [list(order_ids)])
+        settled = [order_id for (order_id,) in cursor.fetchall()]
+        cursor.execute(SETTLED, {"orders": settled, "at": at})
+        cursor.execute(DUE_AT_ONCE, {"orders": settled, "at": at})
+    return len(settled)
 
 
 @transaction.atomic(durable=True)
@@ -130,7 +147,8 @@ def release_due(*, now: datetime, limit: int = 500) -> int:
     """Let what is pending of the orders that are due become available; return how many were due, those that wait on included.
 
     A fixed number of statements for any number of orders.  Of an order that was given back or is disputed as a whole nothing is pending, and
-    so nothing moves.  One whose seller is paid only what the PSP's file has settled waits for that.
+    so nothing moves.  One whose seller is paid only what the PSP's file has settled waits for that, and one with a refund under way for its end:
+    what goes back to the buyer is not paid out meanwhile.  For a refund of a part it waits three days at most.
     """
     due = DueRelease.objects.select_for_update(skip_locked=True).filter(due_at__lte=now).order_by("due_at", "order")
     order_ids = list(due.values_list("order", flat=True)[:limit])
@@ -141,8 +159,18 @@ def release_due(*, now: datetime, limit: int = 500) -> int:
     waiting = [order.pk for order in orders if agreed[order.seller_id].payable_means_reconciled and order.settled_at is None]
     if waiting:
         DueRelease.objects.filter(order__in=waiting).update(due_at=now + PUT_OFF, waits_for_file=True)
-    release([part_of(order, agreed[order.seller_id], now=now) for order in orders if order.pk not in waiting], now=now)
+    giving_back = being_given_back(orders, now=now)
+    DueRelease.objects.filter(order__in=giving_back.difference(waiting)).update(due_at=now + REFUND_TAKES)
+    put_off = giving_back.union(waiting)
+    release([part_of(order, agreed[order.seller_id], now=now) for order in orders if order.pk not in put_off], now=now)
     return len(order_ids)
+
+
+def being_given_back(orders: Collection[PaymentOrder], *, now: datetime) -> set[int]:
+    """Return which of the orders wait for a refund that is under way."""
+    whole = [order.pk for order in orders if order.refunded == order.amount]
+    under_way = Refund.objects.filter(order__in=orders, late_charge=None, status=RefundStatus.EXECUTING)
+    return set(under_way.filter(Q(order__in=whole) | Q(created_at__gt=now - PART_WAITS)).values_list("order", flat=True))
 
 
 def part_of(order: PaymentOrder, agreed: Terms, *, now: datetime) -> Release:

@@ -145,8 +145,7 @@ def opened(letter_id: int, *, actor: str, note: str) -> Case:
     if refund is None:
         DueOrder.objects.select_for_update().filter(order=order).first()  # whoever claims it may be writing the letter
     letter = DeadLetter.objects.select_for_update(no_key=True).get(pk=letter_id)
-    if letter.decided_at is not None:
-        raise AlreadyDecided(f"{letter.public_id} was decided by {letter.decided_by}: {letter.decision}.")
+    require_undecided(letter)
     if refund is None:
         is_alive = order.status in (OrderStatus.EXECUTING, OrderStatus.FAILED)
         require(is_alive, f"{order.public_id} is {order.status} by now: there is nothing to decide.")
@@ -161,6 +160,11 @@ def decided(case: Case, decision: DeadLetter.Decision, *, actor: str, note: str,
     letter.decision, letter.decided_by, letter.note, letter.decided_at = decision, actor, note[:LONGEST_NOTE], now
     letter.save(update_fields=["decision", "decided_by", "note", "decided_at"])
     return letter
+
+
+def require_undecided(letter: DeadLetter) -> None:
+    if letter.decided_at is not None:
+        raise AlreadyDecided(f"{letter.public_id} was decided by {letter.decided_by}: {letter.decision}.")
 
 
 def require(condition: bool, otherwise: str) -> None:

@@ -8,17 +8,21 @@ from rest_framework.response import Response
 
 from ledger import clock
 from ledger.endpoint import Endpoint, operation
+from ledger.wire import PageQuery
 from payouts import queries, requests, tasks
-from payouts.models import Payout
+from payouts.models import Payout, PayoutRun
 from payouts.serializers import (
     NewPayoutSerializer,
+    PayableQuery,
+    PayableSerializer,
     PayoutInDetailSerializer,
     PayoutSerializer,
     PayoutsQuery,
     ReasonOfCancellationSerializer,
 )
-from wallet.api import NoSuchSeller, NotInShop, shop_of
+from wallet.api import NoSuchSeller, NotInShop, seller_asked_for, seller_of, shop_of
 from wallet.models import Seller
+from wallet.serializers import WalletEntrySerializer
 
 READ, WRITE = "payouts:read", "payouts:write"
 FILTERS = {
@@ -45,10 +49,12 @@ class Payouts(Endpoint):
         """
         found = queries.payouts_of(shop_of(request))
         if "seller" in self.query:
-            seller = Seller.objects.filter(shop=shop_of(request), public_id=self.query["seller"]).first()
-            if seller is None:
-                raise NotInShop(f"There is no seller {self.query['seller']!r} in your shop.", field="seller")
-            found = found.filter(seller=seller)
+            found = found.filter(seller=seller_asked_for(request, self.query["seller"]))
+        if "run" in self.query:
+            run = PayoutRun.objects.filter(shop=shop_of(request), public_id=self.query["run"]).first()
+            if run is None:
+                raise NotInShop(f"There is no payout run {self.query['run']!r} in your shop.", field="run")
+            found = found.filter(run=run)
         return self.answer_page(found.filter(**{column: self.query[name] for name, column in FILTERS.items() if name in self.query}))
 
     @operation(WRITE, body=NewPayoutSerializer, answers={201: PayoutInDetailSerializer, 200: PayoutInDetailSerializer})
@@ -64,15 +70,18 @@ class Payouts(Endpoint):
         seller = Seller.objects.filter(shop=shop_of(request), public_id=wanted["seller"]).first()
         if seller is None:
             raise NoSuchSeller(f"There is no seller {wanted['seller']!r} in this shop. GET /v1/sellers lists them.", field="seller")
-        payout = requests.request_payout(
-            seller,
-            amount=wanted.get("amount"),
-            currency=wanted.get("currency", ""),
-            reference=wanted["reference"],
-            once=str(request.headers["Idempotency-Key"]),
-            requested_by=actor_of(request),
-            now=now,
-        )
+        try:
+            payout = requests.request_payout(
+                seller,
+                amount=wanted.get("amount"),
+                currency=wanted.get("currency", ""),
+                reference=wanted["reference"],
+                once=str(request.headers["Idempotency-Key"]),
+                requested_by=actor_of(request),
+                now=now,
+            )
+        except queries.NotPayable as error:
+            raise queries.NotPayable(error.detail, field="amount" if "amount" in wanted else "currency") from error
         tasks.nudge_payouts()
         return self.answer(in_detail(request, payout), status=201 if payout.created_at == now else 200)
 
@@ -88,6 +97,34 @@ class OnePayout(Endpoint):
         With what it is made of: the movements since the payout before it.
         """
         return self.answer(in_detail(request, self.payout))
+
+
+class Payable(Endpoint):
+    def locate(self, request: Request, *, seller: str) -> None:  # type: ignore[override]
+        self.seller = seller_of(request, seller)
+
+    @operation(READ, query=PayableQuery, answers={200: PayableSerializer})
+    def get(self, request: Request, seller: str) -> Response:
+        """Read what can be paid out
+
+        To a seller in one currency, as things stand now, and what is in the way if nothing can.  Nothing is set aside: a payout asked for
+        later may find less.
+        """
+        return self.answer(queries.payable(self.seller, self.query["currency"], now=clock.now()))
+
+
+class PayoutEntries(Endpoint):
+    def locate(self, request: Request, *, payout: str) -> None:  # type: ignore[override]
+        self.payout = payout_of(request, payout)
+
+    @operation(READ, query=PageQuery, answers={200: WalletEntrySerializer})
+    def get(self, request: Request, payout: str) -> Response:
+        """List a payout's entries
+
+        The movements that it is made of, newest first, each with the order, refund or dispute behind it: `contents` adds up their
+        `available` by kind.
+        """
+        return self.answer_page(queries.movements_in(self.payout))
 
 
 class PayoutCancellation(Endpoint):

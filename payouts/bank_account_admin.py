@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
 from ledger.admin import CurrencyFilter, Rows, id_column, link, time_column
-from ledger.deeds import Deed, WithDeeds
+from ledger.deeds import Deed, WithDeeds, leave_to_the_domain
 from ledger.templatetags.written import moment
 from payouts import bank_accounts
 from payouts.models import BankAccount, BankAccountNotice
@@ -89,6 +89,7 @@ class BankAccountAdmin(WithDeeds):
             permissions=("payouts.change_bankaccount",),
             act=verify,
             is_possible=lambda account: account.verified_at is None and account.replaced_at is None,
+            refuse=leave_to_the_domain,
         ),
     )
 

@@ -2,19 +2,17 @@
 
 from typing import Any
 
-from django.http import Http404
 from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from ledger import clock, money
 from ledger.endpoint import Endpoint, operation
-from ledger.errors import DomainError
 from payouts import bank_accounts
 from payouts.bank_account_serializers import BankAccountSerializer, BankAccountsQuery, NewBankAccountSerializer
 from payouts.bank_accounts import NewBankAccount
 from payouts.models import BankAccount
-from wallet.api import seller_of
+from wallet.api import NotInShop, seller_of
 
 READ, WRITE = "payouts:read", "payouts:write"
 
@@ -36,14 +34,22 @@ class SellerBankAccounts(Endpoint):
 
 
 class SellerBankAccount(Endpoint):
-    http_method_names = ["put"]
+    http_method_names = ["get", "head", "put"]
 
     def locate(self, request: Request, *, seller: str, currency: str) -> None:  # type: ignore[override]
         self.seller = seller_of(request, seller)
-        try:
-            money.minor_units(currency)
-        except DomainError as error:
-            raise Http404 from error
+        money.minor_units(currency)  # raises UnknownCurrency
+
+    @operation(READ, answers={200: BankAccountSerializer})
+    def get(self, request: Request, seller: str, currency: str) -> Response:
+        """Read a bank account
+
+        The one to which the seller's money of this currency goes now.
+        """
+        account = bank_accounts.current(self.seller, currency)
+        if account is None:
+            raise NotInShop(f"{self.seller.name} has no bank account for {currency}.", field="currency")
+        return self.answer(account)
 
     @sensitive_variables()
     @operation(WRITE, body=NewBankAccountSerializer, answers={200: BankAccountSerializer})

@@ -139,7 +139,7 @@ def read(wanted: NewBankAccount) -> tuple[str, Checked]:
     """Return the holder as it is kept, and the checked details.  Raises BankDetailsRefused, UnknownCurrency."""
     money.minor_units(wanted.currency)
     holder = " ".join(wanted.holder.split())
-    if not 1 <= len(holder) <= LONGEST_HOLDER or not holder.isprintable():
+    if not 1 <= len(holder) <= LONGEST_HOLDER or not holder.isprintable() or not any(sign.isalnum() for sign in holder):
         said = f"Give the name that the bank knows the account by, in 1 to {LONGEST_HOLDER} letters that can be seen."
         raise account_numbers.BankDetailsRefused(said, field="holder")
     given = {name: getattr(wanted, name) for name in ("iban", "country", "account_number", "bank_code")}

@@ -200,6 +200,23 @@ def working_day(day: date, *, country: str) -> date:
     return day
 
 
+def bank_day(day: date, *, country: str) -> date:
+    """Return the day, or the next one on which TARGET, through which banks pay euros, is open and the banks of the country work.
+
+    The holidays of a country that we do not know are not minded.
+    """
+    known = country if country in countries() else ""
+    while not target_days(day.year).is_working_day(day) or working_day(day, country=known) != day:
+        day += A_DAY
+    return day
+
+
+@lru_cache(maxsize=100)
+def target_days(year: int) -> holidays.HolidayBase:
+    """Return the weekends and holidays of TARGET in one year.  Never grown later, as `holidays_of`."""
+    return holidays.financial_holidays("ECB", years=year, expand=False)
+
+
 @lru_cache(maxsize=1000)
 def holidays_of(country: str, year: int) -> holidays.HolidayBase:
     """Return a country's weekends and bank holidays of one year.  Never grown later: another thread may be reading it."""

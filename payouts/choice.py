@@ -22,10 +22,10 @@ from payouts.calendars import Calendar
 from payouts.models import PayoutRun, PayoutSchedule
 from payouts.states import RunStatus
 from payouts.terms import Terms
+from wallet.sheets import harmless
 
 MOST_SHOWN = 50
 CHUNK = 2000
-FORMULAS = tuple("=+-@\t\r")  # a spreadsheet would take a name that begins so for one
 
 WHY_NOT = {
     "seller_on_hold": _("Payouts to the seller are on hold"),
@@ -188,8 +188,7 @@ def as_csv(which: Which, *, now: datetime) -> Iterator[str]:
     write = csv.writer(Echo()).writerow
     yield write(["seller", "name", "available", "paid", "currency", "why_not"])
     for each in stream(which, now=now):
-        name = f"'{each.name}" if each.name.startswith(FORMULAS) else each.name
-        yield write([each.public_id, name, text(each.available), text(each.amount), which.currency, each.why_not])
+        yield write([each.public_id, harmless(each.name), text(each.available), text(each.amount), which.currency, each.why_not])
 
 
 class Echo:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 
 from ledger import retries
 from ledger.retries import Policy
@@ -95,7 +96,12 @@ def claim_one(*, now: datetime) -> Payout | None:
 
 
 def execute(payout: Payout, *, now: datetime) -> None:
-    """Ask what became of the payout if it may have been sent; send it if the bank never saw it; record the answer."""
+    """Ask what became of the payout if it may have been sent; send it if the bank never saw it; record the answer.
+
+    One of which nothing has left goes to no account that its seller has replaced since: its money is put back.
+    """
+    if payout.bank_account.replaced_at is not None and settlement.fail_replaced(payout.pk, now=now, claim=payout.tries):
+        return None
     sent_at = queries.first_sent_at(payout)
     if sent_at is not None or payout.status == PayoutStatus.FAILED:
         outcome = calls.ask(payout, now=now)
@@ -126,8 +132,14 @@ def held_back_until(payout: Payout, *, now: datetime) -> datetime | None:
 
 @transaction.atomic(durable=True)
 def open_attempt(payout: Payout, *, now: datetime) -> PayoutAttempt | None:
-    """Write the call that is about to be sent; COMMIT.  None if the claim was lost meanwhile, or the payout came to its end."""
-    if not Payout.objects.select_for_update(no_key=True).filter(pk=payout.pk, status=PayoutStatus.EXECUTING, tries=payout.tries):
+    """Write the call that is about to be sent; COMMIT.
+
+    None if the claim was lost meanwhile, if the payout came to its end, or if nothing of it has left and its account was replaced just now:
+    the next claim puts its money back.
+    """
+    mine = Payout.objects.select_for_update(no_key=True, of=("self",)).select_related("bank_account")
+    found = mine.filter(pk=payout.pk, status=PayoutStatus.EXECUTING, tries=payout.tries).first()
+    if found is None or (found.bank_account.replaced_at is not None and not queries.may_have_left(found)):
         return None
     number = payout.attempts.filter(operation=PayoutOperation.PAY_OUT).count() + 1
     attempt = calls.attempt_of(payout, PayoutOperation.PAY_OUT, number=number, now=now)
@@ -240,10 +252,11 @@ def close(attempt: PayoutAttempt, status: AttemptStatus, *, now: datetime, code:
 def ring(provider: str, *, key: str, now: datetime) -> bool:
     """A bank says that something became of the payout under this key: let it be asked for at once.  True if there is one to ask for.
 
-    Whoever works on it at this moment asks by himself.
+    One that waits for a person is asked for, too, if something of it may have left: a ring never makes us send.  Whoever works on it at this moment asks by himself.
     """
-    waiting = Payout.objects.filter(public_id=key, provider=provider, next_attempt_at__gt=now, deaths=0)
-    return waiting.update(next_attempt_at=now) > 0
+    left = PayoutAttempt.objects.filter(payout=OuterRef("pk"), operation=PayoutOperation.PAY_OUT).exclude(status=AttemptStatus.NOT_EXECUTED)
+    waiting = Q(next_attempt_at__gt=now) | Q(Exists(left), next_attempt_at=None, status=PayoutStatus.EXECUTING)
+    return Payout.objects.filter(waiting, public_id=key, provider=provider, deaths=0).update(next_attempt_at=now) > 0
 
 
 # --- What was paid, and came back -------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ An answer may come twice, late or in any order: what is known already changes no
 named, the batch and then the whole file say what became of them.  A file that is refused as a whole is our fault or the bank's and no
 seller's: its payouts wait for the next one.  Whatever makes no sense - a transfer that we do not know, another amount, a status that
 contradicts what was said before - is kept as a problem of the answer, for a person, and nothing is done about it.
+
+A payout may be in one file after the other, of which the bank may pay two: the second payment is booked as such (paid_twice.py).
 """
 
 import hashlib
@@ -21,21 +23,20 @@ from djmoney.money import Money
 
 from ledger import money, transitions
 from ledger.errors import DomainError
-from payouts import pain001, pain002, settlement
+from ledger.line import without_numbers
+from payouts import paid_twice, pain001, pain002, settlement
 from payouts.models import PaymentFile, PaymentFileAnswer, PaymentFileLine, Payout
-from payouts.pain002 import Answer, Meaning, Status, TransferAnswer
+from payouts.pain002 import REFUSED_CODE, Answer, Meaning, Status, TransferAnswer
 from payouts.states import NEXT_FILE_STATUS, FileStatus, PayoutStatus
 
 logger = logging.getLogger(__name__)
 
 PAGE = 1000
 PAID_CODES = tuple(code for code, meaning in pain002.MEANINGS.items() if meaning == Meaning.PAID)
-REFUSED_CODE = "RJCT"
 FINAL_CODES = (*PAID_CODES, REFUSED_CODE)
-SENT = Q(dropped_at=None) | Q(bank_status=REFUSED_CODE)  # lines that were in the file when it left; the others were dropped before
+SENT = Q(dropped_at=None) | Q(bank_status=REFUSED_CODE) | ~Q(freed_by="")  # lines that left with the file; the others were dropped before
+NOT_PAID = Q(bank_status=REFUSED_CODE) | ~Q(freed_by="") & ~Q(bank_status__in=PAID_CODES)
 HAD_BEFORE = "The bank has had it before, and may have paid it then. Look at the account's statement before anything else."
-CALL_BACK = "Call it back there, or it is paid twice."
-PUT_ASIDE = "Put that file aside: it cannot be fetched any more."
 
 
 class UnknownFile(DomainError):
@@ -123,6 +124,7 @@ class _Work:
 
     def __init__(self, file: PaymentFile, answer: Answer, *, now: datetime) -> None:
         self.file, self.answer, self.now = file, answer, now
+        self.batch_id = pain001.batch_id(file.message_id, 1)
         self.verdicts: dict[int, Verdict] = {}
         self.unclear: set[int] = set()  # lines of which nothing is believed
         self.problems: list[Problem] = []
@@ -132,10 +134,10 @@ class _Work:
 
     def status_of_the_rest(self) -> Status:
         """Return what holds for transfers that are not named: what is said of our one batch, else of the whole file; nothing if in doubt."""
-        ours = pain001.batch_id(self.file.message_id, 1)
-        whole, found = self.answer.status, [batch.status for batch in self.answer.batches if batch.id == ours and batch.status.code]
+        whole = self.answer.status
+        found = [batch.status for batch in self.answer.batches if batch.id == self.batch_id and batch.status.code]
         for batch in self.answer.batches:
-            if batch.id != ours:
+            if batch.id != self.batch_id:
                 self.report(batch.status.line, batch.id, "We sent no such batch in this file.")
         said = found[0] if found else whole
         if said.code and said.meaning is None:
@@ -163,20 +165,27 @@ class _Work:
             lines = self.lines_of(page)
             for transfer in page:
                 about = transfer.end_to_end_id or transfer.instruction_id
-                line = lines.get(pain001.public_id_of(about))
+                line = lines.get(about)
                 if line is None:
                     self.report(transfer.status.line, about, "We sent no such transfer in this file.")
                 else:
                     self.hear(transfer, line)
 
     def lines_of(self, page: Sequence[TransferAnswer]) -> dict[str, PaymentFileLine]:
-        ids = {pain001.public_id_of(transfer.end_to_end_id or transfer.instruction_id) for transfer in page}
-        lines = self.file.lines.filter(SENT, payout__public_id__in=ids).select_related("payout")
-        return {line.payout.public_id: line for line in lines}
+        """Return the lines that these transfers are about, by the end-to-end id and by the instruction id: the bank may give either."""
+        payouts = {pain001.public_id_of(transfer.end_to_end_id or transfer.instruction_id) for transfer in page}
+        numbers = {pain001.number_of(transfer.instruction_id) for transfer in page if not transfer.end_to_end_id}
+        concerned = Q(payout__public_id__in=payouts) | Q(number__in=numbers - {None})
+        found: dict[str, PaymentFileLine] = {}
+        for line in self.file.lines.filter(SENT, concerned).select_related("payout"):
+            found[pain001.end_to_end_id(line.payout.public_id)] = line
+            found[pain001.instruction_id(self.batch_id, line.number)] = line
+        return found
 
     def hear(self, transfer: TransferAnswer, line: PaymentFileLine) -> None:
         is_named = bool(transfer.status.code)
-        status = transfer.status if is_named else transfer.batch.status if transfer.batch.status.code and self.rest.code else self.rest
+        of_batch = transfer.batch.status if transfer.batch.id == self.batch_id else Status()
+        status = transfer.status if is_named else of_batch if of_batch.code and self.rest.code else self.rest
         problem = self.objection_to(transfer, status, line)
         if problem:
             self.report(transfer.status.line, line.payout.public_id, problem)
@@ -195,9 +204,7 @@ class _Work:
             return f"The answer says both {before.status.code} and {status.code or 'nothing'} of it."
         if transfer.status.code and status.meaning in (None, Meaning.PARTLY):
             return f"We do not know what the status {status.code!r} means for one transfer."
-        if status.meaning == Meaning.REFUSED and status.reason in pain002.DUPLICATES:
-            return HAD_BEFORE
-        return ""
+        return HAD_BEFORE if was_had_before(status, transfer.batch.status, self.answer.status) else ""
 
     def believe(self, line: PaymentFileLine, status: Status, *, at: datetime, is_named: bool) -> None:
         """Take a status down.  One of a refused file holds for what is not done yet; what was paid before contradicts it."""
@@ -215,7 +222,7 @@ class _Work:
         What is paid is heard of those, too, that a refusal had freed: the bank took it back.
         """
         status = self.rest
-        if status.meaning == Meaning.REFUSED and status.reason in pain002.DUPLICATES:
+        if was_had_before(status, self.answer.status, *(batch.status for batch in self.answer.batches)):
             self.report(status.line, self.file.public_id, HAD_BEFORE)
         elif status.meaning not in (None, Meaning.PARTLY):
             concerned = SENT if status.meaning == Meaning.PAID else Q(dropped_at=None)
@@ -242,44 +249,51 @@ class _Work:
 
     def book(self, verdict: Verdict) -> None:
         """Settle or fail one payout, in a transaction of its own.  What cannot be booked is a problem, and hinders no other."""
-        reason = pain002.reason_of(verdict.status)
-        reference = self.file.message_id
         wanted = PayoutStatus.SUCCESS if verdict.meaning == Meaning.PAID else PayoutStatus.FAILED
         try:
-            if wanted == PayoutStatus.SUCCESS:
-                is_new = settlement.settle_payout(verdict.payout_id, provider_reference=reference, paid_at=verdict.at)
-            else:
-                is_new = settlement.fail_payout(
-                    verdict.payout_id, provider_reference=reference, code=reason.code, message=reason.words, now=self.now
-                )
+            is_new = self.pay(verdict) if wanted == PayoutStatus.SUCCESS else self.refuse(verdict)
         except settlement.CANNOT_BOOK as error:
             logger.exception("what the bank says of %s cannot be booked", verdict.public_id)
             self.report(verdict.status.line, verdict.public_id, f"It cannot be booked: {error}")
             return
         if not is_new:
             self.compare(verdict, wanted)
-        elif wanted == PayoutStatus.SUCCESS:
-            self.warn_of_another_file(verdict)
+        if wanted == PayoutStatus.SUCCESS:
+            self.warn(verdict)
+
+    @transaction.atomic(durable=True)
+    def pay(self, verdict: Verdict) -> bool:
+        """Settle one payout; one that something else had paid was paid again, which is booked as such.  Locks the payout, then the wallet."""
+        payout = settlement.lock(verdict.payout_id)
+        is_new = settlement.paid(payout, provider_reference=self.file.message_id, paid_at=verdict.at)
+        if not is_new:
+            paid_twice.pay_again(payout, self.file, at=verdict.at)
+        return is_new
+
+    @transaction.atomic(durable=True)
+    def refuse(self, verdict: Verdict) -> bool:
+        """Fail one payout.  Locks it, then the wallet.  Raises NotBookable for one that is at the bank in another file by now."""
+        payout = settlement.lock(verdict.payout_id)
+        other = paid_twice.other_file_of(payout, than=self.file) if payout.status == PayoutStatus.EXECUTING else None
+        if other is not None and other.downloaded_at is not None:
+            said = f"it is at the bank in {other.public_id} now, and only the answer to that tells how it ends."
+            raise settlement.NotBookable(said)
+        why, reference = pain002.reason_of(verdict.status), self.file.message_id
+        return settlement.failed(payout, provider_reference=reference, code=why.code, message=why.words, now=self.now)
 
     def compare(self, verdict: Verdict, wanted: PayoutStatus) -> None:
         """Report a verdict that came to nothing because something else is known already."""
-        stands, reference = Payout.objects.values_list("status", "provider_reference").get(pk=verdict.payout_id)
-        fits = stands == wanted or (wanted == PayoutStatus.SUCCESS and stands == PayoutStatus.RETURNED)
-        if fits and wanted == PayoutStatus.SUCCESS and reference != self.file.message_id:
-            logger.error("%s was paid by %s and by %s", verdict.public_id, reference, self.file.message_id)
-            what = f"It was paid by another file, too: {reference}. Ask the bank to call one of them back."
-            self.report(verdict.status.line, verdict.public_id, what)
-        elif not fits:
+        stands = Payout.objects.values_list("status", flat=True).get(pk=verdict.payout_id)
+        if stands != wanted and (wanted, stands) != (PayoutStatus.SUCCESS, PayoutStatus.RETURNED):
             logger.error("the bank says %s of %s, which is %s", verdict.status.code, verdict.public_id, stands)
             self.report(verdict.status.line, verdict.public_id, f"The bank says {verdict.status.code} now, and it is {stands} already.")
 
-    def warn_of_another_file(self, verdict: Verdict) -> None:
-        """Report a payout that was paid by this file after it was put into another one; one that was not fetched cannot be any more."""
-        other = PaymentFile.objects.filter(lines__payout=verdict.payout_id, lines__dropped_at=None).exclude(pk=self.file.pk).first()
-        if other is not None:
-            logger.error("%s was paid by %s and is in %s, too", verdict.public_id, self.file.public_id, other.public_id)
-            what = f"It was paid, and is in {other.public_id}, too. {CALL_BACK if other.downloaded_at else PUT_ASIDE}"
-            self.report(verdict.status.line, verdict.public_id, what)
+    def warn(self, verdict: Verdict) -> None:
+        """Report a payout that this file paid and another one pays, too."""
+        warning = paid_twice.warning_of(PaymentFileLine.objects.select_related("file", "payout").get(pk=verdict.line_id))
+        if warning:
+            logger.error("%s: %s", verdict.public_id, warning)
+            self.report(verdict.status.line, verdict.public_id, warning)
 
     # Writing down
 
@@ -310,21 +324,32 @@ class _Work:
         for (code, reason), line_ids in by_status.items():
             for some in parts_of(line_ids):
                 lines = PaymentFileLine.objects.filter(pk__in=some).exclude(bank_status__in=FINAL_CODES)
-                lines.update(bank_status=code, bank_reason=pain002.plain(reason)[:35])
+                lines.update(bank_status=code, bank_reason=without_numbers(pain002.plain(reason))[:35])
 
     def advance(self, file: PaymentFile) -> None:
         """Move the file on to what its lines say, and free those that were refused with the whole of it: the next file has them."""
-        refused = file.lines.filter(bank_status=REFUSED_CODE).count()
-        status = FileStatus.REJECTED if refused == file.count else FileStatus.PARTLY if refused else FileStatus.ACCEPTED
-        if self.verdicts and status != file.status and status in NEXT_FILE_STATUS[FileStatus(file.status)]:
+        unpaid = file.lines.filter(NOT_PAID).count()
+        if self.verdicts:
             whole = self.rest.meaning == Meaning.REFUSED
-            file.reason = pain002.reason_of(self.rest).words if whole else f"{refused} of {file.count} were refused." if refused else ""
-            file.status = status
-            file.save(update_fields=["status", "reason"])
+            why = pain002.reason_of(self.rest).words if whole else f"{unpaid} of {file.count} were not paid." if unpaid else ""
+            move_on(file, unpaid=unpaid, reason=why)
         unnamed = [verdict.line_id for verdict in self.verdicts.values() if verdict.meaning == Meaning.REFUSED and not verdict.is_named]
         for some in parts_of(unnamed):
             lines = file.lines.filter(pk__in=some, dropped_at=None, bank_status=REFUSED_CODE, payout__status=PayoutStatus.EXECUTING)
             lines.update(dropped_at=self.now, dropped_why=pain002.reason_of(self.rest).words)
+
+
+def move_on(file: PaymentFile, *, unpaid: int, reason: str) -> None:
+    """Give a locked file that was told of the status that so many unpaid lines make, if that is a step on: it is not fetched again."""
+    status = FileStatus.REJECTED if unpaid == file.count else FileStatus.PARTLY if unpaid else FileStatus.ACCEPTED
+    if status in NEXT_FILE_STATUS[FileStatus(file.status)]:
+        file.status, file.reason = status, reason[:500]
+        file.save(update_fields=["status", "reason"])
+
+
+def was_had_before(status: Status, *above: Status) -> bool:
+    """Is this a refusal because the bank had it before, as it says here or of what stands above it, whatever else it says?"""
+    return status.meaning == Meaning.REFUSED and any(each.is_duplicate for each in (status, *above))
 
 
 def parts_of(ids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -3,7 +3,7 @@
 A file is made, approved by somebody else, fetched, and answered by the bank (file_answers.py).  What it says is kept as rows: its bytes are
 made of them whenever they are needed, always the same, and never kept, since they hold every receiver's account.  The hash that was
 approved is the hash of what leaves.  A payout is in one file at a time; one whose file was rejected goes into the next.  A file leaves
-only if each of its payouts may still be paid: one that was paid meanwhile, or whose seller is on hold, stops it.
+only if each of its payouts may still be paid: one that was paid meanwhile, whose account was replaced, or whose seller is on hold, stops it.
 """
 
 import hashlib
@@ -43,12 +43,14 @@ UNREADABLE_ACCOUNT = (
 
 ONE_MAKER = "SELECT pg_advisory_xact_lock(hashtext('payouts.files'))"
 
-# Every payout that waits for a file, in order; those that somebody holds, or that nobody can read, are left for another one.
+# Every payout that waits for a file, in order; those that somebody holds, or that nobody can read, are left for another one, and those for
+# an account that was replaced to the executor, which puts their money back.
 CLAIM = """
 WITH due AS MATERIALIZED (
     SELECT payout.id, concat_ws(' ', shop.name, 'payout', run.period, nullif(payout.reference, '')) AS text
     FROM payouts_payout AS payout
     JOIN wallet_shop AS shop ON shop.id = payout.shop_id
+    JOIN payouts_bankaccount AS account ON account.id = payout.bank_account_id AND account.replaced_at IS NULL
     LEFT JOIN payouts_payoutrun AS run ON run.id = payout.run_id
     WHERE payout.status = 'EXECUTING' AND payout.provider = %(provider)s AND payout.currency = %(currency)s
       AND NOT EXISTS (SELECT FROM payouts_paymentfileline WHERE payout_id = payout.id AND dropped_at IS NULL)
@@ -62,17 +64,24 @@ SELECT %(file)s, row_number() OVER (ORDER BY id), id, text FROM due
 """
 
 # The payouts of a file that may not be paid by it now, by whether a hold is all that is in the way: how many, and the first of them.
-# All are locked, so that whoever learns that one was paid elsewhere does so before this, or finds the file gone.
+# All are locked, and so are their accounts: whoever learns that one was paid elsewhere, or replaces an account, does so before this, or finds
+# the file gone.
 IN_THE_WAY = """
 WITH payout AS MATERIALIZED (
-    SELECT payout.id, payout.public_id, payout.status, payout.seller_id
+    SELECT payout.id, payout.public_id, payout.status, payout.seller_id, payout.bank_account_id
     FROM payouts_paymentfileline AS line JOIN payouts_payout AS payout ON payout.id = line.payout_id
     WHERE line.file_id = %(file)s AND line.dropped_at IS NULL ORDER BY payout.id FOR SHARE OF payout
+), account AS MATERIALIZED (
+    SELECT account.id, account.replaced_at FROM payouts_bankaccount AS account
+    WHERE account.id IN (SELECT bank_account_id FROM payout) ORDER BY account.id FOR SHARE OF account
+), checked AS (
+    SELECT payout.*, status = 'EXECUTING' AND account.replaced_at IS NULL AS is_payable,
+           EXISTS (SELECT FROM wallet_sellerhold AS hold WHERE hold.seller_id = payout.seller_id
+                   AND hold.lifted_at IS NULL AND (hold.until IS NULL OR hold.until > %(now)s)) AS is_held
+    FROM payout JOIN account ON account.id = payout.bank_account_id
 )
-SELECT status = 'EXECUTING' AS is_held, count(*), (array_agg(public_id ORDER BY id))[:%(most)s]
-FROM payout WHERE status <> 'EXECUTING' OR EXISTS (SELECT FROM wallet_sellerhold AS hold WHERE hold.seller_id = payout.seller_id
-                                            AND hold.lifted_at IS NULL AND (hold.until IS NULL OR hold.until > %(now)s))
-GROUP BY 1 ORDER BY 1
+SELECT is_payable, count(*), (array_agg(public_id ORDER BY id))[:%(most)s]
+FROM checked WHERE is_held OR NOT is_payable GROUP BY 1 ORDER BY 1
 """
 
 
@@ -127,7 +136,7 @@ def make(currency: str, *, execute_on: date, made_by: str, now: datetime, versio
         raise CannotMake(f"{execute_on} is over. Name today or a later day.", field="execute_on")
     begun = PaymentFile.objects.filter(provider=PROVIDER, currency=currency, sha256="", status=FileStatus.MADE).order_by("pk").first()
     file = begun or begin(currency, execute_on=execute_on, made_by=made_by, now=now, version=version)
-    return finish(file, now=now)
+    return finish(file, by=made_by, now=now)
 
 
 @transaction.atomic(durable=True)
@@ -157,22 +166,31 @@ def begin(currency: str, *, execute_on: date, made_by: str, now: datetime, versi
     return file
 
 
-def finish(file: PaymentFile, *, now: datetime) -> PaymentFile:
-    """Drop what cannot stand in it, and give the file its hash.  May be repeated after a crash: what was done is done."""
+def finish(file: PaymentFile, *, by: str, now: datetime) -> PaymentFile:
+    """Give the file its hash, without what cannot stand in it.  May be repeated after a crash: what was done is done.
+
+    Its bytes are made once, unless a line turns out to be one that no file can hold: then all such lines are dropped first.
+    """
+    file = recount(file)
+    try:
+        sha256 = sha256_of(file)
+    except (CannotBeWritten, vault.CannotOpen):
+        drop_unwritable(file, now=now)
+        file = recount(file)
+        sha256 = sha256_of(file)
+    if not file.count:
+        raise NothingToFile(f"No payout of {file.public_id} can stand in a file: each says why.", field="currency")
+    PaymentFile.objects.filter(pk=file.pk, sha256="").update(sha256=sha256, finished_by=by)
+    file.refresh_from_db()
+    return file
+
+
+def drop_unwritable(file: PaymentFile, *, now: datetime) -> None:
+    """Drop every line of the file that cannot stand in it, a page at a time."""
     for page in pages(file):
         unwritable = [found for found in (problem_of(file, row) for row in page) if found]
         if unwritable:
             drop(file, unwritable, now=now)
-    file = recount(file)
-    if file.count and not file.sha256:
-        digest = hashlib.sha256()
-        for piece in written(file):
-            digest.update(piece)
-        PaymentFile.objects.filter(pk=file.pk, sha256="").update(sha256=digest.hexdigest())
-        file.refresh_from_db()
-    if not file.count:
-        raise NothingToFile(f"No payout of {file.public_id} can stand in a file: each says why.", field="currency")
-    return file
 
 
 def drop(file: PaymentFile, unwritable: Sequence[Unwritable], *, now: datetime) -> None:
@@ -215,8 +233,8 @@ def approve(file_id: int, *, actor: str, reason: str, now: datetime) -> PaymentF
     file = lock_undecided(file_id)
     if not file.sha256:
         raise FileConflict(f"{file.public_id} is not finished. Make it again: what was begun is gone on with.")
-    if requests.is_same_person(actor, file.created_by):
-        raise MakerMayNotApprove(f"You made {file.public_id} yourself. Somebody else must approve it.")
+    if any(requests.is_same_person(actor, maker) for maker in (file.created_by, file.finished_by)):
+        raise MakerMayNotApprove(f"You made {file.public_id} yourself, or finished it. Somebody else must approve it.")
     require_payable(file, now=now)
     transitions.by(actor, reason=reason)
     file.status, file.approved_by, file.approved_at, file.reason = FileStatus.APPROVED, actor, now, reason[:500]
@@ -251,18 +269,21 @@ def lock_unfetched(file_id: int) -> PaymentFile:
     if file.status not in (FileStatus.MADE, FileStatus.APPROVED):
         raise FileConflict(f"{file.public_id} is {file.status} already.")
     if file.downloaded_at is not None:
-        raise FileConflict(f"{file.public_id} was fetched and may be at the bank. Wait for the bank's answer.")
+        said = "Wait for the bank's answer, or let somebody else say what the bank's statement shows."
+        raise FileConflict(f"{file.public_id} was fetched and may be at the bank. {said}")
     return file
 
 
 def require_payable(file: PaymentFile, *, now: datetime) -> None:
-    """Raise FileConflict, naming them, unless every payout of the file still waits for it and no seller is on hold.  Locks the payouts."""
+    """Raise FileConflict, naming them, unless every payout of the file still waits for it, to an account that its seller still has, and no
+    seller is on hold.  Locks the payouts by id, then their accounts by id.
+    """
     with connection.cursor() as cursor:
         cursor.execute(IN_THE_WAY, {"file": file.pk, "now": now, "most": MOST_NAMED})
         found = cursor.fetchall()
     if found:
         hindrance = {True: "Their sellers are on hold", False: "Not to be paid any more"}
-        whys = [f"{hindrance[is_held]}: {named(count, some)}." for is_held, count, some in found]
+        whys = [f"{hindrance[is_payable]}: {named(count, some)}." for is_payable, count, some in found]
         raise FileConflict(f"{' '.join(whys)} Put {file.public_id} aside and make another file: it will be without them.")
 
 
@@ -276,16 +297,20 @@ def named(count: int, some: Sequence[str]) -> str:
 
 @transaction.atomic(durable=True)
 def fetch(file_id: int, *, actor: str, now: datetime) -> PaymentFile:
-    """Note who takes the file, for the first time; return it, for `stream`.  Locks it, then (the first time) its payouts.
+    """Note who takes the file, for the first time; return it, for `stream`.  Locks it, then (the first time) its payouts and their accounts.
 
-    Raises FileConflict for a file that nobody approved, and for one that the bank has answered: sent twice, it might be paid twice.  The
-    first time also if it makes other bytes than were approved, or if some of its payouts may not be paid by it any more; it can be
-    rejected then.
+    Raises FileConflict for a file that nobody approved, for one that the bank has answered, since it might be paid twice, and for one that
+    somebody else has fetched: who says later that it never left (file_outcomes.py) has never held it.  The first time also if it makes other
+    bytes than were approved, or if some of its payouts may not be paid by it any more; it can be rejected then.  That is why its bytes are
+    made here once more than `stream` makes them: as soon as the file counts as fetched, only the bank's answer frees its payouts, and no
+    byte of one that was changed has left before.
     """
     file = PaymentFile.objects.select_for_update(no_key=True).get(pk=file_id)
     if file.status != FileStatus.APPROVED:
         why = "somebody other than its maker must approve it first" if file.status == FileStatus.MADE else f"it is {file.status}"
         raise FileConflict(f"{file.public_id} cannot be fetched: {why}.")
+    if file.downloaded_at is not None and not requests.is_same_person(actor, file.downloaded_by):
+        raise FileConflict(f"{file.public_id} was fetched by {file.downloaded_by}. Nobody else may have it.")
     if file.downloaded_at is None:
         require_unchanged(file)
         require_payable(file, now=now)
@@ -297,11 +322,8 @@ def fetch(file_id: int, *, actor: str, now: datetime) -> PaymentFile:
 
 def require_unchanged(file: PaymentFile) -> None:
     """Raise FileConflict unless the rows of the file make the bytes that were approved, read once to the end."""
-    digest = hashlib.sha256()
     try:
-        for piece in written(file):
-            digest.update(piece)
-        why = "" if digest.hexdigest() == file.sha256 else "its rows were changed"
+        why = "" if sha256_of(file) == file.sha256 else "its rows were changed"
     except (CannotBeWritten, DoesNotAddUp, vault.CannotOpen) as error:
         why = str(error)
     if why:
@@ -327,6 +349,14 @@ def stream(file: PaymentFile) -> Iterator[bytes]:
         logger.error("%s does not make the bytes that were approved", file.public_id)
         raise FileHasChanged(f"{file.public_id} does not make the bytes that were approved. Undo what was changed in its rows.")
     yield held
+
+
+def sha256_of(file: PaymentFile) -> str:
+    """Return the hash of the bytes that the rows of the file make now.  Raises CannotBeWritten, DoesNotAddUp, vault.CannotOpen."""
+    digest = hashlib.sha256()
+    for piece in written(file):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 def written(file: PaymentFile) -> Iterator[bytes]:
@@ -369,7 +399,7 @@ def transfer_of(row: dict[str, Any]) -> Transfer:
     number = {name: details.get(name, "") for name in ("iban", "account_number", "bank_code")}
     creditor = pain001.Account(**known, **number, bic=row["payout__bank_account__bic"])
     amount = Money(row["payout__amount"], row["payout__currency"])
-    return Transfer(public_id=row["payout__public_id"], amount=amount, creditor=creditor, text=row["text"])
+    return Transfer(public_id=row["payout__public_id"], amount=amount, creditor=creditor, text=row["text"], number=row["number"])
 
 
 def problem_of(file: PaymentFile, row: dict[str, Any]) -> Unwritable | None:
@@ -400,10 +430,3 @@ def count_and_total(file: PaymentFile) -> tuple[int, Money]:
     """Return how many lines the file has, and how much they pay."""
     found = file.lines.filter(dropped_at=None).aggregate(count=Count("pk"), total=Sum("payout__amount"))
     return found["count"], Money(found["total"] or 0, file.total.currency)
-
-
-def waiting(currency: str) -> int:
-    """Return how many payouts of the currency wait for a file."""
-    lines = PaymentFileLine.objects.filter(dropped_at=None)
-    due = Payout.objects.filter(provider=PROVIDER, currency=currency, status=PayoutStatus.EXECUTING)
-    return due.exclude(failure_message=UNREADABLE_ACCOUNT).exclude(pk__in=lines.values("payout_id")).count()

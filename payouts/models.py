@@ -250,6 +250,11 @@ class Payout(models.Model):
             models.Index(fields=["seller", "id"], name="payout_by_seller"),
             models.Index(fields=["shop", "id"], name="payout_by_shop"),
             models.Index(fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="payout_to_execute"),
+            models.Index(
+                fields=["id"],
+                condition=Q(status=PayoutStatus.WAITING) | Q(status=PayoutStatus.EXECUTING, next_attempt_at=None),
+                name="payout_for_a_person",
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="payout_has_one_public_id"),
@@ -286,15 +291,15 @@ class Payout(models.Model):
                     late_entry__isnull=False,
                     late_return_entry=None,
                 )
-                | Q(
-                    status=PayoutStatus.RETURNED,
+                | Q(  # it came back, and another file paid it: its line says so
+                    status__in=[PayoutStatus.SUCCESS, PayoutStatus.RETURNED],
                     paid_entry__isnull=False,
                     return_entry__isnull=False,
                     late_entry=None,
                     late_return_entry=None,
                 )
                 | Q(
-                    status=PayoutStatus.RETURNED,
+                    status__in=[PayoutStatus.SUCCESS, PayoutStatus.RETURNED],
                     paid_entry=None,
                     return_entry__isnull=False,
                     late_entry__isnull=False,
@@ -312,7 +317,7 @@ class Payout(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.public_id} {self.amount} {self.status}"
+        return f"{self.public_id} {self.amount}"
 
 
 class PayoutAttempt(models.Model):
@@ -375,7 +380,8 @@ class ReturnWatch(models.Model):
 class PaymentFile(models.Model):
     """A file that tells our bank to pay many payouts.  Kept is all that its bytes are made of, and their hash; never the file itself.
 
-    Its lines may still be dropped until it has its hash; from then on it says the same for ever.  Somebody other than its maker approves it.
+    Its lines may still be dropped until it has its hash; from then on it says the same for ever.  Somebody other than its maker, and than
+    who finished it after a crash, approves it.
     """
 
     public_id = models.TextField(default=new_file_id, editable=False)
@@ -391,6 +397,7 @@ class PaymentFile(models.Model):
     reason = models.TextField(db_default="", default="", blank=True, help_text=_("Why it was approved or rejected"))
     created_by = models.TextField()
     created_at = models.DateTimeField()
+    finished_by = models.TextField(db_default="", default="", blank=True, help_text=_("Who gave it its hash, after a crash somebody else"))
     approved_by = models.TextField(db_default="", default="", blank=True)
     approved_at = models.DateTimeField(null=True)
     downloaded_by = models.TextField(db_default="", default="", blank=True)
@@ -412,7 +419,10 @@ class PaymentFile(models.Model):
                 condition=Q(approved_by="", approved_at=None) | ~Q(approved_by="") & Q(approved_at__isnull=False),
                 name="payment_file_is_approved_by_somebody",
             ),
-            models.CheckConstraint(condition=Q(approved_by="") | ~Q(approved_by=F("created_by")), name="maker_does_not_approve_the_file"),
+            models.CheckConstraint(
+                condition=Q(approved_by="") | ~Q(approved_by=F("created_by")) & ~Q(approved_by=F("finished_by")),
+                name="maker_does_not_approve_the_file",
+            ),
             models.CheckConstraint(
                 condition=Q(downloaded_at=None) | Q(approved_at__isnull=False) & ~Q(sha256=""), name="payment_file_leaves_when_approved"
             ),
@@ -426,11 +436,16 @@ class PaymentFile(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.public_id} {self.total} {self.status}"
+        return f"{self.public_id} {self.total}"
 
 
 class PaymentFileLine(models.Model):
-    """One payout in a payment file, and what the bank said of it last.  A payout is in one file at a time: a dropped line frees it."""
+    """One payout in a payment file, and what the bank said of it last.  A payout is in one file at a time: a dropped line frees it.
+
+    If the file paid it although something else had paid it, `again_entry` took the money off our bank a second time; `again_return_entry`
+    put it back.  What came back before that is the seller's second payment: `again_wallet_entry` took it off the seller, too, and
+    `again_return_wallet_entry` put it back.
+    """
 
     file = models.ForeignKey(PaymentFile, models.PROTECT, related_name="lines", db_index=False)
     number = models.PositiveIntegerField()
@@ -440,6 +455,13 @@ class PaymentFileLine(models.Model):
     bank_reason = models.TextField(db_default="", default="")
     dropped_at = models.DateTimeField(null=True)
     dropped_why = models.TextField(db_default="", default="")
+    freed_by = models.TextField(
+        db_default="", default="", help_text=_("Who saw in the bank's statement that it never left; empty: it was dropped otherwise")
+    )
+    again_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
+    again_return_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
+    again_wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
+    again_return_wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
 
     class Meta:
         verbose_name = _("line of a payment file")
@@ -448,10 +470,20 @@ class PaymentFileLine(models.Model):
             models.UniqueConstraint(fields=["file", "number"], name="payment_file_line_is_numbered_once"),
             models.UniqueConstraint(fields=["payout", "file"], name="payment_file_names_a_payout_once"),
             models.UniqueConstraint(fields=["payout"], condition=Q(dropped_at=None), name="payout_is_in_one_payment_file"),
+            models.CheckConstraint(condition=Q(freed_by="") | Q(dropped_at__isnull=False), name="payment_file_line_is_freed_when_dropped"),
+            models.CheckConstraint(
+                condition=Q(again_return_entry=None) | Q(again_entry__isnull=False), name="payment_file_line_came_back_when_paid_again"
+            ),
+            models.CheckConstraint(
+                condition=Q(again_wallet_entry=None, again_return_wallet_entry=None)
+                | Q(again_entry__isnull=False, again_wallet_entry__isnull=False, again_return_entry=None, again_return_wallet_entry=None)
+                | Q(again_wallet_entry__isnull=False, again_return_entry__isnull=False, again_return_wallet_entry__isnull=False),
+                name="payment_file_line_is_in_books_and_wallet",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.file_id} #{self.number}"
+        return f"{self.file.public_id} #{self.number}"
 
 
 class PaymentFileAnswer(models.Model):

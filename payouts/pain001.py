@@ -38,6 +38,7 @@ DIALECTS = {
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:"
 PIECE = 64 * 1024
 LONGEST_ID, LONGEST_NAME, LONGEST_TEXT = 35, 70, 140  # characters that every bank takes
+LONGEST_NUMBER = 6  # digits
 LARGEST_SEPA = Decimal("999999999.99")
 CLEARING_SYSTEMS = {"US": "USABA", "GB": "GBDSC", "CA": "CACPA", "AU": "AUBSB", "NZ": "NZNCC", "IN": "INFSC", "HK": "HKNCC", "ZA": "ZANCC"}
 
@@ -95,12 +96,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One payment: the public id of what is paid, the exact amount, to whom, and what stands on the receiver's statement."""
+    """One payment: the public id of what is paid, the exact amount, to whom, what stands on the receiver's statement, and its place."""
 
     public_id: str
     amount: Money
     creditor: Account
     text: str
+    number: int
 
 
 Batches = Sequence[tuple[Batch, Iterable[Transfer]]]
@@ -168,12 +170,12 @@ def credit_transfer(transfer: Transfer, batch: Batch, dialect: Dialect) -> str:
     """Return one transfer.  A bank is named where it is known; one who has an IBAN needs no other name."""
     creditor, where = transfer.creditor, transfer.public_id
     require_payable(transfer, batch)
-    end_to_end = end_to_end_id(transfer.public_id)
-    uetr = f"<UETR>{uetr_of(transfer.public_id)}</UETR>" if dialect.has_uetr else ""
+    instruction, end_to_end = instruction_id(batch.id, transfer.number), end_to_end_id(transfer.public_id)
+    uetr = f"<UETR>{uetr_of(batch.id, transfer.public_id)}</UETR>" if dialect.has_uetr else ""
     named = bank(creditor, dialect, whose=where) or ("" if creditor.iban else NOT_PROVIDED)
     agent = f"<CdtrAgt><FinInstnId>{named}</FinInstnId></CdtrAgt>" if named else ""
     return (
-        f"<CdtTrfTxInf><PmtId><InstrId>{end_to_end}</InstrId><EndToEndId>{end_to_end}</EndToEndId>{uetr}</PmtId>"
+        f"<CdtTrfTxInf><PmtId><InstrId>{instruction}</InstrId><EndToEndId>{end_to_end}</EndToEndId>{uetr}</PmtId>"
         f'<Amt><InstdAmt Ccy="{transfer.amount.currency}">{money.text(transfer.amount)}</InstdAmt></Amt>{agent}'
         f"<Cdtr><Nm>{plain(creditor.holder, longest=LONGEST_NAME, field='holder', whose=where)}</Nm></Cdtr>"
         f"<CdtrAcct><Id>{account_id(creditor, whose=where)}</Id></CdtrAcct>"
@@ -217,9 +219,20 @@ def public_id_of(end_to_end: str) -> str:
     return end_to_end.strip().replace("-", "_", 1)
 
 
-def uetr_of(public_id: str) -> str:
-    """Return the Unique End-to-end Transaction Reference, a UUID of version 4: always the same for the same id."""
-    return str(uuid.UUID(bytes=hashlib.sha256(f"uetr {public_id}".encode()).digest()[:16], version=4))
+def instruction_id(batch: str, number: int) -> str:
+    """Return the id of one transfer of one batch, which no other file repeats: the end of the batch's id, and its number there."""
+    return identifier(f"{batch}-{number}"[-LONGEST_ID:], field="number")
+
+
+def number_of(instruction: str) -> int | None:
+    """Return the number in its batch of the transfer that may have this instruction id; None if none can."""
+    number = instruction.rpartition("-")[2]
+    return int(number) if number.isascii() and number.isdigit() and len(number) <= LONGEST_NUMBER else None
+
+
+def uetr_of(batch: str, public_id: str) -> str:
+    """Return the Unique End-to-end Transaction Reference, a UUID of version 4: always the same for the same id in the same batch."""
+    return str(uuid.UUID(bytes=hashlib.sha256(f"uetr {batch} {public_id}".encode()).digest()[:16], version=4))
 
 
 def batch_id(message_id: str, number: int) -> str:

@@ -1,7 +1,8 @@
 """pain.002: what our bank answers to a pain.001 (ISO 20022 CustomerPaymentStatusReport), version 03 and later.
 
 Bytes in, records out; nothing is decided here.  The file comes from outside: a document type or entities, and what is too deep, too long
-or has too many elements, is refused while it is read, before anything is built of it.  Elements that we do not know are passed over.
+or has too many elements, is refused while it is read, before anything is built of it.  So is what says two things where it may say one, since
+nobody knows which of them counts.  Elements that we do not know are passed over.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,11 +16,15 @@ from djmoney.money import Money
 
 from ledger import money
 from ledger.errors import DomainError
+from ledger.line import without_numbers
 
 LARGEST = 100_000_000  # bytes; the answer to 100,000 transfers, each named, has some 40 million
 MOST_ELEMENTS = 950_000
+MOST_TRANSFERS = 200_000  # twice what one file of ours holds
 DEEPEST = 24
 LONGEST_TEXT = 500
+LONGEST_TAG = 64 * 1024  # bytes; expat reads a tag that has not ended from its beginning again with each piece
+ENCODINGS = frozenset({"UTF-8", "UTF-16", "ISO-8859-1", "US-ASCII"})  # that expat knows by itself; Python's own codecs do anything at all
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:pain.002.001."
 ROOT = "Document/CstmrPmtStsRpt/"
 GROUP, BATCH, TRANSFER = "OrgnlGrpInfAndSts", "OrgnlPmtInfAndSts", "OrgnlPmtInfAndSts/TxInfAndSts"
@@ -40,6 +45,7 @@ class Meaning(Enum):
     PARTLY = auto()  # some of them: each says for itself
 
 
+REFUSED_CODE = "RJCT"
 MEANINGS = {
     "ACSC": Meaning.PAID,  # settled on our account
     "ACCC": Meaning.PAID,  # settled on the receiver's account
@@ -53,10 +59,10 @@ MEANINGS = {
     "PDNG": Meaning.PENDING,
     "PATC": Meaning.PENDING,
     "PART": Meaning.PARTLY,
-    "RJCT": Meaning.REFUSED,
+    REFUSED_CODE: Meaning.REFUSED,
 }
 
-DUPLICATES = frozenset({"AM05", "DU01", "DU02", "DU03", "DU04", "DU05"})  # the bank had it before, and may well have paid it then
+DUPLICATES = frozenset({"AM05", "DUPL", "DU01", "DU02", "DU03", "DU04", "DU05"})  # the bank had it before, and may well have paid it then
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,7 @@ REASONS = {
     "AM02": Reason("amount_not_allowed", "The bank does not pay such an amount in one payment."),
     "AM04": Reason("insufficient_funds", "The account that pays does not hold enough."),
     "AM05": Reason("duplicate", "The bank has had this payment before."),
+    "DUPL": Reason("duplicate", "The bank has had this payment before."),
     "BE01": Reason("wrong_holder", "The name is not that of the account's holder. Check the bank details."),
     "BE04": Reason("missing_address", "The bank needs the holder's address."),
     "CUST": Reason("cancelled", "It was called back."),
@@ -98,12 +105,16 @@ REASONS = {
 
 @dataclass(slots=True)
 class Status:
-    """A status with its reason, as the bank gave it: codes of ISO 20022, or the bank's own, and what it says beside them."""
+    """A status with its reason, as the bank gave it: codes of ISO 20022, or the bank's own, and what it says beside them.
+
+    `reason` is the first that it gives; `is_duplicate` if any of them says that the bank had it before.
+    """
 
     code: str = ""
     reason: str = ""
     info: str = ""
     line: int = 0
+    is_duplicate: bool = False
 
     @property
     def meaning(self) -> Meaning | None:
@@ -146,10 +157,10 @@ class Answer:
 
 
 def reason_of(status: Status) -> Reason:
-    """Return why, in our own code and in words; what we do not know is `declined`, in the bank's words."""
+    """Return why, in our own code and in words; what we do not know is `declined`, in the bank's words, without numbers of accounts."""
     told = plain(status.info)
     known = REASONS.get(status.reason) or Reason("declined", told or "The bank declined the payment and does not say why.")
-    return Reason(known.code, f"{known.words} ({status.reason or status.code})")
+    return Reason(known.code, without_numbers(f"{known.words} ({plain(status.reason or status.code)})"))
 
 
 def read(pieces: Iterable[bytes]) -> Answer:
@@ -166,6 +177,8 @@ def read(pieces: Iterable[bytes]) -> Answer:
                 most = f"{LARGEST:,} bytes" if size > LARGEST else f"{MOST_ELEMENTS:,} elements"
                 raise UnreadableAnswer(f"The answer has more than {most}. Ask the bank to send it in parts.", field="file")
             reader.parser.Parse(piece, False)
+            if size - reader.parser.CurrentByteIndex > LONGEST_TAG:
+                raise reader.refusal(f"has a tag or a comment of more than {LONGEST_TAG:,} bytes.")
         reader.parser.Parse(b"", True)
     except (expat.ExpatError, LookupError, ValueError) as error:
         raise reader.refusal(f"is no XML that we can read: {str(error).partition(':')[0]}.") from error
@@ -178,6 +191,7 @@ class _Reader:
     def __init__(self) -> None:
         self.parser = expat.ParserCreate(namespace_separator=" ")
         self.parser.buffer_text = True
+        self.parser.XmlDeclHandler = self._require_encoding
         self.parser.StartDoctypeDeclHandler = self._refuse_document_type
         self.parser.EntityDeclHandler = self._refuse_document_type
         self.parser.StartElementHandler = self._begin
@@ -186,6 +200,7 @@ class _Reader:
         self._answer = Answer()
         self._namespace = ""
         self._paths: list[str] = []
+        self._said: set[str] = set()  # leaves that may stand once, in what is being read
         self._leaf: Callable[[_Reader, str], None] | None = None
         self._text = ""
         self._currency = ""
@@ -199,6 +214,10 @@ class _Reader:
 
     def refusal(self, what: str, *, field: str = "file") -> UnreadableAnswer:
         return UnreadableAnswer(f"Line {self.parser.CurrentLineNumber} of the answer {what}", field=field)
+
+    def _require_encoding(self, _version: str, encoding: str | None, _standalone: int) -> None:
+        if encoding is not None and encoding.upper() not in ENCODINGS:
+            raise self.refusal(f"says that it is in {plain(encoding)[:20]!r}. A bank's answer is in UTF-8.")
 
     def _refuse_document_type(self, *_declared: object) -> None:
         raise self.refusal("declares a document type or an entity. No bank's answer does: it is refused unread.")
@@ -214,12 +233,20 @@ class _Reader:
             self._open(namespace, tag)
         path = f"{self._paths[-1]}/{tag if namespace == self._namespace else '?'}" if self._paths else tag
         self._paths.append(path)
+        if path in (_TRANSFER_PATH, _BATCH_PATH):
+            self._said = {leaf for leaf in self._said if not leaf.startswith(f"{path}/")}
         if path == _TRANSFER_PATH:
+            if len(self._answer.transfers) == MOST_TRANSFERS:
+                raise self.refusal(f"speaks of more than {MOST_TRANSFERS:,} transfers.")
             status = Status(line=self.parser.CurrentLineNumber)
             self._answer.transfers.append(TransferAnswer(batch=self._answer.batches[-1], status=status))
         elif path == _BATCH_PATH:
             self._answer.batches.append(BatchAnswer(status=Status(line=self.parser.CurrentLineNumber)))
         elif path in _LEAVES:
+            if path in self._said:
+                raise self.refusal(f"has a second {self._here()} where there must be one.", field=self._here())
+            if not path.endswith(_MANY):
+                self._said.add(path)
             self._leaf, self._text = _LEAVES[path], ""
             self._currency = attributes.get("Ccy", "")[:8]
 
@@ -306,7 +333,7 @@ class _Reader:
 
 
 def _status_leaves(level: str, element: str) -> dict[str, Callable[[_Reader, str], None]]:
-    """Return the leaves of the status that stands in `element` at that level.  The first reason given counts; informations add up."""
+    """Return the leaves of the status that stands in `element` at that level.  The first reason is kept; informations add up."""
 
     def set_code(reader: _Reader, text: str) -> None:
         reader.status(level).code = text
@@ -314,6 +341,7 @@ def _status_leaves(level: str, element: str) -> dict[str, Callable[[_Reader, str
 
     def set_reason(reader: _Reader, text: str) -> None:
         reader.status(level).reason = reader.status(level).reason or text
+        reader.status(level).is_duplicate |= text in DUPLICATES
 
     def add_info(reader: _Reader, text: str) -> None:
         reader.status(level).info = f"{reader.status(level).info} {text}".strip()[:LONGEST_TEXT]
@@ -327,6 +355,7 @@ def _status_leaves(level: str, element: str) -> dict[str, Callable[[_Reader, str
     }
 
 
+_MANY = ("/Rsn/Cd", "/Rsn/Prtry", "/AddtlInf")  # ISO 20022 lets a bank give several reasons
 _BATCH_PATH, _TRANSFER_PATH = f"{ROOT}{BATCH}", f"{ROOT}{TRANSFER}"
 _LEAVES: dict[str, Callable[[_Reader, str], None]] = {
     f"{ROOT}GrpHdr/MsgId": _Reader.set_message_id,

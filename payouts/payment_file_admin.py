@@ -11,7 +11,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.files.uploadedfile import UploadedFile
-from django.db.models import Q
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -21,11 +21,12 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
-from ledger.admin import CurrencyFilter, LookOnly, Rows, id_column, link, money_column, time_column
-from ledger.deeds import Deed, WithDeeds, page_of
+from ledger.admin import CurrencyFilter, Rows, id_column, link, money_column, time_column
+from ledger.deeds import Deed, DeedForm, WithDeeds, leave_to_the_domain, page_of
 from ledger.errors import DomainError
-from ledger.templatetags.written import amount
-from payouts import file_answers, files, pain001
+from ledger.templatetags.written import amount, day
+from payouts import file_answers, file_outcomes, files, paid_twice, pain001
+from payouts.file_outcomes import Seen
 from payouts.models import PaymentFile, PaymentFileAnswer, PaymentFileLine, Payout
 from payouts.pain002 import LARGEST
 from payouts.states import FileStatus
@@ -64,6 +65,32 @@ def fetch(file: PaymentFile, said: dict[str, Any], actor: str) -> PaymentFile:
     return files.fetch(file.pk, actor=actor, now=clock.now())
 
 
+class StatementForm(DeedForm):
+    """What somebody saw in the bank's statement."""
+
+    on = forms.DateField(label=_("The day of the bank's statement"), widget=forms.DateInput(attrs={"type": "date"}))
+
+
+def seen(said: dict[str, Any], actor: str) -> Seen:
+    return Seen(on=said["on"], actor=actor, reason=said["note"], now=clock.now())
+
+
+def was_paid(line: PaymentFileLine, said: dict[str, Any], actor: str) -> PaymentFileLine:
+    return file_outcomes.was_paid(line.pk, seen(said, actor))
+
+
+def never_left(line: PaymentFileLine, said: dict[str, Any], actor: str) -> PaymentFileLine:
+    return file_outcomes.never_left(line.pk, seen(said, actor))
+
+
+def file_was_paid(file: PaymentFile, said: dict[str, Any], actor: str) -> PaymentFile:
+    return file_outcomes.file_was_paid(file.pk, seen(said, actor))
+
+
+def file_never_left(file: PaymentFile, said: dict[str, Any], actor: str) -> PaymentFile:
+    return file_outcomes.file_never_left(file.pk, seen(said, actor))
+
+
 class AnswerRows(Rows):
     """What the bank answered, and what of it a person must look at."""
 
@@ -79,6 +106,11 @@ class AnswerRows(Rows):
         return " ".join(f"{each['about']}: {each['what']}" for each in answer.problems[:MOST_SHOWN]) or "–"
 
 
+@admin.display(description=_("to be paid on"))
+def day_to_pay(file: PaymentFile) -> str:
+    return day(file.execute_on)
+
+
 @admin.register(PaymentFile)
 class PaymentFileAdmin(WithDeeds):
     change_list_template = "admin/payment_files.html"
@@ -87,7 +119,7 @@ class PaymentFileAdmin(WithDeeds):
         money_column("total", _("total")),
         "count",
         "status",
-        "execute_on",
+        day_to_pay,
         "created_by",
         time_column("created_at", _("made")),
     )
@@ -99,12 +131,13 @@ class PaymentFileAdmin(WithDeeds):
         "reason",
         money_column("total", _("total")),
         "count",
-        "execute_on",
+        day_to_pay,
         "format",
         "message_id",
         "sha256",
         "created_by",
         time_column("created_at", _("made")),
+        "finished_by",
         "approved_by",
         time_column("approved_at", _("approved")),
         "downloaded_by",
@@ -123,15 +156,20 @@ class PaymentFileAdmin(WithDeeds):
             permissions=("payouts.approve_paymentfile",),
             act=approve,
             is_possible=lambda file: file.status == FileStatus.MADE and file.sha256 != "",
+            refuse=leave_to_the_domain,
         ),
         Deed(
             name="fetch",
             title=_("Fetch for the bank"),
-            meaning=_("From now on the file may be at the bank, and only the bank's answer says what became of its payouts."),
+            meaning=_(
+                "From now on the file may be at the bank, and only the bank's answer says what became of its payouts. "
+                "Nobody but you can download it."
+            ),
             done=_("Noted. Download it below, take it to the bank, and delete it then: it holds every receiver's account."),
             permissions=("payouts.download_paymentfile",),
             act=fetch,
             is_possible=lambda file: file.status == FileStatus.APPROVED and file.downloaded_at is None,
+            refuse=leave_to_the_domain,
         ),
         Deed(
             name="reject",
@@ -141,6 +179,34 @@ class PaymentFileAdmin(WithDeeds):
             permissions=("payouts.approve_paymentfile",),
             act=reject,
             is_possible=lambda file: file.status in (FileStatus.MADE, FileStatus.APPROVED) and file.downloaded_at is None,
+            refuse=leave_to_the_domain,
+            is_grave=True,
+        ),
+        Deed(
+            name="was_paid",
+            title=_("The statement shows that it was paid"),
+            meaning=_("All payouts of which the bank has not told how they end are paid. Whoever fetched the file may not say so."),
+            done=_("Recorded: its payouts are paid."),
+            permissions=("payouts.answer_paymentfile",),
+            act=file_was_paid,
+            is_possible=file_outcomes.has_open,
+            refuse=leave_to_the_domain,
+            form=StatementForm,
+            is_grave=True,
+        ),
+        Deed(
+            name="never_left",
+            title=_("The money never left"),
+            meaning=_(
+                "The bank's statement has none of the payouts of which the bank has not told how they end: they go into the next file. "
+                "Whoever fetched this file may not say so."
+            ),
+            done=_("Recorded: its payouts wait for the next file."),
+            permissions=("payouts.answer_paymentfile",),
+            act=file_never_left,
+            is_possible=file_outcomes.has_open,
+            refuse=leave_to_the_domain,
+            form=StatementForm,
             is_grave=True,
         ),
     )
@@ -185,7 +251,7 @@ class PaymentFileAdmin(WithDeeds):
         return applied.file
 
     def download_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
-        """Stream the file that was fetched, for as long as the bank has not answered it."""
+        """Stream the file to who fetched it, for as long as the bank has not answered it."""
         if not request.user.has_perm("payouts.download_paymentfile"):
             raise PermissionDenied
         file = PaymentFile.objects.filter(pk=pk).first()
@@ -194,6 +260,11 @@ class PaymentFileAdmin(WithDeeds):
                 request, _("There is nothing to download: a file is approved, fetched and then downloaded."), messages.WARNING
             )
             return HttpResponseRedirect(page_of(file) if file else reverse("admin:payouts_paymentfile_changelist"))
+        try:
+            file = files.fetch(file.pk, actor=f"staff:{request.user.get_username()}", now=clock.now())
+        except DomainError as error:
+            self.message_user(request, error.detail, messages.ERROR)
+            return HttpResponseRedirect(page_of(file))
         self.log_change(request, file, gettext("Downloaded."))
         return StreamingHttpResponse(
             pieces_of(file),
@@ -205,8 +276,9 @@ class PaymentFileAdmin(WithDeeds):
         return [
             (_("total"), amount(row.total)),
             (_("payouts"), row.count),
-            (_("to be paid on"), row.execute_on),
+            (_("to be paid on"), day(row.execute_on)),
             (_("made by"), row.created_by),
+            (_("fetched by"), row.downloaded_by),
             ("SHA-256", row.sha256),
         ]
 
@@ -227,7 +299,7 @@ class PaymentFileAdmin(WithDeeds):
 
 
 @admin.register(PaymentFileLine)
-class PaymentFileLineAdmin(LookOnly):
+class PaymentFileLineAdmin(WithDeeds):
     list_display = ("number", "payout_link", "paid", "bank_status", "bank_reason", "dropped_why")
     list_select_related = ("payout", "file")
     search_help_text = _("The id of a payment file or of a payout")
@@ -241,7 +313,60 @@ class PaymentFileLineAdmin(LookOnly):
         "bank_reason",
         time_column("dropped_at", _("taken out")),
         "dropped_why",
+        "freed_by",
+        "again_entry",
+        "again_wallet_entry",
+        "again_return_entry",
+        "again_return_wallet_entry",
     )
+    deeds = (
+        Deed(
+            name="was_paid",
+            title=_("The statement shows that it was paid"),
+            meaning=_(
+                "This file paid the payout. If it had failed or come back, its money is taken off the seller again, below zero if need be. "
+                "If another file had paid it, it was paid twice: call one of them back. Whoever fetched the file may not say so."
+            ),
+            done=_("Recorded: the payout says what came of it."),
+            permissions=("payouts.answer_paymentfile",),
+            act=was_paid,
+            is_possible=file_outcomes.may_have_paid,
+            refuse=leave_to_the_domain,
+            form=StatementForm,
+            is_grave=True,
+        ),
+        Deed(
+            name="never_left",
+            title=_("The money never left"),
+            meaning=_("The bank's statement does not have it: it goes into the next file. Whoever fetched this file may not say so."),
+            done=_("Recorded: the payout waits for the next file, or is given up."),
+            permissions=("payouts.answer_paymentfile",),
+            act=never_left,
+            is_possible=file_outcomes.is_open,
+            refuse=leave_to_the_domain,
+            form=StatementForm,
+            is_grave=True,
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[PaymentFileLine]:
+        return super().get_queryset(request).select_related("payout", "file")
+
+    def do(self, deed: Deed, row: PaymentFileLine, *, form: DeedForm, request: HttpRequest) -> Model | None:
+        """Do it, and warn of another file that pays the payout, too."""
+        following = super().do(deed, row, form=form, request=request)
+        if isinstance(following, PaymentFileLine) and (warning := paid_twice.warning_of(following)):
+            self.message_user(request, warning, messages.WARNING)
+        return following
+
+    def facts(self, row: PaymentFileLine) -> list[tuple[Any, Any]]:
+        return [
+            (_("payout"), row.payout.public_id),
+            (_("amount"), amount(row.payout.amount)),
+            (_("status"), row.payout.get_status_display()),
+            (_("payment file"), row.file.public_id),
+            (_("fetched by"), row.file.downloaded_by),
+        ]
 
     def sought(self, term: str) -> Q:
         return Q(file__public_id=term) | Q(payout__public_id=term)

@@ -4,7 +4,7 @@ A run can be rehearsed first: the page shows what it would pay, whom it would pa
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -16,20 +16,21 @@ from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, Str
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
 from ledger.admin import CurrencyFilter, Rows, id_column, link, money_column, recent, short, time_column
-from ledger.deeds import Deed, DeedForm, WithDeeds, page_of
+from ledger.deeds import Deed, DeedForm, WithDeeds, leave_to_the_domain, page_of
 from ledger.errors import DomainError
 from ledger.templatetags.written import amount, moment
 from payouts import calendars, choice, file_returns, files, queries, requests, scheduling, tasks, timeline, wording
 from payouts.calendars import Calendar
 from payouts.choice import Which
-from payouts.models import BankAccount, Payout, PayoutAttempt, PayoutRun, PayoutTransition
+from payouts.models import BankAccount, PaymentFileLine, Payout, PayoutAttempt, PayoutRun, PayoutTransition
 from payouts.states import Interval, PayoutStatus, RunStatus
 from wallet.admin import sellers_called
 from wallet.models import Seller, Shop
@@ -62,6 +63,12 @@ def payout_link(payout: Payout) -> SafeString | str:
     return link(Payout, payout.pk, short(payout.public_id))
 
 
+@admin.display(description=_("payment files"))
+def file_links(payout: Payout) -> SafeString | str:
+    lines = payout.file_lines.select_related("file").order_by("file")
+    return format_html_join(", ", "{}", ((link(PaymentFileLine, line.pk, line.file.public_id),) for line in lines)) or "–"
+
+
 class AttemptRows(Rows):
     """The calls to the bank."""
 
@@ -77,14 +84,18 @@ class AttemptRows(Rows):
     )
 
 
-class PersonFilter(admin.SimpleListFilter):
-    """What only a person can take a step further."""
+class WaitsFilter(admin.SimpleListFilter):
+    """What is not at its end, by who can take it a step further."""
 
     title = _("what it waits for")
     parameter_name = "waits"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [("approval", _("For approval")), ("person", _("The machine gave up: for a person's decision"))]
+        return [
+            ("approval", _("For approval")),
+            ("person", _("The machine gave up: for a person's decision")),
+            ("bank", _("For the bank")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
@@ -92,8 +103,26 @@ class PersonFilter(admin.SimpleListFilter):
                 return queryset.filter(pk__in=queries.waiting_for_approval().values("pk"))
             case "person":
                 return queryset.filter(pk__in=queries.waiting_for_a_person().values("pk"))
+            case "bank":
+                return queryset.filter(pk__in=queries.on_their_way().values("pk"))
             case _:
                 return queryset
+
+
+class LatelyFilter(admin.SimpleListFilter):
+    """What came to nothing lately, whenever it was made."""
+
+    title = _("failed or sent back")
+    parameter_name = "came_to_nothing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [("7", _("Past 7 days")), ("30", _("Past 30 days"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in dict(self.lookup_choices):
+            return queryset
+        since = timezone.now() - timedelta(days=int(self.value() or 0))
+        return queryset.filter(pk__in=queries.came_to_nothing_since(since).values("pk"))
 
 
 def approve(payout: Payout, said: dict[str, Any], actor: str) -> Payout:
@@ -158,7 +187,7 @@ class PayoutAdmin(WithDeeds):
         time_column("created_at", _("made")),
     )
     list_select_related = ("seller", "bank_account", "run", "shop")
-    list_filter = ("status", PersonFilter, "cause", "shop", CurrencyFilter, recent("created_at"))
+    list_filter = ("status", WaitsFilter, LatelyFilter, "cause", "shop", CurrencyFilter, recent("created_at"))
     search_help_text = _("The id or reference of a payout, the id of a run, the bank's reference, or a seller's name, id or reference")
     inlines = (AttemptRows,)
     fieldsets: ClassVar[Any] = (
@@ -192,6 +221,7 @@ class PayoutAdmin(WithDeeds):
                     "reference",
                     "provider",
                     "provider_reference",
+                    file_links,
                     "tries",
                     "failures",
                     "asked",
@@ -212,6 +242,7 @@ class PayoutAdmin(WithDeeds):
             permissions=("payouts.change_payout",),
             act=approve,
             is_possible=waits_alone,
+            refuse=leave_to_the_domain,
         ),
         Deed(
             name="reject",
@@ -221,6 +252,7 @@ class PayoutAdmin(WithDeeds):
             permissions=("payouts.change_payout",),
             act=reject,
             is_possible=waits_alone,
+            refuse=leave_to_the_domain,
             is_grave=True,
         ),
         Deed(
@@ -231,6 +263,7 @@ class PayoutAdmin(WithDeeds):
             permissions=("payouts.change_payout",),
             act=ask_again,
             is_possible=is_stopped,
+            refuse=leave_to_the_domain,
         ),
         Deed(
             name="give_up",
@@ -240,16 +273,21 @@ class PayoutAdmin(WithDeeds):
             permissions=("payouts.change_payout",),
             act=give_up,
             is_possible=may_be_given_up,
+            refuse=leave_to_the_domain,
             is_grave=True,
         ),
         Deed(
             name="came_back",
             title=_("It came back"),
-            meaning=_("The bank's statement shows that the money was sent back. It is available to the seller again."),
-            done=_("Recorded: the money is available to the seller again."),
+            meaning=_(
+                "The bank's statement shows that the money was sent back. It is available to the seller again; "
+                "only if the payout was paid twice, the second payment is what came back, and the seller keeps the first."
+            ),
+            done=_("Recorded: the payout says what came of it."),
             permissions=("payouts.answer_paymentfile",),
             act=came_back,
             is_possible=file_returns.may_come_back,
+            refuse=leave_to_the_domain,
             form=CameBackForm,
             is_grave=True,
         ),
@@ -382,6 +420,7 @@ class PayoutRunAdmin(WithDeeds):
             permissions=("payouts.change_payoutrun",),
             act=approve_run,
             is_possible=waits,
+            refuse=leave_to_the_domain,
         ),
         Deed(
             name="reject",
@@ -393,6 +432,7 @@ class PayoutRunAdmin(WithDeeds):
             permissions=("payouts.change_payoutrun",),
             act=reject_run,
             is_possible=waits,
+            refuse=leave_to_the_domain,
             is_grave=True,
         ),
     )

@@ -1,4 +1,4 @@
-"""What a payout is in the books and in its seller's wallet: made, paid, put back, paid after all.
+"""What a payout is in the books and in its seller's wallet: made, paid, put back, paid after all, paid again by another file.
 
 Pure: rows come in, drafts of entries and changes of wallets go out.  scheduling.py writes the same by SQL for a whole run.
 """
@@ -9,7 +9,7 @@ from ledger import chart
 from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.money import zero
-from payouts.models import Payout
+from payouts.models import PaymentFile, Payout
 from wallet.balances import Change
 from wallet.models import WalletEntry
 
@@ -66,6 +66,50 @@ def paid_after_all(payout: Payout, *, at: datetime) -> Draft:
         effective_at=at,
         debits=[(chart.seller_available(payout.seller_id), payout.amount)],
         credits=[(chart.operating_bank(), payout.amount)],
+    )
+
+
+def paid_again(payout: Payout, file: PaymentFile, *, at: datetime) -> Draft:
+    """The entry of a payout that a second file paid: the money has left our bank account, and is ours."""
+    return Draft(
+        kind=JournalEntry.Kind.PAYOUT_PAID,
+        reference=f"{payout.public_id}:{file.public_id}",
+        effective_at=at,
+        debits=[(chart.paid_twice(), payout.amount)],
+        credits=[(chart.operating_bank(), payout.amount)],
+    )
+
+
+def paid_anew(payout: Payout, file: PaymentFile, *, at: datetime) -> Draft:
+    """The entry of a payout that came back and was paid by another file then: the seller has the money after all."""
+    return Draft(
+        kind=JournalEntry.Kind.PAYOUT,
+        reference=f"{payout.public_id}:{file.public_id}",
+        effective_at=at,
+        debits=[(chart.seller_available(payout.seller_id), payout.amount)],
+        credits=[(chart.operating_bank(), payout.amount)],
+    )
+
+
+def came_back_anew(payout: Payout, file: PaymentFile, *, at: datetime) -> Draft:
+    """The entry of a payout that came back once more, after another file had paid it: we owe it to the seller again."""
+    return Draft(
+        kind=JournalEntry.Kind.PAYOUT_RETURN,
+        reference=f"{payout.public_id}:{file.public_id}:return",
+        effective_at=at,
+        debits=[(chart.operating_bank(), payout.amount)],
+        credits=[(chart.seller_available(payout.seller_id), payout.amount)],
+    )
+
+
+def called_back(payout: Payout, file: PaymentFile, *, at: datetime) -> Draft:
+    """The entry of a second payment that came back: it is on our bank account again, and nobody else's."""
+    return Draft(
+        kind=JournalEntry.Kind.PAYOUT_RETURN,
+        reference=f"{payout.public_id}:{file.public_id}:return",
+        effective_at=at,
+        debits=[(chart.operating_bank(), payout.amount)],
+        credits=[(chart.paid_twice(), payout.amount)],
     )
 
 

@@ -8,11 +8,13 @@ from django.db import connection
 from django.db.models import QuerySet
 from djmoney.money import Money
 
+from ledger import seek
 from ledger.errors import DomainError
 from ledger.money import text, zero
 from payouts import terms
-from payouts.models import BankAccount, Payout
-from payouts.states import AttemptStatus, PayoutOperation, PayoutStatus
+from payouts.models import BankAccount, PaymentFileLine, Payout, PayoutTransition
+from payouts.providers.bank_file import BankFile
+from payouts.states import CAME_TO_NOTHING, AttemptStatus, PayoutOperation, PayoutStatus, RunStatus
 from payouts.terms import Terms
 from wallet import holds
 from wallet.models import Seller, SellerHold, Shop, Wallet, WalletEntry
@@ -69,15 +71,18 @@ class Contents:
     carried_forward: Money
 
 
-# The balance after the payout is today's less what came later; the payout before it is where its own movements begin.
-CONTENTS = """
-WITH this AS (
+# The movement of a payout, and the one of the payout before it, after which its own begin.
+THIS = """
     SELECT entry.wallet_id, entry.id, entry.available, coalesce((
         SELECT max(wallet_entry_id) FROM payouts_payout AS earlier
         WHERE earlier.seller_id = payout.seller_id AND earlier.currency = payout.currency AND earlier.wallet_entry_id < payout.wallet_entry_id
     ), 0) AS since
     FROM payouts_payout AS payout JOIN wallet_walletentry AS entry ON entry.id = payout.wallet_entry_id WHERE payout.id = %s
-), carried AS (
+"""
+
+# The balance after the payout is today's less what came later.
+CONTENTS = f"""
+WITH this AS ({THIS}), carried AS (
     SELECT wallet.available - coalesce((
         SELECT sum(later.available) FROM wallet_walletentry AS later WHERE later.wallet_id = this.wallet_id AND later.id > this.id), 0) AS amount
     FROM this JOIN wallet_wallet AS wallet ON wallet.id = this.wallet_id
@@ -88,7 +93,7 @@ SELECT kind, count(*), sum(entry.available) FROM this
 JOIN wallet_walletentry AS entry ON entry.wallet_id = this.wallet_id AND entry.id > this.since AND entry.id < this.id
 WHERE entry.available <> 0 GROUP BY kind
 ORDER BY kind
-"""
+"""  # noqa: S608 (a constant of this module)
 
 
 def payable(seller: Seller, currency: str, *, now: datetime) -> Payable:
@@ -180,14 +185,34 @@ def payouts_to(seller: Seller) -> QuerySet[Payout]:
 
 
 def waiting_for_approval() -> QuerySet[Payout]:
-    """Return the payouts that a person must approve or reject, oldest first."""
-    return Payout.objects.filter(status=PayoutStatus.WAITING).select_related("seller", "bank_account", "run").order_by("pk")
+    """Return the payouts that a person must approve or reject, oldest first: not those of a run that waits, which is decided as a whole."""
+    alone = Payout.objects.filter(status=PayoutStatus.WAITING).exclude(run__status=RunStatus.WAITING)
+    return alone.select_related("seller", "bank_account", "run").order_by("pk")
 
 
 def waiting_for_a_person() -> QuerySet[Payout]:
     """Return the payouts that the machine gave up on, oldest first; `failure_message` says why."""
     stopped = Payout.objects.filter(status=PayoutStatus.EXECUTING, next_attempt_at=None)
     return stopped.select_related("seller", "bank_account", "run").order_by("pk")
+
+
+def on_their_way() -> QuerySet[Payout]:
+    """Return the payouts that the machine takes to the bank, or asks the bank for."""
+    return Payout.objects.filter(status=PayoutStatus.EXECUTING, next_attempt_at__isnull=False)
+
+
+def came_to_nothing_since(moment: datetime) -> QuerySet[Payout]:
+    """Return the payouts that have failed or were sent back since then, whenever they were made."""
+    ended = PayoutTransition.objects.filter(pk__gte=seek.first_id_since(PayoutTransition, "at", moment), at__gte=moment)
+    ended = ended.filter(kind=PayoutTransition.Kind.PAYOUT, after__in=CAME_TO_NOTHING)
+    return Payout.objects.filter(pk__in=ended.values("object_id"), status__in=CAME_TO_NOTHING)
+
+
+def may_have_left(payout: Payout) -> bool:
+    """Return whether the bank may have the payout: a call may have reached it, or a payment file names it where it goes by file."""
+    if payout.provider == BankFile.name:
+        return PaymentFileLine.objects.filter(payout=payout, dropped_at=None).exists()
+    return first_sent_at(payout) is not None
 
 
 def first_sent_at(payout: Payout) -> datetime | None:

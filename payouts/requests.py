@@ -7,9 +7,10 @@ wish - the same Idempotency-Key, or the shop's own reference - gives the same pa
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Q, Sum
 from djmoney.money import Money
 
@@ -22,16 +23,21 @@ from payouts.models import PaymentFile, Payout, PayoutRun, PayoutTransition
 from payouts.providers.bank_file import BankFile
 from payouts.providers.protocol import PaidOut, PayoutFailed, PayoutReturned
 from payouts.providers.registry import UnknownProvider
-from payouts.settlement import GIVEN_UP
+from payouts.settlement import GIVEN_UP, REPLACED
 from payouts.states import LIVE, PayoutStatus, RunStatus
 from wallet import balances, holds
 from wallet.models import Seller
 
 logger = logging.getLogger(__name__)
 
-REJECTED, CANCELLED, REPLACED = "rejected", "cancelled", "bank_account_replaced"
+REJECTED, CANCELLED = "rejected", "cancelled"
 AT_ONCE = 500  # payouts of a run that are put back by one statement
 LONGEST_REASON = 500
+A_SECOND = 50  # payouts of one run that are due each second: the bank is called for a hundred thousand within 33 min, and not at once
+SPREAD = timedelta(seconds=1) / A_SECOND
+
+# A run locks the shop alone: it sees each request that was granted before, or is waited for.
+HOLD_SHOP = "SELECT FROM wallet_shop WHERE id = %s FOR SHARE"
 
 LOCK_WALLETS = """
 SELECT FROM wallet_wallet AS wallet JOIN payouts_payout AS payout USING (seller_id, currency)
@@ -55,6 +61,14 @@ WITH waiting AS MATERIALIZED (
     WHERE account.id IN (SELECT bank_account_id FROM waiting) ORDER BY account.id FOR SHARE OF account
 )
 SELECT waiting.id FROM waiting JOIN held ON held.id = waiting.bank_account_id WHERE held.replaced_at IS NOT NULL ORDER BY waiting.id
+"""
+
+# They are due one after the other, as those of a run that nobody has to approve (scheduling.py).
+EXECUTE_RUN = """
+UPDATE payouts_payout AS payout
+SET status = 'EXECUTING', next_attempt_at = %(now)s + place.number * %(spread)s, decided_by = %(actor)s, decided_at = %(now)s
+FROM (SELECT id, row_number() OVER (ORDER BY id) AS number FROM payouts_payout WHERE run_id = %(run)s AND status = 'WAITING') AS place
+WHERE payout.id = place.id
 """
 
 
@@ -121,7 +135,7 @@ def request_payout(
     """Take a payout off the seller's available balance, to be executed by the worker; the parameters are those of a Wish.
 
     Without an amount it is all that can be paid out in `currency`.  Above the limit of the seller's terms it waits for approval first.
-    Locks the wallet, then the bank account against being replaced.  Raises the errors of queries.py (NotPayable, NoBankAccount, BankAccountNotVerified, BankAccountOnHold, SellerOnHold),
+    Locks the shop against a run, the wallet, then the bank account against being replaced.  Raises the errors of queries.py (NotPayable, NoBankAccount, BankAccountNotVerified, BankAccountOnHold, SellerOnHold),
     UnknownWallet, UnknownProvider, and PayoutConflict (the same wish stands with other terms; `field` names which).
     """
     if amount is None and not currency:
@@ -135,7 +149,9 @@ def request_payout(
 
 @transaction.atomic(durable=True)
 def grant(seller: Seller, wish: Wish, *, now: datetime) -> Payout:
-    """Return the payout that the wish has made before, or makes now.  The accounts come before the wallet, as in a run: no deadlock."""
+    """Return the payout that the wish has made before, or makes now.  Shop, accounts, wallet, in the order of a run: no deadlock."""
+    with connection.cursor() as cursor:
+        cursor.execute(HOLD_SHOP, [seller.shop_id])
     journal.open_accounts([chart.payouts_in_transit(), chart.operating_bank()], currency=wish.currency)
     available = balances.lock(seller.pk, currency=wish.currency).available
     standing = asked_before(seller, wish)
@@ -254,9 +270,9 @@ def cancel(payout_id: int, *, actor: str, reason: str = "", now: datetime) -> Pa
 def decide_run(run_id: int, *, approve: bool, actor: str, reason: str, now: datetime) -> PayoutRun:
     """Approve or reject a payout run, and with it all of its payouts that still wait, in one transaction and constant memory.
 
-    A payout to a bank account that was replaced since is cancelled all the same, and the run's reason says how many were.  Locks the run,
-    its payouts by id, (to approve) the bank accounts by id, then (to put money back) the wallets by id.  Raises NotWaiting,
-    MakerMayNotApprove, ReasonMissing.
+    A payout to a bank account that was replaced since is cancelled all the same, and the run's reason says how many were.  The others are
+    due one after the other, A_SECOND of them each second.  Locks the run, its payouts by id, (to approve) the bank accounts by id, then (to
+    put money back) the wallets by id.  Raises NotWaiting, MakerMayNotApprove, ReasonMissing.
     """
     require_reason(reason)
     transitions.by(actor, reason=reason)
@@ -269,9 +285,9 @@ def decide_run(run_id: int, *, approve: bool, actor: str, reason: str, now: date
     if approve:
         replaced = [payout_id for (payout_id,) in execute(HOLD_ACCOUNTS_AND_FIND_REPLACED, [{"id": each} for each in waiting])]
         cancel_all(replaced, code=REPLACED, actor=actor, now=now)
-        Payout.objects.filter(run=run, status=PayoutStatus.WAITING).update(
-            status=PayoutStatus.EXECUTING, next_attempt_at=now, decided_by=actor, decided_at=now
-        )
+        decided: dict[str, Any] = {"run": run.pk, "now": now, "spread": SPREAD, "actor": actor}
+        with connection.cursor() as cursor:
+            cursor.execute(EXECUTE_RUN, decided)
         reason += f" ({len(replaced)} cancelled: bank account replaced since)" if replaced else ""
     else:
         cancel_all(waiting, code=REJECTED, actor=actor, now=now)
@@ -350,7 +366,7 @@ def give_up_unfiled(payout_id: int, *, actor: str, reason: str, now: datetime) -
         raise NotToRescue(f"{payout.public_id} is {payout.status}: it waits for no payment file.")
     file = file_of(payout)
     if file is not None:
-        what = "Only the bank's answer tells how it ends" if file.downloaded_at else "Put that file aside first"
+        what = "Only the bank's answer tells how it ends, or its statement" if file.downloaded_at else "Put that file aside first"
         raise NotToRescue(f"{payout.public_id} is in {file.public_id}. {what}.")
     settlement.fail(payout, provider_reference="", code=GIVEN_UP, message=reason, now=now)
     return payout

@@ -7,7 +7,7 @@ decides, whoever fires and however often.
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError, connection, transaction
@@ -31,7 +31,6 @@ from wallet.models import Shop, WalletEntry
 logger = logging.getLogger(__name__)
 
 BY_CALENDAR = "calendar"  # who made a run that nobody asked for
-SPREAD = timedelta(milliseconds=20)  # between two payouts of one run, so that a bank is not called a hundred thousand times at once
 PATIENCE = (
     "SELECT set_config('statement_timeout', '80s', true), set_config('lock_timeout', '60s', true)"  # a task has 90 s (config/celery.py)
 )
@@ -210,7 +209,7 @@ def choose(statement: str, which: Which, period: Period, *, now: datetime, made_
         "made_by": made_by,
         "limit": agreed.approval_limit.amount if agreed.approval_limit is not None else None,
         "cause": Payout.Cause.RUN.value,
-        "spread": SPREAD,
+        "spread": requests.SPREAD,
         "midnight": requests.midnight_before(now),
     }
     journal.open_accounts([chart.payouts_in_transit(), chart.operating_bank()], currency=which.currency)

@@ -3,7 +3,7 @@
 Named by `settings.SELLER_HOME`: the wallet does not know pay-out.  Nothing here writes or locks.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from django.db.models import Sum
@@ -17,22 +17,19 @@ from ledger.templatetags.written import amount, day, moment
 from payouts import queries, wording
 from payouts.models import BankAccount, Payout
 from payouts.states import LIVE, PayoutStatus
-from payouts.views import Outlook, outlooks
+from payouts.views import Outlook, came_to_nothing, outlooks
 from wallet.home import NOTICED_FOR, Ahead, Notice, Part, Task
 from wallet.models import Seller
 from wallet.views import Desk
 
-CAME_TO_NOTHING = (PayoutStatus.FAILED, PayoutStatus.RETURNED)
 STOPS = (queries.SellerOnHold.code, queries.NoBankAccount.code, queries.BankAccountNotVerified.code)
-LATELY, LOOKED_AT = 2 * NOTICED_FOR, 20  # a payout may come back weeks later
 
 
 def part(seller: Seller, *, now: datetime) -> Part:
     """Return pay-out's part of the seller's home."""
     expected = outlooks(Desk([seller], seller), now=now)
     under_way = on_their_way(seller)
-    latest = queries.payouts_to(seller).filter(created_at__gt=now - LATELY)[:LOOKED_AT]
-    broken = list(came_to_nothing(latest))
+    broken = came_to_nothing(seller, now=now)
     return Part(
         tasks=[*(mend(payout) for payout, must_mend in broken if must_mend), *account_tasks(expected, now=now)],
         notices=[*(told(payout) for payout, must_mend in broken if not must_mend), *changed_details(seller, now=now)],
@@ -70,27 +67,14 @@ def account_tasks(expected: Sequence[Outlook], *, now: datetime) -> Iterator[Tas
         place = reverse("seller-bank-account", args=[each.currency])
         if each.account is None:
             said = _("We do not know where to send your money. Give us a bank account for %s.") % each.currency
-            yield Task(_("Give us your bank account"), said, place, _("Give a bank account"))
+            button = _("Give a bank account for %(currency)s") % {"currency": each.currency}
+            yield Task(_("Give us your bank account"), said, place, button)
         elif each.account.verified_at is None:
             said = _("%s is being checked. We pay as soon as that is done; there is nothing you need to do.") % each.account.masked
             yield Task(_("Your bank account is being checked"), said, tone="info")
         elif each.account.usable_from > now:
             said = _("Your bank account was changed. To protect you, we pay to it from {moment} on.")
             yield Task(_("Payouts to your new account wait"), format_html(said, moment=moment(each.account.usable_from)), tone="info")
-
-
-def came_to_nothing(latest: Iterable[Payout]) -> Iterator[tuple[Payout, bool]]:
-    """Yield those that failed or came back, newest first, and whether the seller must mend something.
-
-    That is so if other details would help, the account that did not take the money is still the seller's, and has taken none since.
-    """
-    seen = set()
-    for payout in latest:
-        if payout.status in CAME_TO_NOTHING:
-            _why, is_account = wording.why_it_came_to_nothing(payout)
-            yield payout, is_account and payout.bank_account.replaced_at is None and payout.bank_account_id not in seen
-        if payout.status in (PayoutStatus.SUCCESS, *CAME_TO_NOTHING):
-            seen.add(payout.bank_account_id)
 
 
 def mend(payout: Payout) -> Task:

@@ -33,7 +33,7 @@ PAYOUT: dict[str, Any] = {
     "cause": "request",
     "run": None,
     "reference": "november-ada",
-    "bank_account": {"id": "ba_0199f3d5b6c77e1f8a2b3c4d5e6f7a8b", "country": "DE", "last4": "3000"},
+    "bank_account": {"id": "ba_0199f3d5b6c77e1f8a2b3c4d5e6f7a8b", "country": "DE", "last4": "3000", "masked": "DE•• •••• 3000"},
     "failure_code": None,
     "failure_message": None,
     "arrives_on": None,
@@ -57,7 +57,8 @@ class AccountOfPayoutSerializer(StrictSerializer):
 
     id = serializers.CharField(source="public_id")
     country = serializers.CharField()
-    last4 = serializers.CharField(help_text="The last four characters of the number")
+    last4 = serializers.CharField(help_text="The last characters of the number: four, or two of a short one")
+    masked = serializers.CharField(help_text="What may be shown of the number")
 
 
 class PayoutSerializer(StrictSerializer):
@@ -118,6 +119,37 @@ class PayoutInDetailSerializer(PayoutSerializer):
     contents = ContentsSerializer()
 
 
+class WhyNotSerializer(StrictSerializer):
+    """What keeps the money here: the problem that asking for a payout would answer with."""
+
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class PayableSerializer(StrictSerializer):
+    """What could be paid out to a seller in one currency now."""
+
+    example = {
+        "object": "payable",
+        "available": {"amount": "182.40", "currency": "EUR"},
+        "keep_back": {"amount": "50.00", "currency": "EUR"},
+        "minimum": {"amount": "10.00", "currency": "EUR"},
+        "amount": {"amount": "132.40", "currency": "EUR"},
+        "why_not": None,
+    }
+
+    object = ObjectName("payable")
+    available = MoneyField()
+    keep_back = MoneyField(help_text="What stays in the wallet")
+    minimum = MoneyField(help_text="The least that is paid out")
+    amount = MoneyField(help_text="What a payout of all that can be would pay; nothing if something is in the way")
+    why_not = WhyNotSerializer(allow_null=True, help_text="What is in the way")
+
+
+class PayableQuery(StrictSerializer):
+    currency = CurrencyField()
+
+
 class NewPayoutSerializer(StrictSerializer):
     """Whom to pay, and how much."""
 
@@ -147,6 +179,7 @@ class PayoutsQuery(PageQuery):
     seller = PlainText(required=False, max_length=60, help_text="The seller's id")
     status = Choice(PayoutStatus.values, required=False)
     currency = CurrencyField(required=False)
+    run = PlainText(required=False, max_length=60, help_text="The id of a payout run")
     reference = PlainText(required=False, max_length=120, help_text="Your own id of the payout")
     created_since = Moment(required=False, help_text="Made at this moment or later")
     created_until = Moment(required=False, help_text="Made before this moment")

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from ledger import journal
 from ledger.errors import DomainError
 from ledger.line import without_numbers
-from payouts import news, payout_entries
+from payouts import news, payout_entries, queries
 from payouts.models import Payout
 from payouts.providers.protocol import PaidOut, PayoutFailed, PayoutReturned
 from payouts.states import UNRESOLVED, AttemptStatus, PayoutOperation, PayoutStatus
@@ -38,6 +38,7 @@ CANNOT_BOOK = (
 
 BANK_SAID_SO = 0  # the bank's own word holds whoever heard it; claims count from one
 GIVEN_UP = "given_up"  # the code of what a person gave up
+REPLACED = "bank_account_replaced"  # the code of what was not sent, because the seller has another account now
 LONGEST_MESSAGE = 500
 
 
@@ -88,12 +89,30 @@ def fail_payout(payout_id: int, *, provider_reference: str, code: str, message: 
     False if the payout does not execute, or (`claim`, the verdict of a worker) was claimed again since.  Locks the payout, then the wallet.
     """
     payout = lock(payout_id)
+    return failed(payout, provider_reference=provider_reference, code=code, message=message, now=now, claim=claim)
+
+
+def failed(payout: Payout, *, provider_reference: str, code: str, message: str, now: datetime, claim: int = BANK_SAID_SO) -> bool:
+    """Record that the bank will not pay a locked payout, as `fail_payout` says."""
     if payout.status == PayoutStatus.FAILED and payout.next_attempt_at is not None:  # given up, and now the bank says that it was right
         payout.provider_reference, payout.next_attempt_at = provider_reference, None
         payout.save(update_fields=["provider_reference", "next_attempt_at"])
     if payout.status != PayoutStatus.EXECUTING or claim not in (BANK_SAID_SO, payout.tries):
         return False
     fail(payout, provider_reference=provider_reference, code=code, message=message, now=now)
+    return True
+
+
+@transaction.atomic(durable=True)
+def fail_replaced(payout_id: int, *, now: datetime, claim: int) -> bool:
+    """Put the money of a payout back that was made for a bank account which was replaced before anything left.
+
+    False if something may have left: what is under way arrives where it was sent.  `claim` is the worker's.  Locks the payout, then the wallet.
+    """
+    payout = lock(payout_id)
+    if payout.status != PayoutStatus.EXECUTING or claim != payout.tries or queries.may_have_left(payout):
+        return False
+    fail(payout, provider_reference="", code=REPLACED, message="The bank account was replaced before anything was sent.", now=now)
     return True
 
 

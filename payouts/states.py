@@ -57,7 +57,7 @@ NEXT_PAYOUT_STATUS: dict[PayoutStatus, frozenset[PayoutStatus]] = {
     PayoutStatus.EXECUTING: frozenset({PayoutStatus.SUCCESS, PayoutStatus.FAILED}),
     PayoutStatus.SUCCESS: frozenset({PayoutStatus.RETURNED}),
     PayoutStatus.FAILED: frozenset({PayoutStatus.SUCCESS}),  # it was given up, and arrived after all
-    PayoutStatus.RETURNED: frozenset(),
+    PayoutStatus.RETURNED: frozenset({PayoutStatus.SUCCESS}),  # another payment file paid it, too
     PayoutStatus.CANCELLED: frozenset(),
 }
 
@@ -76,5 +76,6 @@ NEXT_FILE_STATUS: dict[FileStatus, frozenset[FileStatus]] = {
 }
 
 LIVE = (PayoutStatus.WAITING, PayoutStatus.EXECUTING)  # its money is in transit
-PUT_BACK = (PayoutStatus.FAILED, PayoutStatus.RETURNED, PayoutStatus.CANCELLED)
+CAME_TO_NOTHING = (PayoutStatus.FAILED, PayoutStatus.RETURNED)
+PUT_BACK = (*CAME_TO_NOTHING, PayoutStatus.CANCELLED)
 UNRESOLVED = (AttemptStatus.SENDING, AttemptStatus.UNKNOWN, AttemptStatus.PENDING)  # the bank may have paid: ask before sending

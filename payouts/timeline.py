@@ -20,6 +20,8 @@ from wallet.models import OutboxMessage, WalletEntry
 
 ENTRIES = ("journal_entry", "paid_entry", "return_entry", "late_entry", "late_return_entry")
 MOVEMENTS = ("wallet_entry", "return_wallet_entry", "late_wallet_entry", "late_return_wallet_entry")
+AGAIN_ENTRIES = ("again_entry", "again_return_entry")
+AGAIN_MOVEMENTS = ("again_wallet_entry", "again_return_wallet_entry")
 TONES = {
     AttemptStatus.SUCCEEDED: "good",
     AttemptStatus.FAILED: "bad",
@@ -43,7 +45,7 @@ class Moment:
 
 def timeline_of(payout: Payout) -> list[Moment]:
     """Return everything that happened to the payout, oldest first.  A fixed number of queries."""
-    gathered = chain(beginning(payout), calls(payout), booked(payout), changes(payout), messages(payout))
+    gathered = chain(beginning(payout), calls(payout), booked(payout), in_files(payout), changes(payout), messages(payout))
     return sorted(gathered, key=lambda moment: moment.at)
 
 
@@ -75,6 +77,22 @@ def booked(payout: Payout) -> Iterator[Moment]:
         movement: WalletEntry | None = getattr(payout, column)
         if movement:
             yield Moment(movement.created_at, _("Wallet moved"), amount(movement.net), movement, "good")
+
+
+def in_files(payout: Payout) -> Iterator[Moment]:
+    """When it was taken out of a payment file and why, and what another file that paid it, too, has moved on our bank account and in the wallet."""
+    for line in payout.file_lines.select_related("file", *AGAIN_ENTRIES, *AGAIN_MOVEMENTS).order_by("file"):
+        if line.dropped_at:
+            why = " ".join(word for word in (line.file.public_id, line.freed_by, line.dropped_why) if word)
+            yield Moment(line.dropped_at, _("Taken out of a payment file"), why, line, "warn")
+        for column in AGAIN_ENTRIES:
+            entry: JournalEntry | None = getattr(line, column)
+            if entry:
+                yield Moment(entry.booked_at, _("Booked"), f"{entry.get_kind_display()} {line.file.public_id}", entry, "warn")
+        for column in AGAIN_MOVEMENTS:
+            movement: WalletEntry | None = getattr(line, column)
+            if movement:
+                yield Moment(movement.created_at, _("Wallet moved"), amount(movement.net), movement, "warn")
 
 
 def changes(payout: Payout) -> Iterator[Moment]:

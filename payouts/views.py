@@ -6,9 +6,9 @@ anybody else's are not found.  Bank details have pages of their own (bank_accoun
 
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -26,17 +26,19 @@ from ledger.errors import DomainError
 from ledger.money import exact, minor_units
 from ledger.templatetags.written import amount as written
 from ledger.templatetags.written import reader
-from payouts import balance_explained, calendars, queries, requests, tasks, terms, timeline, wording
+from payouts import balance_explained, calendars, payout_sales, queries, requests, tasks, terms, timeline, wording
 from payouts.models import BankAccount, Payout, PayoutTransition
-from payouts.queries import Payable
-from payouts.states import PUT_BACK, PayoutStatus
+from payouts.payout_sales import Sold
+from payouts.queries import Contents, Part, Payable
+from payouts.states import CAME_TO_NOTHING, PUT_BACK, PayoutStatus
 from payouts.terms import Terms
 from payouts.wording import Step
 from wallet import holds, step_up
 from wallet import queries as wallets
-from wallet.models import SellerHold, Wallet, WalletEntry
+from wallet.models import Seller, SellerHold, Wallet, WalletEntry
 from wallet.views import LARGEST_ID, Desk, seller_page
 
+LATELY, LOOKED_AT = timedelta(days=60), 20  # a payout may come back weeks later
 PAYOUTS_ON_A_PAGE = 25
 MOVEMENTS_ON_A_PAGE = 50
 ONCE = re.compile(r"[\w-]{20,60}", re.ASCII)
@@ -44,13 +46,17 @@ ONCE = re.compile(r"[\w-]{20,60}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What one wallet will bring next: what can be paid out now, the days on which that happens by itself, and what is in the way."""
+    """What one wallet will bring next: what can be paid out now, the days on which that happens by itself, and what is in the way.
+
+    `mend` says why the bank account did not take the money last time, if another account would help; else it is empty.
+    """
 
     able: Payable
     agreed: Terms
     account: BankAccount | None
     days: Sequence[date]
     why_not: str
+    mend: str
 
     @property
     def currency(self) -> str:
@@ -66,24 +72,43 @@ class Outlook:
         return self.account is None
 
 
-def outlook(wallet: Wallet, *, hold: SellerHold | None, now: datetime) -> Outlook:
-    """Look ahead for one wallet."""
+def outlook(wallet: Wallet, *, hold: SellerHold | None, mend: Mapping[int, str], now: datetime) -> Outlook:
+    """Look ahead for one wallet; `mend` says by account which did not take the money."""
     currency: str = wallet.currency  # type: ignore[attr-defined]
     agreed, account = terms.of(wallet.seller, currency), queries.account_of(wallet.seller, currency)
     able = queries.payable_of(wallet.seller, agreed, available=wallet.available, now=now)
     days = calendars.next_payouts(calendars.of(agreed), now)
-    return Outlook(able, agreed, account, days, wording.why_nothing_can_be_paid(able, account=account, hold=hold))
+    why_not = wording.why_nothing_can_be_paid(able, account=account, hold=hold)
+    return Outlook(able, agreed, account, days, why_not, mend.get(account.pk, "") if account else "")
 
 
 def outlooks(desk: Desk, *, now: datetime) -> list[Outlook]:
     """Look ahead for each wallet of the seller in which something stands, or for which there is a bank account."""
     known = set(BankAccount.objects.filter(seller=desk.seller, replaced_at=None).values_list("currency", flat=True))
     hold = holds.active([desk.seller.pk], now).get(desk.seller.pk)
+    broken = [payout for payout, must_mend in came_to_nothing(desk.seller, now=now) if must_mend]
+    mend = {payout.bank_account_id: wording.why_it_came_to_nothing(payout)[0] for payout in broken}
     return [
-        outlook(wallet, hold=hold, now=now)
+        outlook(wallet, hold=hold, mend=mend, now=now)
         for wallet in Wallet.objects.filter(seller=desk.seller).select_related("seller").order_by("currency")
         if wallet.currency in known or wallet.pending or wallet.available or wallet.reserved  # type: ignore[attr-defined]
     ]
+
+
+def came_to_nothing(seller: Seller, *, now: datetime) -> list[tuple[Payout, bool]]:
+    """Return the payouts of late that failed or came back, newest first, and of each whether the seller must mend something.
+
+    That is so if other details would help, the account that did not take the money is still the seller's, and has taken none since.
+    """
+    found: list[tuple[Payout, bool]] = []
+    seen: set[int] = set()
+    for payout in queries.payouts_to(seller).filter(created_at__gt=now - LATELY)[:LOOKED_AT]:
+        if payout.status in CAME_TO_NOTHING:
+            _why, is_account = wording.why_it_came_to_nothing(payout)
+            found.append((payout, is_account and payout.bank_account.replaced_at is None and payout.bank_account_id not in seen))
+        if payout.status in (PayoutStatus.SUCCESS, *CAME_TO_NOTHING):
+            seen.add(payout.bank_account_id)
+    return found
 
 
 # --- All payouts ----------------------------------------------------------------------------------------------------
@@ -114,7 +139,7 @@ def payouts(request: HttpRequest, desk: Desk) -> HttpResponse:
         "desk": desk,
         "here": "payouts",
         "outlooks": outlooks(desk, now=clock.now()),
-        "statuses": PayoutStatus.choices,
+        "statuses": statuses_of(desk.seller),
         "status": form.cleaned_data.get("status", ""),
         "is_wrong": not form.is_valid(),
         "is_first": not request.GET.get("older_than"),
@@ -122,6 +147,12 @@ def payouts(request: HttpRequest, desk: Desk) -> HttpResponse:
         "older_than": shown[-1].pk if len(found) > len(shown) else None,
     }
     return render(request, "dashboard/payouts.html", context, status=200 if form.is_valid() else 400)
+
+
+def statuses_of(seller: Seller) -> list[PayoutStatus]:
+    """Return the statuses that the seller's payouts have: there is nothing to find by the others."""
+    known = set(Payout.objects.filter(seller=seller).order_by().values_list("status", flat=True).distinct())
+    return [status for status in PayoutStatus if status in known]
 
 
 # --- One payout -----------------------------------------------------------------------------------------------------
@@ -157,7 +188,7 @@ def receipt(request: HttpRequest, desk: Desk, shown: Payout, *, is_too_late: boo
     older_than = form.cleaned_data["older_than"] if form.is_valid() else None
     movements = queries.movements_in(shown)
     found = list((movements if older_than is None else movements.filter(pk__lt=older_than))[: MOVEMENTS_ON_A_PAGE + 1])
-    contents = queries.contents(shown)
+    contents, sales = queries.contents(shown), payout_sales.each_of(found)
     why, is_account = wording.why_it_came_to_nothing(shown)
     context = {
         "desk": Desk(desk.sellers, seller=shown.seller),
@@ -165,7 +196,7 @@ def receipt(request: HttpRequest, desk: Desk, shown: Payout, *, is_too_late: boo
         "payout": shown,
         "tone": wording.tone_of(shown),
         "contents": contents,
-        "parts": [(wording.part_named(part.kind), part) for part in contents.parts],
+        "parts": list(parts_of(shown, contents)),
         "is_put_back": shown.status in PUT_BACK,
         "is_stuck": shown.status == PayoutStatus.EXECUTING and shown.next_attempt_at is None,
         "may_cancel": shown.status == PayoutStatus.WAITING and shown.run_id is None,
@@ -173,41 +204,80 @@ def receipt(request: HttpRequest, desk: Desk, shown: Payout, *, is_too_late: boo
         "why": why,
         "is_account": is_account,
         "steps": sorted(steps(shown), key=lambda step: step.at),
-        "movements": found[:MOVEMENTS_ON_A_PAGE],
+        "movements": [(movement, sales.get(movement.pk)) for movement in found[:MOVEMENTS_ON_A_PAGE]],
         "is_first": older_than is None,
         "older_than": found[MOVEMENTS_ON_A_PAGE - 1].pk if len(found) > MOVEMENTS_ON_A_PAGE else None,
     }
     return render(request, "dashboard/payout.html", context, status=409 if is_too_late else 200)
 
 
+def parts_of(shown: Payout, contents: Contents) -> Iterator[tuple[str, Part]]:
+    """Yield the lines of the receipt that come to what moved since the payout before: first the sales, from what the buyers paid."""
+    for part in contents.parts:
+        if part.kind == WalletEntry.Kind.RELEASE:
+            yield from sales_of(payout_sales.together(shown))
+    yield from ((wording.part_named(part.kind), part) for part in contents.parts if part.kind != WalletEntry.Kind.RELEASE)
+
+
+def sales_of(sold: Sold) -> Iterator[tuple[str, Part]]:
+    kind = WalletEntry.Kind.RELEASE
+    yield wording.part_named(kind), Part(kind, sold.count, sold.gross)
+    for name, taken in (
+        (_("Our fee on them"), sold.fee),
+        (_("Refunds and disputes before they were delivered"), sold.reduced),
+        (_("Kept in reserve for a while"), sold.held),
+    ):
+        if taken:
+            yield name, Part(kind, 0, -taken)
+
+
 def payouts_of(desk: Desk) -> QuerySet[Payout]:
     """Return the payouts of all sellers the user acts for, with what their page shows."""
-    return Payout.objects.filter(seller__in=desk.sellers).select_related("seller__shop", "bank_account", "run")
+    return Payout.objects.filter(seller__in=desk.sellers).select_related(
+        "seller__shop", "bank_account", "run", "return_entry", "late_return_entry"
+    )
 
 
 def steps(shown: Payout) -> Iterator[Step]:
     """Yield what happened to the payout, without the names of those who work at the shop."""
     yield Step(shown.created_at, _("Made by the calendar") if shown.run_id else _("Asked for"))
+    sent_at = queries.first_sent_at(shown)
+    if sent_at is not None:
+        yield Step(sent_at, _("Sent to the bank"))
     for change in timeline.transitions_of(PayoutTransition.Kind.PAYOUT, shown.pk):
+        at = ended_at(shown, change, not_before=sent_at or shown.created_at)
         match change.before, change.after:
             case PayoutStatus.WAITING, PayoutStatus.EXECUTING:
-                yield Step(change.at, _("Approved"), "good")
-            case PayoutStatus.FAILED, PayoutStatus.SUCCESS:
-                yield Step(change.at, _("It reached your bank after all"), "good")
-            case _before, PayoutStatus.SUCCESS:
-                yield Step(change.at, _("Paid to your bank"), "good")
+                yield Step(shown.decided_at or change.at, _("Approved"), "good")
+            case PayoutStatus.FAILED | PayoutStatus.RETURNED, PayoutStatus.SUCCESS:
+                yield Step(at, _("It reached your bank after all"), "good")
+            case PayoutStatus.EXECUTING, PayoutStatus.SUCCESS:
+                yield Step(at, _("Paid to your bank"), "good")
             case _before, PayoutStatus.RETURNED:
-                yield Step(change.at, _("Sent back by your bank; in your wallet again"), "bad")
+                yield Step(at, _("Sent back by your bank; in your wallet again"), "bad")
             case _before, PayoutStatus.FAILED:
-                yield Step(change.at, _("Not paid; in your wallet again"), "bad")
+                yield Step(at, _("Not paid; in your wallet again"), "bad")
             case _before, PayoutStatus.CANCELLED:
                 was_rejected = shown.failure_code == requests.REJECTED
-                yield Step(change.at, _("Not approved; in your wallet again") if was_rejected else _("Cancelled; in your wallet again"))
-            case _another_try:
+                yield Step(at, _("Not approved; in your wallet again") if was_rejected else _("Cancelled; in your wallet again"))
+            case _another_try:  # or a second payment, which is nobody's but ours
                 pass
-    first = queries.first_sent_at(shown)
-    if first is not None:
-        yield Step(first, _("Sent to the bank"))
+
+
+def ended_at(shown: Payout, change: PayoutTransition, *, not_before: datetime) -> datetime:
+    """Return when the payout came to this end by the clock of business, which its entry has; the change was written by the database's.
+
+    A bank whose clock is behind ours has paid nothing before it was asked: `not_before`.
+    """
+    match change.after:
+        case PayoutStatus.SUCCESS:
+            at = shown.paid_at
+        case PayoutStatus.RETURNED:
+            entry = shown.late_return_entry or shown.return_entry
+            at = entry.effective_at if entry else None
+        case _other:
+            at = shown.return_entry.effective_at if shown.return_entry else None
+    return max(at or change.at, not_before)
 
 
 # --- Asking for one -------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ TONES: dict[str, str] = {
     PayoutStatus.CANCELLED: "",
 }
 PARTS: dict[str, object] = {
-    Kind.RELEASE: gettext_lazy("Sales that were delivered, after our fee"),
+    Kind.RELEASE: gettext_lazy("Sales that were delivered"),
     Kind.RESERVE_RELEASE: gettext_lazy("Reserve set free"),
     Kind.REFUND: gettext_lazy("Refunds to buyers, less our fee on them"),
     Kind.REFUND_REVERSAL: gettext_lazy("Refunds that came back"),
@@ -50,6 +50,7 @@ REASONS: dict[str, tuple[object, bool]] = {  # what the bank says, and whether o
     "holder_deceased": (gettext_lazy("Your bank says that the holder of the account has died. Give us another account."), True),
     "declined": (gettext_lazy("Your bank did not take the money and does not say why. Ask your bank, or give us another account."), True),
 }
+REPLACED = gettext_lazy("Your bank details were changed before it left, so it did not. The next payout goes to your new account.")
 OUR_SIDE = gettext_lazy("This was not your doing, and your bank details are all right. You are paid with the next payout.")
 
 
@@ -74,7 +75,8 @@ def part_named(kind: str) -> str:
 
 def why_it_came_to_nothing(payout: Payout) -> tuple[str, bool]:
     """Return why a failed or returned payout did not stay with the seller and what to do, and whether other bank details would help."""
-    words, is_account = REASONS.get(payout.failure_code, (OUR_SIDE, False))
+    ours = REPLACED if payout.failure_code == "bank_account_replaced" else OUR_SIDE
+    words, is_account = REASONS.get(payout.failure_code, (ours, False))
     return str(words), is_account
 
 

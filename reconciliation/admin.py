@@ -10,7 +10,10 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
 
 from ledger.admin import LookOnly, time_column
+from reconciliation import figures_admin, file_admin, match_admin, sftp_admin
 from reconciliation.models import AcceptedHead, InvariantRun, QueueHeartbeat
+
+__all__ = ["figures_admin", "file_admin", "match_admin", "sftp_admin"]  # Django looks for an app's pages here
 
 
 @admin.display(description=_("number"))

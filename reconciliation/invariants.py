@@ -15,7 +15,7 @@ from django.db.models import Sum
 from djmoney.money import Money
 
 from ledger import chart, seals
-from ledger.models import Posting
+from ledger.models import JournalEntry, Posting
 from ledger.money import to_minor
 from payments.models import LateCharge, PaymentOrder, Refund
 from payments.states import OrderStatus, RefundStatus
@@ -57,7 +57,7 @@ DECIDED = """
     JOIN ledger_journalentry AS entry ON entry.reference = dispute.public_id || ':' || refund.public_id
 """
 
-# Every entry that a payout says it has, with the accounts and the movement that it must have.
+# Every entry that a payout says it has, also by files that paid it again, with the accounts and the movement that it must have.
 PAYOUT_ENTRIES = """
     SELECT public_id, seller_id, amount, currency, leg.* FROM payouts_payout AS payout, LATERAL (VALUES
         ('payout', public_id, journal_entry_id, wallet_entry_id, -amount, 'seller_available:' || seller_id, 'payouts_in_transit'),
@@ -67,6 +67,18 @@ PAYOUT_ENTRIES = """
         ('payout', public_id || ':late', late_entry_id, late_wallet_entry_id, -amount, 'seller_available:' || seller_id, 'operating_bank'),
         ('payout_return', public_id || ':late_return', late_return_entry_id, late_return_wallet_entry_id, amount,
          'operating_bank', 'seller_available:' || seller_id)
+    ) AS leg (kind, reference, entry_id, movement_id, moved, debit, credit)
+    WHERE leg.entry_id IS NOT NULL
+    UNION ALL
+    SELECT payout.public_id, seller_id, amount, payout.currency, leg.* FROM payouts_paymentfileline AS line
+    JOIN payouts_paymentfile AS file ON file.id = line.file_id JOIN payouts_payout AS payout ON payout.id = line.payout_id, LATERAL (
+        SELECT CASE WHEN again_wallet_entry_id IS NULL THEN 'payout_paid' ELSE 'payout' END AS kind,
+               CASE WHEN again_wallet_entry_id IS NULL THEN 'paid_twice' ELSE 'seller_available:' || seller_id END AS owner,
+               CASE WHEN again_wallet_entry_id IS NULL THEN 0 ELSE amount END AS moved
+    ) AS again, LATERAL (VALUES
+        (again.kind, payout.public_id || ':' || file.public_id, again_entry_id, again_wallet_entry_id, -again.moved, owner, 'operating_bank'),
+        ('payout_return', payout.public_id || ':' || file.public_id || ':return', again_return_entry_id, again_return_wallet_entry_id,
+         again.moved, 'operating_bank', owner)
     ) AS leg (kind, reference, entry_id, movement_id, moved, debit, credit)
     WHERE leg.entry_id IS NOT NULL
 """
@@ -103,13 +115,23 @@ CHECKS: dict[str, Check] = {
         WHERE (wallet.pending, wallet.available, wallet.reserved)
            <> (coalesce(moved.pending, 0), coalesce(moved.available, 0), coalesce(moved.reserved, 0))
     """,
+    "INV-03 what is kept of a month's sales is the sum of its movements": f"""
+        SELECT wallet_id, month, kept.net, moved.net FROM wallet_monthlyfigures AS kept
+        FULL JOIN (
+            SELECT wallet_id, date_trunc('month', created_at AT TIME ZONE '{settings.TIME_ZONE}')::date AS month, sum(net) AS net
+            FROM wallet_walletentry
+            WHERE id < (SELECT next_id FROM wallet_monthlyposition) AND kind NOT IN ('payout', 'payout_return') GROUP BY 1, 2
+        ) AS moved USING (wallet_id, month)
+        WHERE coalesce(kept.net, 0) <> coalesce(moved.net, 0)
+    """,  # noqa: S608 (a setting)
     "INV-04 no wallet is further below zero than refunds, disputes and payouts that arrived after all took it": """
         SELECT wallet.seller_id, wallet.currency, wallet.available, taken.amount
         FROM wallet_wallet AS wallet, LATERAL (
             SELECT coalesce(sum(available), 0) AS amount FROM wallet_walletentry AS entry
             WHERE entry.wallet_id = wallet.id AND available < 0 AND (
                 kind IN ('refund', 'dispute', 'dispute_closed')
-                OR kind = 'payout' AND EXISTS (SELECT FROM payouts_payout WHERE late_wallet_entry_id = entry.id))
+                OR kind = 'payout' AND (EXISTS (SELECT FROM payouts_payout WHERE late_wallet_entry_id = entry.id)
+                                        OR EXISTS (SELECT FROM payouts_paymentfileline WHERE again_wallet_entry_id = entry.id)))
         ) AS taken WHERE wallet.available < 0 AND wallet.available < taken.amount
     """,
     "INV-05 what is pending of a seller is what is not released of the seller's orders": """
@@ -419,10 +441,15 @@ CHECKS: dict[str, Check] = {
                               movement.gross, movement.available, movement.fee, movement.pending, movement.reserved)
     """,  # noqa: S608 (constants of this module)
     "INV-15 what a payout is, its entries say": """
-        SELECT public_id, status FROM payouts_payout
+        SELECT public_id, status
+        FROM payouts_payout AS payout LEFT JOIN (
+            SELECT payout_id, count(*) AS times FROM payouts_paymentfileline
+            WHERE again_wallet_entry_id IS NOT NULL AND again_return_entry_id IS NULL GROUP BY payout_id
+        ) AS again ON again.payout_id = payout.id
         WHERE CASE status
             WHEN 'SUCCESS' THEN paid_entry_id IS NULL AND late_entry_id IS NULL
-            WHEN 'RETURNED' THEN return_entry_id IS NULL OR (late_entry_id IS NULL) <> (late_return_entry_id IS NULL)
+                OR coalesce(again.times, 0) <> (num_nonnulls(paid_entry_id, return_entry_id) = 2 OR late_return_entry_id IS NOT NULL)::int
+            WHEN 'RETURNED' THEN return_entry_id IS NULL OR (late_entry_id IS NULL) <> (late_return_entry_id IS NULL) OR again.times > 0
             WHEN 'FAILED' THEN return_entry_id IS NULL OR late_entry_id IS NOT NULL
             WHEN 'CANCELLED' THEN return_entry_id IS NULL
             ELSE coalesce(paid_entry_id, return_entry_id, late_entry_id) IS NOT NULL END
@@ -468,6 +495,16 @@ CHECKS: dict[str, Check] = {
         FROM payments_paymentorder AS payment JOIN payments_paymentevent AS event ON event.id = payment.event_id
         JOIN wallet_seller AS seller ON seller.id = payment.seller_id JOIN wallet_buyer AS buyer ON buyer.id = event.buyer_id
         WHERE payment.shop_id <> ALL (ARRAY[event.shop_id, seller.shop_id]) OR event.shop_id <> seller.shop_id OR event.shop_id <> buyer.shop_id
+    """,
+    "INV-15 a payment file pays as many, and as much, as stand in it": """
+        SELECT file.public_id, file.count, paid.count, file.total, paid.total
+        FROM payouts_paymentfile AS file, LATERAL (
+            SELECT count(*) AS count, coalesce(sum(payout.amount), 0) AS total
+            FROM payouts_paymentfileline AS line JOIN payouts_payout AS payout ON payout.id = line.payout_id
+            WHERE line.file_id = file.id AND (dropped_at IS NULL OR bank_status = 'RJCT' OR freed_by <> '')
+              AND (payout.currency, payout.provider) = (file.currency, file.provider)
+        ) AS paid
+        WHERE sha256 <> '' AND (status <> 'REJECTED' OR downloaded_at IS NOT NULL) AND (file.count, file.total) <> (paid.count, paid.total)
     """,
     "INV-18 a payout goes to its own seller's bank account, in its currency, and is of the seller's shop": """
         SELECT payout.public_id FROM payouts_payout AS payout JOIN payouts_bankaccount AS account ON account.id = payout.bank_account_id
@@ -555,16 +592,104 @@ CHECKS: dict[str, Check] = {
     """,
     "INV-17 the books are as they were sealed": tampered,
     "INV-17 the chain of seals is whole, and the newest entries are as they were sealed": tampered_lately,
+    "INV-21 the entry of a settlement batch says what the batch says, and suspense has of it what its mismatches are over": """
+        SELECT batch.public_id, batch.paid_out, batch.fees, batch.suspended, missed.amount, booked.*
+        FROM reconciliation_settlementbatch AS batch, LATERAL (
+            SELECT coalesce(sum(suspended), 0) AS amount FROM reconciliation_mismatch WHERE batch_id = batch.id
+        ) AS missed, LATERAL (
+            SELECT coalesce(sum(amount) FILTER (WHERE code = 'bank_in_transit'), 0) AS paid_out,
+                   coalesce(sum(amount) FILTER (WHERE code = 'psp_fees'), 0) AS fees,
+                   coalesce(-sum(amount) FILTER (WHERE code = 'suspense'), 0) AS suspended,
+                   coalesce(-sum(amount) FILTER (WHERE code = 'psp_receivable:' || batch.psp), 0) AS owed
+            FROM ledger_posting AS posting JOIN ledger_account AS account ON account.id = posting.account_id
+            WHERE posting.entry_id = batch.journal_entry_id AND posting.currency = batch.currency
+        ) AS booked
+        WHERE batch.matched_at IS NOT NULL
+          AND ((batch.paid_out, batch.fees, batch.suspended) <> (booked.paid_out, booked.fees, booked.suspended)
+               OR booked.owed <> batch.paid_out + batch.fees - batch.suspended OR missed.amount <> batch.suspended)
+    """,
+    "INV-21 what stands in suspense is what open mismatches are over": """
+        SELECT currency, booked.amount, missed.amount
+        FROM (SELECT posting.currency, -sum(amount) AS amount
+              FROM ledger_posting AS posting JOIN ledger_account AS account ON account.id = posting.account_id
+              WHERE code = 'suspense' GROUP BY 1) AS booked
+        FULL JOIN (SELECT currency, sum(suspended) AS amount FROM reconciliation_mismatch WHERE resolved_at IS NULL GROUP BY 1) AS missed
+            USING (currency)
+        WHERE coalesce(booked.amount, 0) <> coalesce(missed.amount, 0)
+    """,
+    "INV-21 a mismatch that people resolved has one entry over what it had in suspense, or had nothing there, and a reason": """
+        SELECT coalesce(mismatch.public_id, entry.reference), mismatch.kind, mismatch.suspended, proposal.account, entry.id, entry.explained
+        FROM reconciliation_mismatch AS mismatch
+        LEFT JOIN reconciliation_proposal AS proposal ON proposal.mismatch_id = mismatch.id AND proposal.status = 'APPROVED'
+        FULL JOIN (
+            SELECT entry.id, reference, coalesce(sum(amount) FILTER (WHERE code = 'suspense'), 0) AS explained
+            FROM ledger_journalentry AS entry JOIN ledger_posting AS posting ON posting.entry_id = entry.id
+            JOIN ledger_account AS account ON account.id = posting.account_id
+            WHERE kind = 'resolution' GROUP BY entry.id
+        ) AS entry ON entry.id = proposal.journal_entry_id AND entry.reference = mismatch.public_id
+        WHERE mismatch.id IS NULL
+           OR (mismatch.resolved_at IS NULL OR mismatch.kind = 'late') = (proposal.id IS NOT NULL)
+           OR proposal.id IS NOT NULL AND (coalesce(entry.explained, 0) <> mismatch.suspended OR proposal.reason = '')
+    """,
+    "INV-21 the entry of a bank statement says what the statement says, and suspense has of it what its mismatches are over": """
+        SELECT compared.public_id, compared.paid_in, compared.suspended, missed.amount, booked.*
+        FROM reconciliation_comparedstatement AS compared JOIN reconciliation_bankstatement AS statement ON statement.id = compared.statement_id,
+        LATERAL (
+            SELECT coalesce(sum(suspended), 0) AS amount FROM reconciliation_mismatch AS mismatch
+            JOIN reconciliation_stagedbankline AS line ON line.id = mismatch.bank_line_id WHERE line.statement_id = statement.id
+        ) AS missed, LATERAL (
+            SELECT coalesce(sum(amount) FILTER (WHERE code = 'operating_bank'), 0) AS moved,
+                   coalesce(-sum(amount) FILTER (WHERE code = 'bank_in_transit'), 0) AS paid_in,
+                   coalesce(-sum(amount) FILTER (WHERE code = 'suspense'), 0) AS suspended
+            FROM ledger_posting AS posting JOIN ledger_account AS account ON account.id = posting.account_id
+            WHERE posting.entry_id = compared.journal_entry_id AND posting.currency = statement.currency
+        ) AS booked
+        WHERE (compared.paid_in, compared.suspended, compared.paid_in + compared.suspended) <> (booked.paid_in, booked.suspended, booked.moved)
+           OR missed.amount <> compared.suspended
+    """,
+    "INV-21 every line of a compared bank statement is matched or is a mismatch, once": """
+        SELECT compared.public_id, compared.lines, compared.matched, compared.mismatched, compared.again, compared.paid_in, its.*
+        FROM reconciliation_comparedstatement AS compared, LATERAL (
+            SELECT count(*) AS lines, count(*) FILTER (WHERE mismatch.id IS NULL) AS matched, count(mismatch.id) AS mismatched,
+                   count(*) FILTER (WHERE match.kind = 'again') AS again,
+                   coalesce(sum(line.amount) FILTER (WHERE match.kind = 'settlement'), 0) AS paid_in,
+                   count(*) FILTER (WHERE match.line_id IS NULL AND mismatch.id IS NULL
+                                       OR match.line_id IS NOT NULL AND mismatch.kind <> 'amount') AS neither_nor_both
+            FROM reconciliation_stagedbankline AS line
+            LEFT JOIN reconciliation_banklinematch AS match ON match.line_id = line.id
+            LEFT JOIN reconciliation_mismatch AS mismatch ON mismatch.bank_line_id = line.id
+            WHERE line.statement_id = compared.statement_id
+        ) AS its
+        WHERE (compared.lines, compared.matched, compared.mismatched, compared.again, compared.paid_in)
+           <> (its.lines, its.matched, its.mismatched, its.again, its.paid_in) OR its.neither_nor_both > 0
+    """,
+    "INV-21 every line of a compared batch is matched or is a mismatch, once": """
+        SELECT batch.public_id, batch.lines, batch.matched, batch.mismatched, its.*
+        FROM reconciliation_settlementbatch AS batch, LATERAL (
+            SELECT count(*) AS lines, count(match.line_id) FILTER (WHERE mismatch.id IS NULL) AS matched, count(mismatch.id) AS mismatched,
+                   count(*) FILTER (WHERE (match.line_id IS NULL) = (mismatch.id IS NULL OR mismatch.kind = 'fee')) AS neither_nor_both
+            FROM reconciliation_stagedline AS line
+            LEFT JOIN reconciliation_linematch AS match ON match.line_id = line.id
+            LEFT JOIN reconciliation_mismatch AS mismatch ON mismatch.line_id = line.id
+            WHERE (line.file_id, line.batch, line.net_currency) = (batch.file_id, batch.name, batch.currency)
+        ) AS its
+        WHERE batch.matched_at IS NOT NULL
+          AND ((batch.lines, batch.matched, batch.mismatched) <> (its.lines, its.matched, its.mismatched) OR its.neither_nor_both > 0)
+    """,
 }
-
 # Too slow to be asked every few minutes of a large ledger; asked each night.
 NIGHTLY = frozenset(
     {
+        "INV-03 what is kept of a month's sales is the sum of its movements",
         "INV-09 what was paid, refunded and disputed is booked as owed by the very PSP of its order",
         "INV-11 what a PSP told us is kept once",
+        "INV-15 a payment file pays as many, and as much, as stand in it",
         "INV-17 the books are as they were sealed",
         "INV-18 no entry mixes the sellers of two shops",
         "INV-19 the invoices of a month come to the fees of its movements, kind by kind, and to nothing else",
+        "INV-21 a mismatch that people resolved has one entry over what it had in suspense, or had nothing there, and a reason",
+        "INV-21 every line of a compared bank statement is matched or is a mismatch, once",
+        "INV-21 every line of a compared batch is matched or is a mismatch, once",
     }
 )
 
@@ -634,7 +759,10 @@ OWED_BY_PSP = {
 
 
 def receivable_differs_from(journal: Iterable[Mapping[str, Any]], *, psp: str) -> list[Violation]:
-    """Compare what the PSP owes us by its own journal with what it owes us by the books (INV-09), per currency, to the minor unit."""
+    """Compare what the PSP owes us by its own journal with what it owes us by the books (INV-09), per currency, to the minor unit.
+
+    What it has paid out to us or kept since, by its settlement files, is left out, and how people explained these: its journal does not say that.
+    """
     theirs: Counter[str] = Counter()
     succeeded = set()
     for row in journal:
@@ -642,7 +770,9 @@ def receivable_differs_from(journal: Iterable[Mapping[str, Any]], *, psp: str) -
             succeeded.add(row["object_id"])
         if row["type"] != "refund.failed" or row["object_id"] in succeeded:
             theirs[row["currency"]] += OWED_BY_PSP.get(row["type"], 0) * (row["amount"] or 0)
-    balances = Posting.objects.filter(account__code=chart.psp_receivable(psp)).values_list("currency").annotate(balance=Sum("amount"))
+    by_files = (JournalEntry.Kind.SETTLEMENT, JournalEntry.Kind.RESOLUTION)
+    of_the_psp = Posting.objects.filter(account__code=chart.psp_receivable(psp)).exclude(entry__kind__in=by_files)
+    balances = of_the_psp.values_list("currency").annotate(balance=Sum("amount"))
     ours = {currency: to_minor(Money(balance, currency)) for currency, balance in balances}
     rows = [(currency, theirs[currency], ours.get(currency, 0)) for currency in sorted({*filter(None, theirs), *ours})]
     off = tuple(row for row in rows if row[1] != row[2])

@@ -256,6 +256,8 @@ def sandbox_psp(sandbox: SandboxCompany, **terms: Any) -> SandboxPsp:
 
 # --- Threads --------------------------------------------------------------------------------------------------------
 
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
 
 def all_at_once(*calls: Callable[[], Answer]) -> list[Answer | Exception]:
     """Make all calls at the same moment, each in a thread and on a connection of its own; return answers and errors in order."""
@@ -278,6 +280,13 @@ def all_at_once(*calls: Callable[[], Answer]) -> list[Answer | Exception]:
         thread.join(timeout=60)
     assert not any(thread.is_alive() for thread in threads), "somebody still waits after a minute"
     return answers
+
+
+def wait_until_somebody_waits() -> None:
+    """Wait until another connection to this database waits for a lock, inside the caller's transaction."""
+    with connection.cursor() as cursor:
+        while cursor.execute(WAITING).fetchone() == (0,):
+            cursor.execute("SELECT pg_sleep(0.01), pg_stat_clear_snapshot()")
 
 
 def errors_in(answers: Sequence[object]) -> list[Exception]:

@@ -53,6 +53,14 @@ def seller_of(request: Request, public_id: str) -> Seller:
     return seller
 
 
+def seller_asked_for(request: Request, public_id: str) -> Seller:
+    """Return the seller of the caller's shop whom a parameter names.  Raises NotInShop."""
+    seller = Seller.objects.filter(shop=shop_of(request), public_id=public_id).first()
+    if seller is None:
+        raise NotInShop(f"There is no seller {public_id!r} in your shop.", field="seller")
+    return seller
+
+
 class Sellers(Endpoint):
     @operation(READ, query=SellersQuery, answers={200: SellerSerializer})
     def get(self, request: Request) -> Response:
@@ -91,10 +99,7 @@ class Wallets(Endpoint):
         """
         found = Wallet.objects.select_related("seller").filter(seller__shop=shop_of(request))
         if "seller" in self.query:
-            wanted = Seller.objects.filter(shop=shop_of(request), public_id=self.query["seller"]).first()
-            if wanted is None:
-                raise NotInShop(f"There is no seller {self.query['seller']!r} in your shop.", field="seller")
-            found = found.filter(seller=wanted)
+            found = found.filter(seller=seller_asked_for(request, self.query["seller"]))
         if "currency" in self.query:
             found = found.filter(currency=self.query["currency"])
         return self.answer_page(found)

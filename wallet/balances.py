@@ -146,7 +146,7 @@ def lock(seller_id: int, *, currency: str) -> Figures:
     """Lock the seller's wallet and return its figures, for a caller whose legs depend on them.  Raises UnknownWallet."""
     rows = execute(LOCK, wanted([seller_id], currency=currency))
     if not rows:
-        raise UnknownWallet(f"Seller {seller_id} has no wallet in {currency}.")
+        raise UnknownWallet(f"The seller has no wallet in {currency}: nothing was sold in it yet.", field="currency")
     [figures] = rows
     return Figures(*(Money(figure, currency) for figure in figures))
 

@@ -163,6 +163,16 @@ def issue_month(shop: Shop, month: Month, *, now: datetime, by: str) -> int:
     return issue(asked(shop, month, now=now, by=by), effective_at=month.until - A_MOMENT)
 
 
+def issue_until(shop: Shop, month: Month, *, now: datetime, by: str) -> int:
+    """Invoice the month, and before it each earlier one that is due: none is left behind.  A transaction each.  Raises PeriodNotOver."""
+    month.require_over(now)
+    issued, seen = 0, {month}
+    while earlier := [each for each in months_due(shop, now=now) if each.since < month.since and each not in seen]:
+        issued += sum(issue_month(shop, each, now=now, by=by) for each in earlier)
+        seen.update(earlier)
+    return issued + issue_month(shop, month, now=now, by=by)
+
+
 def issue_due(*, now: datetime, by: str) -> int:
     """Invoice to every shop's sellers the months that are over, from the last that was invoiced on; return how many invoices were issued.
 
@@ -183,12 +193,18 @@ def issue_due(*, now: datetime, by: str) -> int:
 def months_due(shop: Shop, *, now: datetime) -> list[Month]:
     """Return the shop's months to invoice, the oldest first: those that are over, from the last that was invoiced on, or since there is a shop.
 
-    The month before is always looked at, for whoever was left out of it.  No more than MOST_MONTHS.
+    The month before is always looked at, for whoever was left out of it.  No more than MOST_MONTHS: then from the first on that had fees.
     """
     last = FeeInvoice.objects.filter(shop=shop).aggregate(last=Max("period"))["last"]
     since = min(months.parse(last) if last else months.of(shop.created_at), months.of(now).previous)
-    over = [month for month in months.newest_first(since.since, until=now) if month.is_over(now)]
-    return over[:MOST_MONTHS][::-1]
+    over = [month for month in months.newest_first(since.since, until=now) if month.is_over(now)][::-1]
+    if len(over) > MOST_MONTHS:
+        fees = WalletEntry.objects.filter(wallet__seller__shop=shop, created_at__gte=over[0].until if last else over[0].since).exclude(
+            fee=0
+        )
+        first = fees.order_by("created_at").values_list("created_at", flat=True).first()
+        over = [month for month in over if first is not None and month.until > first] or over[-1:]
+    return over[:MOST_MONTHS]
 
 
 @transaction.atomic(durable=True)
@@ -262,6 +278,11 @@ def post_tax(shop: Shop, *, first_id: int, currencies: list[str], effective_at: 
 def of_seller(seller: Seller) -> QuerySet[FeeInvoice]:
     """Return the seller's invoices and credit notes, newest first."""
     return FeeInvoice.objects.select_related("seller", "corrects").filter(seller=seller).order_by("-pk")
+
+
+def of_shop(shop: Shop) -> QuerySet[FeeInvoice]:
+    """Return the shop's invoices and credit notes, newest first."""
+    return FeeInvoice.objects.select_related("seller", "corrects").filter(shop=shop).order_by("-pk")
 
 
 def found(shop: Shop, name: str) -> FeeInvoice | None:

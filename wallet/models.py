@@ -93,6 +93,8 @@ class ApiKey(models.Model):
         WALLET_WRITE = "wallet:write"
         LEDGER_READ = "ledger:read"
         LEDGER_WRITE = "ledger:write"
+        FILES_READ = "files:read"
+        FILES_WRITE = "files:write"
         PAYOUTS_READ = "payouts:read"
         PAYOUTS_WRITE = "payouts:write"
         WEBHOOKS_READ = "webhooks:read"

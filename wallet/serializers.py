@@ -29,6 +29,9 @@ ENTRY_OF_A_SALE = {
     "gross": {"amount": "100.00", "currency": "EUR"},
     "fee": {"amount": "10.00", "currency": "EUR"},
     "net": {"amount": "90.00", "currency": "EUR"},
+    "pending": {"amount": "90.00", "currency": "EUR"},
+    "available": {"amount": "0.00", "currency": "EUR"},
+    "reserved": {"amount": "0.00", "currency": "EUR"},
     "created_at": "2026-11-21T09:31:10.412Z",
 }
 
@@ -97,7 +100,7 @@ class NewWalletSerializer(StrictSerializer):
 
 
 class WalletEntrySerializer(StrictSerializer):
-    """One movement of a wallet: gross less fee is net, and the net is what the wallet changed by."""
+    """One movement of a wallet: gross less fee is net, which is what the wallet changed by, and pending, available and reserved together."""
 
     example = ENTRY_OF_A_SALE
 
@@ -105,12 +108,15 @@ class WalletEntrySerializer(StrictSerializer):
     object = ObjectName("wallet_entry")
     kind = serializers.ChoiceField(WalletEntry.Kind.choices)
     source = serializers.CharField(  # type: ignore[assignment]
-        help_text="The payment order or refund behind it"
+        help_text="The payment order, refund, dispute or payout behind it"
     )
     journal_entry = serializers.SerializerMethodField()
     gross = MoneyField()
     fee = MoneyField()
     net = MoneyField()
+    pending = MoneyField(help_text="What it changed of the pending figure")
+    available = MoneyField()
+    reserved = MoneyField()
     created_at = serializers.DateTimeField()
 
     def get_journal_entry(self, entry: WalletEntry) -> str:

@@ -1,7 +1,9 @@
 """Statements and fee invoices over REST, each of the caller's own shop; another shop's are not found."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.utils import timezone
@@ -13,10 +15,11 @@ from ledger.endpoint import Endpoint, operation
 from ledger.errors import DomainError
 from ledger.wire import refusal
 from wallet import invoices, months, statements
-from wallet.api import READ, seller_of, shop_of
+from wallet.api import READ, seller_asked_for, seller_of, shop_of
 from wallet.documents import files
 from wallet.models import FeeInvoice
 from wallet.statement_serializers import (
+    AllInvoicesQuery,
     FeeInvoiceSerializer,
     InvoiceQuery,
     InvoicesQuery,
@@ -91,10 +94,29 @@ class FeeInvoices(OfSeller):
 
         Invoices and credit notes over the platform's fees, newest first: one for each month and currency in which there were fees.
         """
-        found = invoices.of_seller(self.seller).prefetch_related("lines")
-        if "currency" in self.query:
-            found = found.filter(currency=self.query["currency"])
-        return self.answer_page(found)
+        return self.answer_page(asked_for(invoices.of_seller(self.seller), self.query))
+
+
+class AllFeeInvoices(Endpoint):
+    @operation(READ, query=AllInvoicesQuery, answers={200: FeeInvoiceSerializer})
+    def get(self, request: Request) -> Response:
+        """List all fee invoices
+
+        Those of every seller of the shop, newest first.
+        """
+        found = invoices.of_shop(shop_of(request))
+        if "seller" in self.query:
+            found = found.filter(seller=seller_asked_for(request, self.query["seller"]))
+        return self.answer_page(asked_for(found, self.query))
+
+
+def asked_for(found: QuerySet[FeeInvoice], query: Mapping[str, Any]) -> QuerySet[FeeInvoice]:
+    """Return those of the invoices that the query asks for, with their lines.  Raises UnknownPeriod."""
+    if "currency" in query:
+        found = found.filter(currency=query["currency"])
+    if "period" in query:
+        found = found.filter(period=str(months.parse(query["period"])))
+    return found.prefetch_related("lines")
 
 
 class OneFeeInvoice(Endpoint):

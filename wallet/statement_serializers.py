@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from rest_framework import serializers
 
-from ledger.wire import Choice, CurrencyField, MoneyField, ObjectName, PageQuery, StrictSerializer, TextOrNull
+from ledger.wire import Choice, CurrencyField, MoneyField, ObjectName, PageQuery, PlainText, StrictSerializer, TextOrNull
 from wallet.models import FeeInvoice, WalletEntry
 from wallet.serializers import SELLER
 
@@ -183,3 +183,8 @@ class InvoiceQuery(StrictSerializer):
 
 class InvoicesQuery(PageQuery):
     currency = CurrencyField(required=False)
+    period = PlainText(required=False, max_length=7, help_text="The month, such as 2026-10")
+
+
+class AllInvoicesQuery(InvoicesQuery):
+    seller = PlainText(required=False, max_length=60, help_text="The seller's id")

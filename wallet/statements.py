@@ -227,7 +227,8 @@ def of(seller: Seller, *, currency: str, month: Month, now: datetime) -> Stateme
     if wallet is None or first is None:
         raise NoStatement(f"Nothing ever moved in {currency} here.", field="currency")
     if not months.of(first) <= month <= months.of(now):
-        raise NoStatement(f"There is no statement of {month}: there is one for each month from {months.of(first)} on.", field="period")
+        known = f"there is one for each month from {months.of(first)} to {months.of(now)}"
+        raise NoStatement(f"There is no statement of {month}: {known}.", field="period")
     until = month.until if month.is_over(now) else max(month.since, min(month.until, now - STILL_BEING_WRITTEN))
     found = fetched(FIGURES, {"wallet": wallet.pk, "since": month.since, "until": until})
     within = sorted((row for row in found if row[3] == "within"), key=lambda row: WalletEntry.Kind.values.index(row[4]))

@@ -11,13 +11,15 @@ from wallet.models import ApiKey
 
 SCOPES = {
     ApiKey.Scope.PAYMENTS_READ: "Read payments, orders, refunds, cancellations, disputes and events",
-    ApiKey.Scope.PAYMENTS_WRITE: "Open payments; execute, refund and cancel orders",
-    ApiKey.Scope.WALLET_READ: "Read sellers, wallets and their entries",
+    ApiKey.Scope.PAYMENTS_WRITE: "Open payments; execute, deliver, refund and cancel orders",
+    ApiKey.Scope.WALLET_READ: "Read sellers, wallets and their entries, statements and fee invoices",
     ApiKey.Scope.WALLET_WRITE: "Add sellers, open wallets",
     ApiKey.Scope.PAYOUTS_READ: "Read payouts and bank accounts, of which no number is shown",
-    ApiKey.Scope.PAYOUTS_WRITE: "Set bank accounts, ask for payouts",
+    ApiKey.Scope.PAYOUTS_WRITE: "Set bank accounts, ask for payouts and cancel them",
     ApiKey.Scope.LEDGER_READ: "Read the books of the whole installation",
     ApiKey.Scope.LEDGER_WRITE: "Post manual entries into them",
+    ApiKey.Scope.FILES_READ: "Read which files of PSPs and banks were received",
+    ApiKey.Scope.FILES_WRITE: "Send files of PSPs and banks",
     ApiKey.Scope.WEBHOOKS_READ: "Read webhook endpoints and their deliveries",
     ApiKey.Scope.WEBHOOKS_WRITE: "Add and change webhook endpoints, send events again",
 }

@@ -130,6 +130,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "no_statement": (404, "There is no statement of this month: nothing had moved in the currency by then, or the month lies ahead."),
     "invoice_not_correctable": (409, "The correction has no reason, or the document takes another back, or was taken back itself."),
     # At the desks
+    "not_possible": (409, "It was possible when the page was shown, and is not any more."),
     "not_for_a_bank_file": (409, "A transfer, or the account that pays, holds something that no bank would take."),
     "unreadable_answer": (400, "The file is no pain.002, or one that no bank would send."),
     "unknown_payment_file": (400, "The answer is about no payment file of ours."),
@@ -155,6 +156,12 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "reference_reserved": (400, "The reference looks like an id of ours."),
     "reference_already_posted": (409, "The reference was posted before, as another entry."),
     "statement_too_long": (400, "The statement would have too many lines. Ask for a shorter time."),
+    # Files of PSPs and banks
+    "unknown_source": (400, "Files are not taken from this PSP or bank. The detail says from whom."),
+    "file_empty": (400, "The file has no bytes."),
+    "file_too_large": (413, "A file has 200 MB at most. Ask for it in parts."),
+    "file_of_another_source": (409, "The same bytes were received before, as the file of another PSP or bank."),
+    "file_not_refused": (409, "Only a refused file is read again."),
 }
 
 # What Django REST framework calls them: what we call them.

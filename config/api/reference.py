@@ -38,15 +38,19 @@ EXAMPLE_IDS = {
     "event": "evt_0199f3c4b2c17d0f9c33e1a2b4d5f607",
     "endpoint": "we_0199f3c1a0b27c5e8d14f6a7b8c9d0e1",
     "entry": "je_4711",
+    "settlement_file": "sf_0199f4b7c2a17d3e8f5a6b7c8d9e0f1a",
     "account": "fee_revenue",
 }
 EXAMPLE_QUERIES = {
     "balance_of_account": "?currency=EUR",
     "statement_of_account": "?currency=EUR&since=2026-11-01T00:00:00Z&until=2026-12-01T00:00:00Z",
     "read_statement": "?currency=EUR",
+    "read_what_can_be_paid_out": "?currency=EUR",
+    "list_all_fee_invoices": "?period=2026-10",
     "list_wallets": "?seller=" + EXAMPLE_IDS["seller"],
     "follow_events": "?after=evt_0199f3c4b2c17d0f9c33e1a2b4d5f607",
     "list_payments": "?checkout_id=basket-1001",
+    "send_settlement_file": "?source=sandbox&name=sb-20261120-eur.csv",
 }
 
 
@@ -201,6 +205,8 @@ def curl(method: str, path: str, operation: dict[str, Any], *, body: Any) -> str
     if body is not None:
         quoted = pretty(body).replace("'", "'\\''").replace("\n", "\n  ")
         lines += ["-H 'Content-Type: application/json'", f"-d '{quoted}'"]
+    elif "requestBody" in operation:
+        lines += ["-H 'Content-Type: application/octet-stream'", "--data-binary @sb-20261120-eur.csv"]
     return " \\\n  ".join(lines)
 
 

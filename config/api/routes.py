@@ -22,6 +22,7 @@ from payments import api as payments
 from payouts import api as payouts
 from payouts import bank_account_api as bank_accounts
 from payouts import vault
+from reconciliation import api as reconciliation
 from wallet import api as wallet
 from wallet import statement_api as statements
 from wallet import webhook_api as webhooks
@@ -72,7 +73,9 @@ class SellerId(AsWritten):
 
 
 class Currency(AsWritten):
-    regex = "[A-Z]{3}"
+    """Three letters, also those of no currency: the view says so."""
+
+    regex = "[A-Za-z]{3}"
 
 
 class AccountCode(AsWritten):
@@ -101,6 +104,10 @@ class EndpointId(AsWritten):
     regex = "we_[0-9a-f]{32}"
 
 
+class SettlementFileId(AsWritten):
+    regex = "sf_[0-9a-f]{32}"
+
+
 class EntryId:
     """je_ and a number."""
 
@@ -126,6 +133,7 @@ register_converter(Period, "period")
 register_converter(InvoiceName, "invoice_name")
 register_converter(EventId, "event_id")
 register_converter(EndpointId, "endpoint_id")
+register_converter(SettlementFileId, "settlement_file_id")
 register_converter(EntryId, "entry_id")
 register_converter(AccountCode, "account_code")
 
@@ -214,12 +222,15 @@ V1: list[URLPattern] = [
     path("sellers/<seller_id:seller>", serve(wallet.OneSeller)),
     path("sellers/<seller_id:seller>/bank_accounts", serve(bank_accounts.SellerBankAccounts)),
     path("sellers/<seller_id:seller>/bank_accounts/<currency:currency>", private(bank_accounts.SellerBankAccount)),
+    path("sellers/<seller_id:seller>/payable", serve(payouts.Payable)),
     path("payouts", money(payouts.Payouts)),
     path("payouts/<payout_id:payout>", serve(payouts.OnePayout)),
     path("payouts/<payout_id:payout>/cancel", money(payouts.PayoutCancellation)),
+    path("payouts/<payout_id:payout>/entries", serve(payouts.PayoutEntries)),
     path("sellers/<seller_id:seller>/statements", serve(statements.Statements)),
     path("sellers/<seller_id:seller>/statements/<period:period>", serve(statements.OneStatement)),
     path("sellers/<seller_id:seller>/invoices", serve(statements.FeeInvoices)),
+    path("invoices", serve(statements.AllFeeInvoices)),
     path("invoices/<invoice_name:invoice>", serve(statements.OneFeeInvoice)),
     path("wallet", money(wallet.Wallets)),
     path("wallet/<seller_id:seller>/entries", serve(wallet.WalletEntries)),
@@ -237,6 +248,8 @@ V1: list[URLPattern] = [
     path("ledger/accounts/<account_code:account>/statement", serve(ledger.Statement)),
     path("ledger/entries", serve(ledger.Entries)),
     path("ledger/entries/<entry_id:entry>", serve(ledger.Entry)),
+    path("settlement_files", serve(reconciliation.SettlementFiles)),
+    path("settlement_files/<settlement_file_id:settlement_file>", serve(reconciliation.OneSettlementFile)),
 ]
 
 urlpatterns = [

@@ -37,6 +37,7 @@ TAGS = {
     "events": "Everything that happened, for those who follow.",
     "webhook_endpoints": "Addresses of yours that are told what happens: docs/webhooks.md says how to receive and verify.",
     "ledger": "The books of the whole installation: for keys of the operator's own finance back end alone.",
+    "settlement_files": "What PSPs settled and banks booked, in their own files: for keys of the operator's own finance back end alone.",
 }
 DESCRIPTION = """The REST API of Onebook, the payment system of a marketplace.
 
@@ -106,6 +107,7 @@ PATH_PARAMETERS = {
     "event": ("^evt_[0-9a-f]{32}$", "The event's id"),
     "endpoint": ("^we_[0-9a-f]{32}$", "The webhook endpoint's id"),
     "entry": ("^je_[0-9]{1,18}$", "The journal entry's id"),
+    "settlement_file": ("^sf_[0-9a-f]{32}$", "The file's id"),
     "account": ("^[a-z_]{1,40}(:[A-Za-z0-9_-]{1,60})?$", "The account's code, such as fee_revenue or psp_receivable:sandbox"),
 }
 ONE_AT_A_TIME = threading.Lock()  # drf-spectacular patches its settings while it works
@@ -179,6 +181,9 @@ class ApiSchema(AutoSchema):
         if "requestBody" in operation and self.declared.body:
             operation["requestBody"]["required"] = True
             operation["requestBody"]["content"]["application/json"]["example"] = self.declared.body.example
+        if self.declared.takes_file:
+            file = {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
+            operation["requestBody"] = {"required": True, "content": {"application/octet-stream": file}}
         operation["responses"] |= self.problems()
         return operation
 
@@ -294,5 +299,7 @@ class ApiSchema(AutoSchema):
                 415: "The body is not application/json",
                 422: "The Idempotency-Key was used for another request",
             }
+        if self.declared.takes_file:
+            statuses |= {409: "The same file is there, as another one's", 413: "The file is too large", 415: "The body is a form"}
         content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
         return {str(status): {"description": description, "content": content} for status, description in sorted(statuses.items())}

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
 from ledger.admin import NOTHING, id_column, recent, time_column
-from ledger.deeds import Deed, WithDeeds
+from ledger.deeds import Deed, WithDeeds, not_any_more
 from ledger.templatetags.written import amount
 from payments import dead_letters, rescue, tasks
 from payments.admin.columns import of_orders_called, order_link, refund_link, still_open
@@ -82,6 +82,12 @@ def can_be_tried_again(letter: DeadLetter) -> bool:
 
 def can_be_closed(letter: DeadLetter) -> bool:
     return has_failed(letter) and not is_owed(letter)
+
+
+def refuse(letter: DeadLetter) -> None:
+    """Say who was quicker, if anybody was.  `rescue` decides of whatever it is given: what a letter's button promises is looked at here."""
+    rescue.require_undecided(letter)
+    not_any_more(letter)
 
 
 @admin.display(description=_("what"))
@@ -151,6 +157,7 @@ class DeadLetterAdmin(WithDeeds):
             permissions=MAY_DECIDE,
             act=decide(rescue.redrive),
             is_possible=can_be_tried_again,
+            refuse=refuse,
         ),
         Deed(
             name="fail",
@@ -162,6 +169,7 @@ class DeadLetterAdmin(WithDeeds):
             permissions=MAY_DECIDE,
             act=decide(rescue.fail),
             is_possible=is_alive,
+            refuse=refuse,
             is_grave=True,
         ),
         Deed(
@@ -172,6 +180,7 @@ class DeadLetterAdmin(WithDeeds):
             permissions=MAY_DECIDE,
             act=decide(rescue.fail),
             is_possible=can_be_closed,
+            refuse=refuse,
         ),
         Deed(
             name="refund_again",
@@ -181,6 +190,7 @@ class DeadLetterAdmin(WithDeeds):
             permissions=MAY_DECIDE,
             act=decide(rescue.redrive),
             is_possible=is_owed,
+            refuse=refuse,
         ),
         Deed(
             name="take_note",
@@ -193,6 +203,7 @@ class DeadLetterAdmin(WithDeeds):
             permissions=MAY_DECIDE,
             act=decide(rescue.fail),
             is_possible=is_owed,
+            refuse=refuse,
             is_grave=True,
         ),
         Deed(
@@ -206,6 +217,7 @@ class DeadLetterAdmin(WithDeeds):
             permissions=MAY_VOID,
             act=decide(rescue.void),
             is_possible=can_be_voided,
+            refuse=refuse,
             is_grave=True,
         ),
     )

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
 from ledger.admin import NOTHING, CurrencyFilter, LookOnly, id_column, money_column, recent, time_column
-from ledger.deeds import Deed, DeedForm, WithDeeds
+from ledger.deeds import Deed, DeedForm, WithDeeds, leave_to_the_domain
 from ledger.errors import DomainError
 from ledger.money import exact
 from ledger.templatetags.written import amount, moment
@@ -185,6 +185,7 @@ class PaymentOrderAdmin(WithDeeds):
             permissions=("payments.add_refund",),
             act=refund,
             is_possible=can_be_refunded,
+            refuse=leave_to_the_domain,
             form=RefundForm,
         ),
         Deed(
@@ -195,6 +196,7 @@ class PaymentOrderAdmin(WithDeeds):
             permissions=("payments.change_paymentorder",),
             act=deliver,
             is_possible=can_be_delivered,
+            refuse=leave_to_the_domain,
         ),
         Deed(
             name="cancel",
@@ -204,6 +206,7 @@ class PaymentOrderAdmin(WithDeeds):
             permissions=("payments.add_cancellation",),
             act=cancel,
             is_possible=can_be_cancelled,
+            refuse=leave_to_the_domain,
             is_grave=True,
         ),
         Deed(
@@ -214,6 +217,7 @@ class PaymentOrderAdmin(WithDeeds):
             permissions=("payments.add_cancellation",),
             act=stop_retries,
             is_possible=is_executing,
+            refuse=leave_to_the_domain,
             is_grave=True,
         ),
     )
@@ -232,6 +236,10 @@ class PaymentOrderAdmin(WithDeeds):
             (_("pending"), amount(row.unreleased)),
             (_("status"), row.get_status_display()),
         ]
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Let figures lead to the orders behind them: by the card, and by the seller's country."""
+        return lookup in ("event__card_brand", "seller__country") or super().lookup_allowed(lookup, value, request)
 
     def sought(self, term: str) -> Q:
         return orders_called(term)
@@ -291,6 +299,10 @@ class PspAttemptAdmin(LookOnly):
     search_help_text = _("A PSP key, or the id or reference of an order")
     fields = (order_link, refund_link, *list_display[:3], "psp", *list_display[4:7], "error_message", *list_display[7:])
     readonly_fields = fields
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Let figures lead to the calls behind them, in one currency."""
+        return lookup == "order__currency" or super().lookup_allowed(lookup, value, request)
 
     def sought(self, term: str) -> Q:
         return Q(psp_key=term) | of_orders_called(term)

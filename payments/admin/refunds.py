@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
 from ledger.admin import NOTHING, CurrencyFilter, LookOnly, id_column, link, money_column, recent, time_column
-from ledger.deeds import Deed, WithDeeds
+from ledger.deeds import Deed, WithDeeds, leave_to_the_domain
 from ledger.templatetags.written import amount
 from payments import rescue
 from payments.admin.columns import (
@@ -96,6 +96,7 @@ class RefundAdmin(WithDeeds):
             permissions=("payments.change_refund",),
             act=stop_retries,
             is_possible=was_never_sent,
+            refuse=leave_to_the_domain,
             is_grave=True,
         ),
     )

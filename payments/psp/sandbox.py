@@ -4,8 +4,6 @@ Amounts go as minor units by ISO 4217 (the sandbox has no deviations).  What cou
 silence or a garbled answer is PspOutcomeUnknown.
 """
 
-import hashlib
-import hmac
 import json
 import logging
 from collections.abc import Mapping
@@ -15,8 +13,9 @@ from typing import Any
 from djmoney.money import Money
 
 from ledger import line
+from ledger.answers import LONGEST_ID, UNREADABLE, Signature, count_of, id_of, moment_of, only_one_of, reason_of
 from ledger.line import Line, plain
-from ledger.money import UnknownCurrency, from_minor, to_minor
+from ledger.money import from_minor, to_minor
 from payments.psp.protocol import (
     Charged,
     ChargeRequest,
@@ -35,11 +34,7 @@ from payments.psp.protocol import (
 
 logger = logging.getLogger(__name__)
 
-LONGEST_ID, LONGEST_TEXT = 255, 500
 LONGEST_PAGE = 1000
-UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, UnknownCurrency)
-TOLERANCE_S = 300
-SHORTEST_SECRET = 16
 
 
 class SandboxPsp:
@@ -59,7 +54,7 @@ class SandboxPsp:
     ) -> None:
         self.origin = url
         self._account = account
-        self._webhook_secrets = [secret for secret in webhook_secrets if len(secret) >= SHORTEST_SECRET]
+        self._signature = Signature(webhook_secrets)
         self._line = Line(url, headers={"Authorization": f"Bearer {api_key}"}, read_timeout_s=read_timeout_s, answer_s=answer_s)
 
     def close(self) -> None:
@@ -126,12 +121,12 @@ class SandboxPsp:
         return sorted(notices.values(), key=lambda one: one.updated_at)
 
     def verify_webhook(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Notice:
-        self._require_signature(body, headers.get("Sandbox-Signature", ""), now=now)
+        self._signature.require(body, headers.get("Sandbox-Signature", ""), now=now)
         try:
             event = json.loads(body)
             event_id, kind, account, obj = event["id"], event["type"], event["account"], event["data"]["object"]
             key = obj.get("key", "")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise WebhookRefused("the body is not an event") from error
         if not all(isinstance(word, str) for word in (event_id, kind, key)):
             raise WebhookRefused("the body is not an event")
@@ -140,24 +135,8 @@ class SandboxPsp:
         return Notice(event_id, kind, key, outcome_of(obj) if kind.startswith("charge.") else None)
 
     def _find(self, path: str, request: ChargeRequest | RefundRequest) -> Result | None:
-        found = self._line.ask(path, {"key": request.key})
-        try:
-            [*objects] = found["data"]
-        except (KeyError, TypeError) as error:
-            raise PspOutcomeUnknown("the PSP's answer is not a list") from error
-        if len(objects) > 1:
-            raise PspOutcomeUnknown("the PSP answered with more than one object for one key", answered=True)
-        return result_of(objects[0], request) if objects else None
-
-    def _require_signature(self, body: bytes, header: str, *, now: datetime) -> None:
-        parts = dict(part.partition("=")[::2] for part in header.split(","))
-        moment, given = parts.get("t", ""), parts.get("v1", "")
-        if not moment.isascii() or not moment.isdigit() or abs(now.timestamp() - int(moment[:12])) > TOLERANCE_S:
-            raise WebhookRefused("the signature has no time, or one more than five minutes away")
-        signed = moment.encode() + b"." + body
-        expected = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in self._webhook_secrets]
-        if not sum(hmac.compare_digest(one.encode(), given.encode()) for one in expected):  # a sum: each secret is compared
-            raise WebhookRefused("the signature does not match")
+        found = only_one_of(self._line.ask(path, {"key": request.key}))
+        return result_of(found, request) if found is not None else None
 
 
 def wire(amount: Money) -> dict[str, Any]:
@@ -206,9 +185,7 @@ def outcome_of(data: Any) -> Result | None:
             case "pending":
                 return Pending(id_of(data))
             case "failed":
-                failure = data.get("failure") or {}
-                code, message = plain(failure.get("code") or "declined"), plain(failure.get("message") or "")
-                return Declined(id_of(data), code[:LONGEST_ID], message[:LONGEST_TEXT])
+                return Declined(id_of(data), *reason_of(data))
             case "voided":
                 return Declined(id_of(data), "voided", "")
             case _:
@@ -253,25 +230,5 @@ def readable(page: Any) -> list[DisputeNotice]:
     return read
 
 
-def id_of(data: Any) -> str:
-    given = data["id"]
-    if not (isinstance(given, str) and 0 < len(given) <= LONGEST_ID and given.isascii() and given.isprintable()):
-        raise ValueError("not an id")
-    return given
-
-
-def count_of(given: Any) -> int:
-    if type(given) is not int or not 0 < given < 10**16:
-        raise ValueError("not a count of minor units")
-    return given
-
-
 def none_or_count_of(given: Any) -> int:
     return 0 if given is None or (type(given) is int and given == 0) else count_of(given)
-
-
-def moment_of(given: Any) -> datetime:
-    moment = datetime.fromisoformat(given)
-    if moment.tzinfo is None or not 2000 <= moment.year < 2100:
-        raise ValueError("not a moment")
-    return moment

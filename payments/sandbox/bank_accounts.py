@@ -41,7 +41,7 @@ class BankAccount:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a bank did not take a payout, or gave it back; the message ends with the reason code of ISO 20022."""
+    """Why a bank did not take a payout, or gave it back; the message ends with the reason code of ISO 20022, such as (AC04)."""
 
     code: str
     message: str

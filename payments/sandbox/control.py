@@ -21,6 +21,7 @@ FAULT = {
     "reference": Field(wire.text(), default=None),
     "times": Field(wire.whole_number, default=None),
     "rate": Field(wire.share, default=None),
+    "seed": Field(wire.whole_number, default=None),
     "delay_s": Field(wire.offset, default=None),
     "retry_after_s": Field(wire.retry_after, default=None),
 }
@@ -62,6 +63,7 @@ def switch_fault_on(request: HttpRequest) -> HttpResponse:
         reference=wanted["reference"],
         times=wanted["times"],
         rate=wanted["rate"],
+        seed=wanted["seed"],
     )
     return wire.answer(switch.as_wire())
 

@@ -6,19 +6,20 @@ from functools import wraps
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 
 from payments.sandbox import transport, wire
 from payments.sandbox.errors import NoAnswer, Refusal
 from payments.sandbox.transport import Manner
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def endpoint(**views: View) -> View:
     """Return one view out of a view per HTTP method: it checks the API key and turns refusals into answers."""
 
     @wraps(next(iter(views.values())))
-    def dispatch(request: HttpRequest, **names: str) -> HttpResponse:
+    def dispatch(request: HttpRequest, **names: str) -> HttpResponseBase:
         view = views.get((request.method or "").lower())
         try:
             _authenticate(request)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Operation = Literal["charge", "refund", "payout", "find", "session", "void", "dispute", "webhook"]
+Operation = Literal["charge", "refund", "payout", "find", "session", "void", "dispute", "webhook", "settlement", "statement"]
 Kind = Literal[
     "slow",
     "reset_before",
@@ -44,12 +44,21 @@ Kind = Literal[
     "webhook_unknown_version",
     "webhook_huge",
     "clock_skew",
+    "line_missing",
+    "line_extra",
+    "line_doubled",
+    "line_amount",
+    "line_currency",
+    "line_fee",
+    "line_late",
 ]
 OPERATIONS: Sequence[str] = get_args(Operation)
-ANSWERED: Sequence[str] = [operation for operation in OPERATIONS if operation != "webhook"]
+TOLD: Sequence[str] = ["webhook"]
+WRITTEN: Sequence[str] = ["settlement", "statement"]  # into the files of the day, when it is closed
+SETTLED: Sequence[str] = ["settlement"]
+ANSWERED: Sequence[str] = [operation for operation in OPERATIONS if operation not in (*TOLD, *WRITTEN)]
 KEYED: Sequence[str] = ["charge", "refund", "payout", "void"]
 MOVING: Sequence[str] = ["charge", "refund", "payout"]
-TOLD: Sequence[str] = ["webhook"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,13 @@ KINDS: Mapping[Kind, About] = {
     "webhook_unknown_version": About("F-23", "an event of the API version 2099-01-01 comes, and the true one", TOLD),
     "webhook_huge": About("F-23", "an event of five megabytes comes, and the true one", TOLD),
     "clock_skew": About("F-24", "the event's first try is signed with a clock that is delay_s fast (or slow, below zero)", TOLD, 600),
+    "line_missing": About(None, "the line is in no file, and is not paid", WRITTEN),
+    "line_extra": About(None, "beside the line stands one about something that never happened", SETTLED),
+    "line_doubled": About(None, "the line stands twice, and is paid twice", WRITTEN),
+    "line_amount": About(None, "the amount is larger by one minor unit", WRITTEN),
+    "line_currency": About(None, "the same figure is settled in another currency: USD, or EUR what is in USD", SETTLED),
+    "line_fee": About(None, "the fee is larger by one minor unit", SETTLED),
+    "line_late": About(None, "the line is in the next batch of its currency", SETTLED),
 }
 BEFORE_ANY_REQUEST: Sequence[str] = ["F-01", "F-02", "F-03", "F-25"]
 BY_ID: Mapping[str, Kind] = {about.id: kind for kind, about in reversed(list(KINDS.items())) if about.id}  # the first of each id

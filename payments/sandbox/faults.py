@@ -3,8 +3,8 @@
 A switch belongs to an operation and may be narrowed to a card, to a reference, to a number of times or to a rate. The
 switches live in the memory of the one process that serves, so a restart switches them all off. Test cards carry a fault
 of their own; a switch goes before the card's. Which kinds there are says fault_kinds.py; what a fault does to an answer
-is carried out in misbehaviour.py and transport.py, what it does to the course of a charge in courses.py, and what it
-does to a webhook in deliveries.py.
+is carried out in misbehaviour.py and transport.py, what it does to the course of a charge in courses.py, what it does to a
+webhook in deliveries.py, and what it does to the lines of a file in planting.py.
 """
 
 import itertools
@@ -12,7 +12,7 @@ import logging
 import random
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from payments.sandbox.fault_kinds import KINDS, TOLD, Kind
 
@@ -34,7 +34,10 @@ class Fault:
 
 @dataclass(frozen=True)
 class Switch:
-    """A fault that was switched on. `card` is the last four digits; `times` counts down to zero; `rate` is 0 to 1."""
+    """A fault that was switched on. `card` is the last four digits; `times` counts down to zero; `rate` is 0 to 1.
+
+    With a `seed` the same calls are struck each time; without one, chance decides.
+    """
 
     id: int
     operation: str
@@ -43,7 +46,9 @@ class Switch:
     reference: str | None = None
     times: int | None = None
     rate: float | None = None
+    seed: int | None = None
     fired: int = 0
+    chance: random.Random = field(default_factory=random.Random, compare=False, repr=False)
 
     @property
     def place(self) -> tuple[str, str, str | None, str | None]:
@@ -61,6 +66,7 @@ class Switch:
             "reference": self.reference,
             "times": self.times,
             "rate": self.rate,
+            "seed": self.seed,
             "fired": self.fired,
         }
 
@@ -82,10 +88,12 @@ class Switchboard:
         reference: str | None,
         times: int | None,
         rate: float | None,
+        seed: int | None = None,
     ) -> Switch:
         """Add a switch, or replace the one in the same place."""
+        chance = random.Random(seed)  # noqa: S311 - chance, not a secret
         with self._lock:
-            switch = Switch(next(self._ids), operation, fault, card, reference, times, rate)
+            switch = Switch(next(self._ids), operation, fault, card, reference, times, rate, seed, chance=chance)
             self._switches = (*(old for old in self._switches if old.place != switch.place), switch)
             return switch
 
@@ -99,6 +107,10 @@ class Switchboard:
 
     def all(self) -> tuple[Switch, ...]:
         return self._switches
+
+    def concerns(self, operation: str) -> bool:
+        """Tell whether any switch is for this operation."""
+        return any(switch.operation == operation for switch in self._switches)
 
     def fire(self, operation: str, *, card: str | None, references: Sequence[str]) -> Fault | None:
         """Return the fault that strikes this call, counting it, or None. The first switch that matches strikes."""
@@ -122,7 +134,7 @@ def _matches(switch: Switch, operation: str, *, card: str | None, references: Se
         and switch.times != 0
         and (switch.card is None or switch.card == card)
         and (switch.reference is None or switch.reference in references)
-        and (switch.rate is None or random.random() < switch.rate)  # noqa: S311 - chance, not a secret
+        and (switch.rate is None or switch.chance.random() < switch.rate)
     )
 
 

@@ -65,6 +65,14 @@ def rows_after(seq: int, *, limit: int) -> Sequence[JournalRow]:
     return list(JournalRow.objects.filter(seq__gt=seq).order_by("seq")[:limit])
 
 
+@transaction.atomic
+def last_seq() -> int:
+    """Return the number of the last row: all rows up to it are committed, with none to come in between. 0 while there is none."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [WRITERS_LOCK])
+    return JournalRow.objects.order_by("-seq").values_list("seq", flat=True).first() or 0
+
+
 def latest(limit: int) -> Sequence[JournalRow]:
     return list(JournalRow.objects.order_by("-seq")[:limit])
 

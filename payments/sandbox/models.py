@@ -1,4 +1,5 @@
-"""The sandbox's tables: sessions, charges, refunds, disputes, payouts, stored answers, the journal, webhook deliveries, the clock.
+"""The sandbox's tables: sessions, charges, refunds, disputes, payouts, stored answers, the journal, webhook deliveries, the clock,
+and what is told of a day that is over: settlement batches, bank statements, and the faults that were planted in them.
 
 Amounts are whole minor units. No column holds the number of a card or bank account, or a security code. The journal is append-only (a trigger
 says so); `charged <= amount` and `refunded <= amount` are checked by the database as well as by the code. The key of a
@@ -204,6 +205,7 @@ class JournalRow(models.Model):
     class Meta:
         app_label = "sandbox"
         db_table = "sandbox_journal"
+        indexes = [models.Index(name="journal_refund_succeeded", fields=["object_id"], condition=Q(type="refund.succeeded"))]
 
     def __str__(self) -> str:
         return f"{self.seq} {self.type} {self.object_id}"
@@ -251,3 +253,131 @@ class ClockOffset(models.Model):
 
     def __str__(self) -> str:
         return f"{self.offset_s:+} s"
+
+
+class ClosedDay(models.Model):
+    """A day of the PSP and of its bank that is over: rows of the journal up to `up_to_seq` belong to it or to a day before."""
+
+    day = models.DateField(primary_key=True)
+    up_to_seq = models.BigIntegerField()
+
+    class Meta:
+        app_label = "sandbox"
+
+    def __str__(self) -> str:
+        return f"{self.day}"
+
+
+class DailyFile(models.Model):
+    """What a settlement batch and a bank statement have in common: one day, one currency, and how its files look in each format."""
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=24, unique=True)
+    day = models.DateField()
+    currency = models.CharField(max_length=3)
+    lines = models.IntegerField(default=0)
+    digests = models.JSONField(default=dict)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SettlementBatch(DailyFile):
+    """What the PSP settled: `carried_in` is what the batch before lacked, `carried_out` what this one lacks, `paid_out` goes to the bank."""
+
+    carried_in = models.BigIntegerField(default=0)
+    carried_out = models.BigIntegerField(default=0)
+    paid_out = models.BigIntegerField(default=0)
+
+    class Meta:
+        app_label = "sandbox"
+        constraints = [
+            models.CheckConstraint(
+                name="batch_is_paid_out_or_carried", condition=Q(paid_out=0, carried_out__gte=0) | Q(paid_out__gte=0, carried_out=0)
+            ),
+            models.CheckConstraint(name="batch_carries_in_a_lack", condition=Q(carried_in__gte=0)),
+        ]
+
+
+class SettlementLine(models.Model):
+    """One line of a batch; without a batch it waits for the next one of its currency. What is kept of `gross` is `fee`."""
+
+    id = models.BigAutoField(primary_key=True)
+    batch = models.ForeignKey(SettlementBatch, models.PROTECT, null=True, related_name="+", db_index=False)
+    type = models.CharField(max_length=24)
+    object_id = models.CharField(max_length=64)
+    charge = models.CharField(max_length=64)
+    key = models.CharField(max_length=255)
+    reference = models.CharField(max_length=255)
+    charge_reference = models.CharField(max_length=255)
+    method = models.CharField(max_length=16)
+    currency = models.CharField(max_length=3)
+    gross = models.BigIntegerField()
+    fee = models.BigIntegerField()
+    occurred_at = models.DateTimeField()
+
+    class Meta:
+        app_label = "sandbox"
+        indexes = [models.Index(name="line_of_batch", fields=["batch", "id"])]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.object_id}"
+
+
+class BankStatement(DailyFile):
+    """What the bank booked on the merchant's account; `number` counts the statements of one currency."""
+
+    number = models.IntegerField()
+    opening = models.BigIntegerField()
+    closing = models.BigIntegerField()
+
+    class Meta:
+        app_label = "sandbox"
+        constraints = [models.UniqueConstraint(name="statement_number_once", fields=["currency", "number"])]
+
+
+class BankEntry(models.Model):
+    """One booking on the merchant's account, signed as he sees it; without a statement it waits for that of `booked_on`."""
+
+    id = models.BigAutoField(primary_key=True)
+    statement = models.ForeignKey(BankStatement, models.PROTECT, null=True, related_name="+", db_index=False)
+    kind = models.CharField(max_length=16)
+    booked_on = models.DateField()
+    currency = models.CharField(max_length=3)
+    amount = models.BigIntegerField()
+    object_id = models.CharField(max_length=64)
+    end_to_end_id = models.CharField(max_length=255)
+    account_last4 = models.CharField(max_length=4, default="")
+    reason = models.CharField(max_length=4, default="")
+
+    class Meta:
+        app_label = "sandbox"
+        indexes = [models.Index(name="entry_of_statement", fields=["statement", "id"])]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.object_id}"
+
+
+class PlantedFault(models.Model):
+    """A fault in a file: `kind` struck the line about `object_id`, which truly is what stands here. `invented` is the id of an extra line."""
+
+    id = models.BigAutoField(primary_key=True)
+    operation = models.CharField(max_length=16)
+    file = models.CharField(max_length=24)
+    kind = models.CharField(max_length=32)
+    object_id = models.CharField(max_length=64)
+    key = models.CharField(max_length=255)
+    reference = models.CharField(max_length=255)
+    currency = models.CharField(max_length=3)
+    gross = models.BigIntegerField()
+    fee = models.BigIntegerField()
+    invented = models.CharField(max_length=64, default="")
+
+    class Meta:
+        app_label = "sandbox"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.object_id}"

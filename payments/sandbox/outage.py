@@ -12,6 +12,7 @@ from functools import wraps
 from typing import Literal, get_args
 
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 
 from payments.sandbox import clock, transport, wire
 from payments.sandbox.errors import Refusal
@@ -20,7 +21,7 @@ from payments.sandbox.transport import Manner
 Kind = Literal["refused", "silent", "error_500"]
 KINDS = get_args(Kind)
 LONGEST_SILENCE_S = 600.0
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def hits(view: View) -> View:
     """Return the view as it is while the company is there, and struck while it is away."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, **names: str) -> HttpResponse:
+    def guarded(request: HttpRequest, **names: str) -> HttpResponseBase:
         outage = current()
         return _struck(outage) if outage else view(request, **names)
 

@@ -6,6 +6,7 @@ a debug page would show what a buyer typed into the card form.
 """
 
 import os
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,6 +30,8 @@ SANDBOX_PAYOUT_WEBHOOK_URL = env.str("SANDBOX_PAYOUT_WEBHOOK_URL", default="")  
 SANDBOX_WEBHOOK_SECRET = env.str("SANDBOX_WEBHOOK_SECRET")
 SANDBOX_SESSION_LIFETIME_S = env.int("SANDBOX_SESSION_LIFETIME_S", default=24 * 3600)
 SANDBOX_PENDING_S = env.int("SANDBOX_PENDING_S", default=5)
+SANDBOX_FEE_RATE = env("SANDBOX_FEE_RATE", cast=Decimal, default=Decimal("0.014"))  # what is kept of each charge when it is settled ...
+SANDBOX_FEE_FIXED = env("SANDBOX_FEE_FIXED", cast=Decimal, default=Decimal("0.25"))  # ... and this on top, in major units of its currency
 
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]", urlsplit(SANDBOX_PUBLIC_URL).hostname or "localhost"]
 ROOT_URLCONF = "payments.sandbox.urls"

@@ -1,8 +1,8 @@
-"""Where everything is: /v1 for servers; the rest for browsers. `hits` marks what an outage strikes."""
+"""Where everything is: /v1 and /control for servers; the rest for browsers. `hits` marks what an outage strikes."""
 
 from django.urls import path
 
-from payments.sandbox import api, control, front, pages
+from payments.sandbox import api, control, daily_files, front, pages
 from payments.sandbox.endpoint import endpoint
 from payments.sandbox.outage import hits
 
@@ -20,6 +20,12 @@ urlpatterns = [
     path("v1/disputes", endpoint(get=hits(api.list_disputes), post=control.open_dispute)),
     path("v1/disputes/<str:dispute_id>", hits(endpoint(get=api.show_dispute))),
     path("v1/disputes/<str:dispute_id>/close", endpoint(post=control.close_dispute)),
+    path("v1/settlement_files", hits(endpoint(get=daily_files.list_settlement_files))),
+    path("v1/settlement_files/<int:file_id>", hits(endpoint(get=daily_files.show_settlement_file))),
+    path("v1/bank_statements", hits(endpoint(get=daily_files.list_bank_statements))),
+    path("v1/bank_statements/<int:file_id>", hits(endpoint(get=daily_files.show_bank_statement))),
+    path("control/end_day", endpoint(post=daily_files.end_day)),
+    path("control/planted", endpoint(get=daily_files.show_planted)),
     path("v1/journal", endpoint(get=control.show_journal)),
     path("v1/deliveries", endpoint(get=control.show_deliveries)),
     path("v1/faults", endpoint(put=control.switch_fault_on, get=control.show_faults, delete=control.switch_faults_off)),

@@ -1,23 +1,20 @@
 """Finance's first page: what waits, what is unknown, what stands, each figure a link to its rows.
 
-Asks narrow tables (the queues) and small indexes only, and counts no further than a thousand.
+Asks narrow tables (the queues) and small indexes only (ledger/figures.py).
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 from django import template
-from django.db import models
-from django.db.models import Q, QuerySet
-from django.urls import reverse
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from djmoney.money import Money
 
-from ledger import clock, seek
-from ledger.admin import MOST_SHOWN
+from ledger import clock
+from ledger.figures import Figure, figure, since
 from ledger.models import Account
 from ledger.queries import balance_of
 from payments import queries
@@ -39,27 +36,17 @@ register = template.Library()
 LATELY = timedelta(days=7)
 ACCOUNTS = {
     "operating_bank": gettext_lazy("on our bank account"),
+    "bank_in_transit": gettext_lazy("on its way to our bank account"),
     "psp_receivable": gettext_lazy("to come from the PSP (%(owner)s)"),
     "fee_revenue": gettext_lazy("fees we earned"),
     "psp_fees": gettext_lazy("fees the PSPs charged us"),
     "owed_to_buyers": gettext_lazy("owed to buyers"),
+    "payouts_in_transit": gettext_lazy("on its way to sellers' banks"),
+    "paid_twice": gettext_lazy("paid out twice, to be called back"),
     "disputed": gettext_lazy("in open disputes (%(owner)s)"),
     "suspense": gettext_lazy("not explained yet"),
 }
 MOST_ACCOUNTS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """How many rows there are of something, and where they are listed."""
-
-    count: int
-    what: str
-    address: str
-
-    @property
-    def shown(self) -> str:
-        return f"{self.count}" if self.count < MOST_SHOWN else f"{MOST_SHOWN}+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +72,15 @@ def troubles() -> list[Figure]:
     too_late = LateCharge.objects.filter(seen_at=None)
     left_alone = CircuitBreaker.objects.exclude(opened_at=None)
     return [
-        figure(undecided, _("dead letters to decide"), "deadletter", "decided_at_is=open"),
-        figure(disputes, _("disputes open"), "dispute", "status__exact=open"),
-        figure(too_late, _("late charges not noted"), "latecharge", "seen_at_is=open"),
-        figure(queries.overdue(now=now), _("orders overdue by more than five minutes"), "dueorder", "waits=overdue"),
-        figure(queries.unknown(now=now), _("outcomes unknown for more than five minutes"), "pspattempt", "outcome_is=unknown"),
-        figure(parked, _("messages from the PSP set aside in the past seven days"), "pspevent", "status__exact=parked&past_hours=168"),
-        figure(left_alone, _("kinds of call to a PSP stopped for now, after failures"), "circuitbreaker", "opened_at_is=done"),
+        figure(undecided, _("dead letters to decide"), "payments_deadletter", "decided_at_is=open"),
+        figure(disputes, _("disputes open"), "payments_dispute", "status__exact=open"),
+        figure(too_late, _("late charges not noted"), "payments_latecharge", "seen_at_is=open"),
+        figure(queries.overdue(now=now), _("orders overdue by more than five minutes"), "payments_dueorder", "waits=overdue"),
+        figure(queries.unknown(now=now), _("outcomes unknown for more than five minutes"), "payments_pspattempt", "outcome_is=unknown"),
+        figure(
+            parked, _("messages from the PSP set aside in the past seven days"), "payments_pspevent", "status__exact=parked&past_hours=168"
+        ),
+        figure(left_alone, _("kinds of call to a PSP stopped for now, after failures"), "payments_circuitbreaker", "opened_at_is=done"),
     ]
 
 
@@ -102,11 +91,11 @@ def work() -> list[Figure]:
     refunds = Refund.objects.filter(status=RefundStatus.EXECUTING)
     lately = since(PaymentOrder, "created_at", timezone.now() - timedelta(hours=24))
     return [
-        figure(OpenCheckout.objects.all(), _("checkouts open"), "paymentevent", "status__exact=open"),
-        figure(DueOrder.objects.all(), _("orders being charged"), "dueorder"),
-        figure(received, _("messages from the PSP to take in"), "pspevent", "status__exact=received"),
-        figure(refunds, _("refunds under way"), "refund", "status__exact=EXECUTING"),
-        figure(lately, _("orders opened in the past 24 hours"), "paymentorder", "past_hours=24"),
+        figure(OpenCheckout.objects.all(), _("checkouts open"), "payments_paymentevent", "status__exact=open"),
+        figure(DueOrder.objects.all(), _("orders being charged"), "payments_dueorder"),
+        figure(received, _("messages from the PSP to take in"), "payments_pspevent", "status__exact=received"),
+        figure(refunds, _("refunds under way"), "payments_refund", "status__exact=EXECUTING"),
+        figure(lately, _("orders opened in the past 24 hours"), "payments_paymentorder", "past_hours=24"),
     ]
 
 
@@ -116,14 +105,3 @@ def balances() -> list[Balance]:
     of_a_psp = Q(code__startswith="psp_receivable:") | Q(code__startswith="disputed:")
     own = Account.objects.filter(Q(code__in=ACCOUNTS) | of_a_psp).order_by("currency", "code")
     return [Balance(account, balance_of(account.code, currency=account.currency)) for account in own[:MOST_ACCOUNTS]]
-
-
-def figure(rows: QuerySet[Any], what: str, model_name: str, query: str = "") -> Figure:
-    """Count the rows, up to as many as their list shows."""
-    address = reverse(f"admin:payments_{model_name}_changelist")
-    return Figure(len(rows.values_list("pk")[:MOST_SHOWN]), what, f"{address}?{query}" if query else address)
-
-
-def since(model: type[models.Model], column: str, moment: datetime) -> QuerySet[Any]:
-    """Return the rows written since then, found without an index on the time."""
-    return model._default_manager.filter(**{"pk__gte": seek.first_id_since(model, column, moment), f"{column}__gte": moment})

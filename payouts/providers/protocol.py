@@ -12,13 +12,10 @@ from typing import Protocol
 
 from djmoney.money import Money
 
+from ledger.answers import WebhookRefused
 from ledger.line import PspError, PspOutcomeUnknown, PspRejectedRequest, PspUnavailable
 
-__all__ = ["PspError", "PspOutcomeUnknown", "PspRejectedRequest", "PspUnavailable"]  # what goes wrong on the line
-
-
-class WebhookRefused(Exception):
-    """The message is not from the provider, is too old, or is about another account."""
+__all__ = ["PspError", "PspOutcomeUnknown", "PspRejectedRequest", "PspUnavailable", "WebhookRefused"]  # what goes wrong on the line
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ Amounts go as minor units by ISO 4217.  What could have been executed is never c
 something else is PspOutcomeUnknown.
 """
 
-import hashlib
-import hmac
 import json
 import logging
 from collections.abc import Mapping
@@ -14,8 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from ledger import line
+from ledger.answers import LONGEST_ID, UNREADABLE, Signature, count_of, id_of, is_id, moment_of, only_one_of, reason_of
 from ledger.line import Line, PspOutcomeUnknown, plain
-from ledger.money import UnknownCurrency, from_minor, to_minor
+from ledger.money import from_minor, to_minor
 from payouts.providers.protocol import (
     Account,
     PaidOut,
@@ -32,11 +31,7 @@ from payouts.providers.protocol import (
 
 logger = logging.getLogger(__name__)
 
-LONGEST_ID, LONGEST_TEXT = 255, 500
 LONGEST_PAGE = 1000
-UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, UnknownCurrency)
-TOLERANCE_S = 300
-SHORTEST_SECRET = 16
 
 
 class SandboxBank:
@@ -55,7 +50,7 @@ class SandboxBank:
         answer_s: float = line.ANSWER_S,
     ) -> None:
         self._account = account
-        self._webhook_secrets = [secret for secret in webhook_secrets if len(secret) >= SHORTEST_SECRET]
+        self._signature = Signature(webhook_secrets)
         self._line = Line(url, headers={"Authorization": f"Bearer {api_key}"}, read_timeout_s=read_timeout_s, answer_s=answer_s)
 
     def close(self) -> None:
@@ -74,14 +69,8 @@ class SandboxBank:
         return result_of(self._line.send("/v1/payouts", body, key=request.key), request)
 
     def find_payout(self, terms: PayoutTerms) -> Result | None:
-        found = self._line.ask("/v1/payouts", {"key": terms.key})
-        try:
-            [*payouts] = found["data"]
-        except (KeyError, TypeError) as error:
-            raise PspOutcomeUnknown("the bank's answer is not a list") from error
-        if len(payouts) > 1:
-            raise PspOutcomeUnknown("the bank answered with more than one payout for one key", answered=True)
-        return result_of(payouts[0], terms) if payouts else None
+        found = only_one_of(self._line.ask("/v1/payouts", {"key": terms.key}))
+        return result_of(found, terms) if found is not None else None
 
     def returned_since(self, moment: datetime) -> list[ReturnNotice]:
         seen: dict[tuple[str, str], datetime] = {}
@@ -103,27 +92,17 @@ class SandboxBank:
         return sorted(notices.values(), key=lambda notice: notice.returned.at)
 
     def verify_webhook(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Ring:
-        self._require_signature(body, headers.get("Sandbox-Signature", ""), now=now)
+        self._signature.require(body, headers.get("Sandbox-Signature", ""), now=now)
         try:
             event = json.loads(body)
             kind, account, key = event["type"], event["account"], event["data"]["object"]["key"]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise WebhookRefused("the body is not an event about a payout") from error
         if account != self._account:
             raise WebhookRefused("the event is about another account")
-        if not isinstance(key, str) or not isinstance(kind, str) or not kind.startswith("payout."):
+        if not isinstance(kind, str) or not kind.startswith("payout.") or not is_id(key):
             raise WebhookRefused("the event is not about a payout")
         return Ring(key, came_back=kind == "payout.returned")
-
-    def _require_signature(self, body: bytes, header: str, *, now: datetime) -> None:
-        parts = dict(part.partition("=")[::2] for part in header.split(","))
-        moment, given = parts.get("t", ""), parts.get("v1", "")
-        if not moment.isascii() or not moment.isdigit() or abs(now.timestamp() - int(moment[:12])) > TOLERANCE_S:
-            raise WebhookRefused("the signature has no time, or one more than five minutes away")
-        signed = moment.encode() + b"." + body
-        expected = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest() for secret in self._webhook_secrets]
-        if not sum(hmac.compare_digest(one.encode(), given.encode()) for one in expected):  # a sum: each secret is compared
-            raise WebhookRefused("the signature does not match")
 
 
 def account_on_the_wire(account: Account) -> dict[str, str]:
@@ -177,28 +156,3 @@ def notice_of(data: dict[str, Any]) -> ReturnNotice | None:
     except (*UNREADABLE, PspOutcomeUnknown) as error:
         logger.error("a payout of the bank (%s) is left out: %s", plain(data.get("id"))[:LONGEST_ID], error)
         return None
-
-
-def reason_of(data: Any) -> tuple[str, str]:
-    failure = data.get("failure") or {}
-    return plain(failure.get("code") or "declined")[:LONGEST_ID], plain(failure.get("message") or "")[:LONGEST_TEXT]
-
-
-def id_of(data: Any) -> str:
-    given = data["id"]
-    if not (isinstance(given, str) and 0 < len(given) <= LONGEST_ID and given.isascii() and given.isprintable()):
-        raise ValueError("not an id")
-    return given
-
-
-def count_of(given: Any) -> int:
-    if type(given) is not int or not 0 < given < 10**16:
-        raise ValueError("not a count of minor units")
-    return given
-
-
-def moment_of(given: Any) -> datetime:
-    moment = datetime.fromisoformat(given)
-    if moment.tzinfo is None or not 2000 <= moment.year < 2100:
-        raise ValueError("not a moment")
-    return moment

@@ -1,9 +1,12 @@
-"""The red banner of the admin."""
+"""The red banners of the admin."""
 
 from django import template
 from django.utils import timezone
 
-from reconciliation import watch
+from ledger import clock
+from reconciliation import expected, sftp, watch
+from reconciliation.expected import Missing
+from reconciliation.models import SftpSource
 
 register = template.Library()
 
@@ -12,3 +15,15 @@ register = template.Library()
 def alarm() -> watch.Alarm | None:
     """Return why finance must look at once; None while all is well."""
     return watch.alarm(now=timezone.now())
+
+
+@register.simple_tag
+def missing_files() -> list[Missing]:
+    """Return the files of PSPs and banks that should be here and are not, the oldest first."""
+    return expected.missing(now=clock.now())
+
+
+@register.simple_tag
+def failing_servers() -> list[SftpSource]:
+    """Return the sources whose files cannot be fetched over SFTP."""
+    return sftp.failing()

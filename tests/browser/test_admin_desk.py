@@ -1,24 +1,34 @@
 """Finance's desk in a real browser: what waits for a person, on a phone and on a desk, without a word in the console."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import transaction
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from ledger.money import exact
 from payments import confirmation, dead_letters, disputes, intake, refunds, settlement
 from payments.confirmation import Confirmed
-from payments.models import DeadLetter, Dispute, PaymentOrder, PspAttempt, Refund
+from payments.models import DeadLetter, Dispute, FeeSchedule, FeeTier, PaymentOrder, PspAttempt, Refund
 from payments.psp.protocol import DisputeNotice
 from payments.settlement import Capture
-from tests.factories import basket, new_sellers, new_shop
+from payouts import bank_accounts, files, requests, scheduling
+from payouts.bank_accounts import NewBankAccount
+from payouts.calendars import Calendar
+from payouts.choice import Which
+from payouts.models import BankAccount, PaymentFile, PayoutRun, PayoutSchedule
+from tests.factories import PAID_AT_ONCE, basket, make_available, new_bank_account, new_sellers, new_shop
 from wallet.models import Seller
 
 pytestmark = pytest.mark.browser
 PASSWORD = "as-long-as-it-is-calm"
+TOO_WIDE = """
+    [document.documentElement, ...document.querySelectorAll(".results, .rows-table, .readonly, fieldset")]
+        .filter(part => part.scrollWidth > part.clientWidth).map(part => part.className || part.tagName)
+"""
 NOW = datetime(2026, 11, 21, 14, 5, tzinfo=UTC)
 
 
@@ -83,10 +93,55 @@ def test_every_page_of_the_desk_fits_and_breaks_no_content_security_policy(width
         "payments/dispute/",
         f"payments/dispute/{Dispute.objects.get().pk}/change/",
         "payments/retrypolicy/add/",
+        "reconciliation/figures/",
     ):
         page.goto(f"{site}/admin/{path}")
         expect(page.locator("#content h1")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0, path
+
+
+@pytest.fixture
+def run(site: str) -> PayoutRun:
+    """Return a payout run of large amounts that waits for approval, beside a payment file, an account to verify and fees with a tier."""
+    cache.clear()
+    User.objects.create_superuser("finance", password=PASSWORD)
+    now, shop = timezone.now(), new_shop("Königlich-Bayerischer Marktplatz für Handgemachtes")
+    ada, dora, cleo = new_sellers(shop, "Königlich-Bayerische Manufaktur für handbemaltes Porzellan eK", "Dora", "Cleo")
+    for seller in (ada, dora):
+        new_bank_account(seller)
+        make_available(seller, exact("987654321012.34", "EUR"))
+    bank_accounts.add(cleo, NewBankAccount("EUR", holder="Cleo GmbH", iban=PAID_AT_ONCE), by="user:cleo", now=now)
+    terms = {"shop": shop, "minimum": exact("0", "EUR"), "keep_back": exact("0", "EUR"), "in_force_since": now - timedelta(days=60)}
+    PayoutSchedule(approval_limit=1, **terms).save()
+    PayoutSchedule(seller=dora, provider=files.PROVIDER, interval="on_request", **terms).save()
+    requests.request_payout(dora, amount=exact("20.00", "EUR"), now=now, requested_by="user:dora")
+    files.make("EUR", execute_on=now.date(), made_by="staff:ana", now=now)
+    fees = FeeSchedule(shop=shop, basis_points=500)
+    fees.fixed = exact("0.25", "EUR")
+    fees.save()
+    FeeTier(schedule=fees, above=exact("1000.00", "EUR"), basis_points=300, fixed=exact("0", "EUR")).save()
+    return scheduling.run(Which(shop.pk, "EUR", Calendar(), "2026-10"), now=now, made_by="staff:ana")[0]
+
+
+def test_every_page_about_payouts_fits_a_phone_and_a_desk(site: str, run: PayoutRun, page: Page) -> None:
+    log_in(page, site)
+    file, account = PaymentFile.objects.get(), BankAccount.objects.get(verified_at=None)
+    for path in (
+        "payouts/payout/",
+        f"payouts/payout/{run.payouts.get().pk}/change/",
+        "payouts/payoutrun/",
+        f"payouts/payoutrun/{run.pk}/change/",
+        "payouts/payoutrun/rehearsal/",
+        "payouts/paymentfile/",
+        f"payouts/paymentfile/{file.pk}/change/",
+        "payouts/payoutschedule/",
+        f"payouts/bankaccount/{account.pk}/verify/",
+        f"payments/feeschedule/{FeeSchedule.objects.get().pk}/change/",
+    ):
+        page.goto(f"{site}/admin/{path}")
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate(TOO_WIDE) == [], (path, width)
 
 
 def test_a_letter_is_decided_with_a_reason(site: str, letter: DeadLetter, page: Page) -> None:

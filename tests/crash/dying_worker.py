@@ -17,7 +17,10 @@ from typing import Any
 
 import django
 
-TASKS = ("execute_due_orders", "execute_due_refunds", "apply_psp_events")
+TASKS = {
+    "payments.tasks": ("execute_due_orders", "execute_due_refunds", "apply_psp_events"),
+    "reconciliation.tasks": ("stage_files",),
+}
 ENOUGH = 1 << 20
 
 
@@ -39,8 +42,9 @@ def stop_at(point: str, mark: Path) -> None:
 def work(point: str, mark: Path) -> None:
     """Do what the worker's tasks do, once."""
     stop_at(point, mark)
-    for task in TASKS:
-        getattr(import_module("payments.tasks"), task)()
+    for module, tasks in TASKS.items():
+        for task in tasks:
+            getattr(import_module(module), task)()
 
 
 def stand_still(line: str) -> None:
@@ -90,7 +94,8 @@ def die_or_say(line: str) -> None:
 
 def main() -> None:
     django.setup()
-    import_module("payments.tasks")
+    for module in TASKS:
+        import_module(module)
     import_module("tests.programmes.steps").CLIENT.handler.load_middleware()
     for line in sys.stdin:
         if line.startswith("{"):

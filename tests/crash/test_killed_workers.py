@@ -1,5 +1,6 @@
 """kill -9 at every hop of a payment and of a refund: what is left is found, asked for, and finished once."""
 
+import io
 import itertools
 import json
 import os
@@ -22,7 +23,8 @@ from ledger.models import JournalEntry
 from payments import claims, executor, expiry, inbox, refund_executor, refunds, settlement, tasks
 from payments.models import DueOrder, LateCharge, PaymentEvent, PspAttempt, PspEvent, Refund
 from payments.settlement import Failure
-from reconciliation import invariants
+from reconciliation import ingestion, invariants
+from reconciliation.models import StagedLine
 from tests import webhooks
 from tests.factories import eur
 from tests.fixtures_money import (
@@ -36,6 +38,7 @@ from tests.fixtures_money import (
     statuses,
 )
 from tests.fixtures_services import ROOT, SandboxCompany
+from tests.settlement_files import settlement_file
 
 Open = Callable[..., PaymentEvent]
 DYING_WORKER = Path(__file__).with_name("dying_worker.py")
@@ -281,3 +284,19 @@ def test_cel_08_a_dead_doorbell_holds_nobody_up(open_payment: Open) -> None:
     assert [float(seconds) < 2 for seconds in rung.stdout.split()] == [True, True], rung.stdout
     execute_until_settled()
     assert statuses(event) == ["SUCCESS"]
+
+
+@pytest.mark.parametrize(
+    ("point", "left"),
+    [("reconciliation.staging.advance", 0), ("after:reconciliation.staging.advance", 0), ("reconciliation.staging.finish", 4)],
+)
+def test_cp_39_a_worker_killed_over_a_settlement_file_leaves_it_to_the_next(
+    killed_at: Callable[[str], None], point: str, left: int
+) -> None:
+    now = timezone.now()
+    file, _is_new = ingestion.receive(io.BytesIO(settlement_file(3)), "sb.csv", source="sandbox", received_by="folder", now=now)
+    killed_at(point)
+    file.refresh_from_db()
+    assert (file.status, file.staged, StagedLine.objects.count()) == ("RECEIVED", left, left)
+    assert ingestion.stage_waiting(now=now) == 1
+    assert list(StagedLine.objects.order_by("number").values_list("number", flat=True)) == [1, 2, 3, 4]

@@ -212,6 +212,17 @@ def test_who_comes_second_is_told_who_was_quicker(staff: Client, open_payment: O
     assert deed(letter, "redrive") not in staff.get(page_of(letter)).content.decode()
 
 
+def test_what_a_button_promised_and_is_not_so_any_more_is_not_done(staff: Client, open_payment: Open) -> None:
+    """The letter of an order that executes is closed by nobody who saw it fail: to close it would fail the order."""
+    letter = waiting(open_payment)
+    for name in ("close", "take_note", "refund_again"):
+        answer = staff.post(deed(letter, name), {"note": NOTE})
+        assert (answer.status_code, "This is not possible any more." in words(answer.content)) == (200, True), name
+    letter.refresh_from_db()
+    letter.order.refresh_from_db()
+    assert (letter.decided_at, letter.order.status) == (None, "EXECUTING")
+
+
 def test_sec_who_may_only_look_sees_no_button_and_is_refused(reader: Client, open_payment: Open) -> None:
     letter = waiting(open_payment)
     page = reader.get(page_of(letter))

@@ -1,7 +1,9 @@
 """Payouts in the admin: schedules that can be kept, runs that are rehearsed, made and approved, and payouts that say what became of them."""
 
 import csv
+import html
 import io
+import re
 from datetime import time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,11 +19,12 @@ from django.urls import reverse
 from ledger import clock
 from ledger.admin import LookOnly
 from ledger.money import zero
-from payouts import calendars, scheduling
+from payouts import bank_accounts, calendars, requests, scheduling, settlement
+from payouts.bank_accounts import NewBankAccount
 from payouts.calendars import Calendar
 from payouts.models import Payout, PayoutRun, PayoutSchedule
 from payouts.states import PayoutStatus, RunStatus
-from tests.factories import eur, make_available, new_bank_account, new_sellers, new_shop
+from tests.factories import PAID_AT_ONCE, eur, make_available, new_bank_account, new_sellers, new_shop
 from tests.flows.test_admin import listed, page_of, words
 from wallet.models import Seller, Shop, Wallet
 
@@ -172,6 +175,36 @@ def test_a_payout_of_a_run_that_waits_is_not_approved_by_itself(shop: Shop, ada:
         assert "the run as a whole" in words(answer.content)
     payout.refresh_from_db()
     assert payout.status == PayoutStatus.WAITING
+
+
+def test_the_first_page_counts_what_waits_for_finance_and_each_figure_opens_its_rows(shop: Shop, ada: Seller) -> None:
+    browser, now = staff(), clock.now()
+    keep(browser, shop, seller=str(ada.pk), limit="100")
+    scheduling.run_due(now=now)
+    bolt, cleo = new_sellers(shop, "Bolt", "Cleo")
+    bank_accounts.add(cleo, NewBankAccount("EUR", holder="Cleo GmbH", iban=PAID_AT_ONCE), by="user:cleo", now=now)
+    new_bank_account(bolt)
+    make_available(bolt, eur("20.00"))
+    returned, stopped, _on_its_way = (requests.request_payout(bolt, amount=eur(amount), now=now) for amount in ("5.00", "6.00", "7.00"))
+    settlement.settle_payout(returned.pk, provider_reference="b_1", paid_at=now)
+    settlement.return_payout(returned.pk, provider_reference="b_1", code="account_closed", returned_at=now)
+    Payout.objects.filter(pk=stopped.pk).update(next_attempt_at=None, failure_message="The bank cannot be asked")
+    tiles = re.findall(
+        r'href="([^"]+)"><span class="tile-count">.*?(\d+)</span> ([^<]+)</a>', browser.get(reverse("admin:index")).content.decode()
+    )
+    counted = {what: int(count) for address, count, what in tiles if "/payouts/" in address}
+    assert counted == {
+        "payouts to approve": 1,
+        "payout runs to approve": 0,
+        "payment files to approve": 0,
+        "bank accounts to verify": 1,
+        "payouts that the machine gave up": 1,
+        "payouts failed or sent back in the past seven days": 1,
+        "payouts on their way to the bank": 1,
+        "payment files approved, and not answered by the bank yet": 0,
+    }
+    for address, count, what in tiles:
+        assert len(browser.get(html.unescape(address)).context["cl"].result_list) == int(count), what
 
 
 def test_nobody_changes_what_was_paid() -> None:

@@ -59,8 +59,8 @@ def test_an_order_that_is_not_paid_keeps_its_terms_as_well(open_payment: Open, s
 def test_bug_27_success_without_an_entry_is_refused(open_payment: Open) -> None:
     [order] = open_payment("10.00").orders.all()
     with transaction.atomic():
-        journal.open_accounts([chart.suspense()], currency="EUR")
-        [entry] = journal.post([draft("not its own", debits=[(chart.suspense(), eur("5.00"))])])
+        journal.open_accounts([chart.psp_fees()], currency="EUR")
+        [entry] = journal.post([draft("not its own", debits=[(chart.psp_fees(), eur("5.00"))])])
     for values in (
         {"status": "SUCCESS"},
         {"status": "SUCCESS", "journal_entry_id": entry},

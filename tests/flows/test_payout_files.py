@@ -2,7 +2,8 @@
 
 import re
 import stat
-from datetime import date, timedelta
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,11 @@ from django.utils import timezone
 from lxml import etree
 
 from ledger.errors import DomainError
-from payouts import bank_accounts, executor, file_answers, file_returns, files, pain001, requests, vault
+from ledger.queries import balance_of
+from payouts import bank_accounts, executor, file_answers, file_outcomes, file_returns, files, pain001, requests, timeline, vault
 from payouts.bank_accounts import NewBankAccount
 from payouts.file_answers import AnswerDoesNotFit, Applied, UnknownFile
+from payouts.file_outcomes import Seen
 from payouts.models import BankAccount, PaymentFile, PaymentFileAnswer, PaymentFileLine, Payout, PayoutSchedule, PayoutTransition
 from payouts.requests import MakerMayNotApprove
 from payouts.states import FileStatus
@@ -31,6 +34,7 @@ from wallet.models import Seller, Shop, Wallet
 pytestmark = pytest.mark.django_db
 NOW = timezone.now()
 TODAY = NOW.date()
+EARLIER, LATER = NOW - timedelta(days=10), NOW + timedelta(days=10)  # no bank is closed for so long
 
 
 @pytest.fixture
@@ -54,14 +58,14 @@ def payout_to(seller: Seller, amount: str) -> Payout:
     return requests.request_payout(seller, amount=eur(amount), currency="", now=NOW, reference=f"P-{amount}")
 
 
-def make(on: date = TODAY, **terms: str) -> PaymentFile:
-    return files.make("EUR", execute_on=on, made_by="staff:ada", now=NOW, **terms)
+def make(on: date = TODAY, now: datetime = NOW, **terms: str) -> PaymentFile:
+    return files.make("EUR", execute_on=on, made_by="staff:ada", now=now, **terms)
 
 
-def fetched(file: PaymentFile | None = None) -> PaymentFile:
+def fetched(file: PaymentFile | None = None, now: datetime = NOW) -> PaymentFile:
     file = file or make()
-    files.approve(file.pk, actor="staff:ben", reason="compared with the list", now=NOW)
-    return files.fetch(file.pk, actor="staff:ben", now=NOW)
+    files.approve(file.pk, actor="staff:ben", reason="compared with the list", now=now)
+    return files.fetch(file.pk, actor="staff:ben", now=now)
 
 
 def body_of(file: PaymentFile) -> bytes:
@@ -85,6 +89,10 @@ def of(payout: Payout | str, status: str, reason: str = "", amount: str = "") ->
     of_what = f'<OrgnlTxRef><Amt><InstdAmt Ccy="EUR">{amount}</InstdAmt></Amt></OrgnlTxRef>' if amount else ""
     said = f"<TxSts>{status}</TxSts>" if status else ""
     return f"<TxInfAndSts><OrgnlEndToEndId>{end_to_end}</OrgnlEndToEndId>{said}{why}{of_what}</TxInfAndSts>"
+
+
+def because(*reasons: str) -> str:
+    return "".join(f"<StsRsnInf><Rsn><Cd>{reason}</Cd></Rsn></StsRsnInf>" for reason in reasons)
 
 
 def apply(body: bytes) -> Applied:
@@ -161,9 +169,20 @@ def test_a_file_that_was_begun_before_a_crash_is_gone_on_with(payouts: list[Payo
     assert PaymentFile.objects.count() == 1
 
 
+def test_the_bytes_of_a_file_are_made_once_to_make_it(payouts: list[Payout], monkeypatch: pytest.MonkeyPatch) -> None:
+    made, written = [], files.written
+
+    def counted(file: PaymentFile) -> Iterator[bytes]:
+        made.append(file.count)
+        return written(file)
+
+    monkeypatch.setattr(files, "written", counted)
+    assert (make().count, made) == (3, [3])
+
+
 def test_a_payout_that_no_bank_takes_fails_and_the_others_are_paid(shop: Shop, payouts: list[Payout]) -> None:
     [dora] = new_sellers(shop, "Dora")
-    bank_accounts.add_vouched(dora, NewBankAccount("EUR", holder="***", iban=PAID_AT_ONCE), by="api:test", now=NOW)
+    bank_accounts.add_vouched(dora, NewBankAccount("EUR", holder="ฯ", iban=PAID_AT_ONCE), by="api:test", now=NOW)
     make_available(dora, eur("50.00"))
     failing = requests.request_payout(dora, amount=eur("7.00"), now=NOW)
     file = make()
@@ -210,6 +229,37 @@ def test_a_hold_that_is_placed_after_a_file_was_made_stops_the_file(payouts: lis
     assert [line.payout_id for line in fetched().lines.order_by("number")] == [payouts[0].pk, payouts[2].pk]
 
 
+def test_an_account_that_is_replaced_after_a_file_was_made_stops_the_file_and_the_money_is_put_back(payouts: list[Payout]) -> None:
+    ada = payouts[0]
+    file = make()
+    files.approve(file.pk, actor="staff:ben", reason="seen", now=NOW)
+    new_bank_account(ada.seller, RETURNED_LATER)
+    with pytest.raises(DomainError, match=f"Not to be paid any more: {ada.public_id}. Put {file.public_id} aside"):
+        files.fetch(file.pk, actor="staff:ben", now=NOW)
+    files.reject(file.pk, actor="staff:ben", reason="the account was replaced", now=NOW)
+    while executor.execute_due_payouts(now=LATER):
+        pass
+    failed = Payout.objects.get(pk=ada.pk)
+    assert (failed.status, failed.failure_code, available(ada)) == ("FAILED", "bank_account_replaced", "5E+1")
+    assert fetched().count == 2
+
+
+def test_whoever_finishes_a_file_that_somebody_else_began_may_not_approve_it(
+    payouts: list[Payout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(files, "finish", lambda *_file, **_now: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            make()
+    file = files.make("EUR", execute_on=TODAY, made_by="staff:ben", now=NOW)
+    for maker in ("staff:ada", "staff:ben", "shell:ben"):
+        with pytest.raises(MakerMayNotApprove):
+            files.approve(file.pk, actor=maker, reason="mine", now=NOW)
+    with pytest.raises(IntegrityError, match="maker_does_not_approve_the_file"), transaction.atomic():
+        PaymentFile.objects.filter(pk=file.pk).update(status="APPROVED", approved_by="staff:ben", approved_at=NOW)
+    assert files.approve(file.pk, actor="staff:cleo", reason="seen", now=NOW).finished_by == "staff:ben"
+
+
 def test_the_maker_may_not_approve_and_nobody_fetches_what_is_not_approved(payouts: list[Payout]) -> None:
     file = make()
     with pytest.raises(MakerMayNotApprove):
@@ -223,6 +273,18 @@ def test_the_maker_may_not_approve_and_nobody_fetches_what_is_not_approved(payou
     assert (kept.before, kept.after, kept.actor, kept.reason) == ("MADE", "APPROVED", "staff:ben", "compared with the list")
 
 
+def test_nobody_but_who_fetched_a_file_has_it_so_that_another_can_say_that_it_never_left(payouts: list[Payout]) -> None:
+    file = fetched()
+    with pytest.raises(DomainError, match="was fetched by staff:ben"):
+        files.fetch(file.pk, actor="staff:cleo", now=NOW)
+    assert files.fetch(file.pk, actor="shell:ben", now=NOW).downloaded_by == "staff:ben"
+    ben, cleo = staff("ben", "download"), staff("cleo", "download")
+    address = f"/admin/payouts/paymentfile/{file.pk}/download/"
+    refused = cleo.get(address, follow=True)
+    assert not refused.streaming and "was fetched by staff:ben" in refused.content.decode()
+    assert b"".join(ben.get(address)) == body_of(file)
+
+
 def test_a_file_that_was_not_fetched_may_be_put_aside_and_its_payouts_go_into_the_next(payouts: list[Payout]) -> None:
     aside = files.reject(make().pk, actor="staff:ben", reason="wrong day", now=NOW)
     assert aside.status == FileStatus.REJECTED
@@ -230,6 +292,26 @@ def test_a_file_that_was_not_fetched_may_be_put_aside_and_its_payouts_go_into_th
     assert again.count == 3 and again.message_id != aside.message_id
     with pytest.raises(DomainError, match="may be at the bank"):
         files.reject(again.pk, actor="staff:ben", reason="too late", now=NOW)
+
+
+def test_no_file_repeats_an_id_of_another_but_the_one_by_which_the_statement_names_a_payout(payouts: list[Payout]) -> None:
+    """A bank that remembers the ids of a file that it refused would take the next one for a duplicate."""
+
+    def ids_in(file: PaymentFile) -> dict[str, list[str | None]]:
+        found = etree.fromstring(body_of(file))
+        return {name: [each.text for each in found.iterfind(f".//{{*}}{name}")] for name in ("InstrId", "UETR", "EndToEndId")}
+
+    first = ids_in(refused := fetched())
+    apply(answer(refused, group="<GrpSts>RJCT</GrpSts>"))
+    second = ids_in(file := fetched())
+    assert second["EndToEndId"] == first["EndToEndId"]
+    assert len({*first["InstrId"], *second["InstrId"]}) == len({*first["UETR"], *second["UETR"]}) == 6
+    by_instruction = f"<TxInfAndSts><OrgnlInstrId>{second['InstrId'][2]}</OrgnlInstrId><TxSts>ACSC</TxSts></TxInfAndSts>"
+    of_another = by_instruction.replace(str(second["InstrId"][2]), str(first["InstrId"][1]))
+    assert [problem.what for problem in apply(answer(file, by_instruction, of_another)).problems] == [
+        "We sent no such transfer in this file."
+    ]
+    assert statuses(payouts) == ["EXECUTING", "EXECUTING", "SUCCESS"]
 
 
 def test_a_file_that_makes_other_bytes_than_were_approved_is_not_fetched_and_may_be_put_aside(payouts: list[Payout]) -> None:
@@ -369,6 +451,58 @@ def test_a_refusal_because_the_bank_had_it_before_frees_nothing(payouts: list[Pa
     assert file.lines.filter(dropped_at=None).count() == 3
 
 
+@pytest.mark.parametrize(
+    ("of_transfer", "of_batch", "of_file"),
+    [
+        ((), (), ("DU01",)),
+        ((), ("FF01", "AM05"), ()),
+        (("MS03", "AM05"), (), ()),
+        (("DUPL",), (), ()),
+        ((), ("NARR",), ("AM05",)),
+        (("AC04",), (), ("AM05",)),
+    ],
+)
+def test_a_duplicate_is_believed_wherever_the_bank_tells_of_it(
+    payouts: list[Payout], of_transfer: tuple[str, ...], of_batch: tuple[str, ...], of_file: tuple[str, ...]
+) -> None:
+    file, refused = fetched(), "<TxSts>RJCT</TxSts>"
+    transfers = [of(payout, "RJCT").replace(refused, refused + because(*of_transfer)) for payout in payouts]
+    batch = f"<PmtInfSts>RJCT</PmtInfSts>{because(*of_batch)}"
+    applied = apply(answer(file, *transfers, group=f"<GrpSts>RJCT</GrpSts>{because(*of_file)}", batch=batch))
+    assert [problem.what for problem in applied.problems[:3]] == [file_answers.HAD_BEFORE] * 3
+    assert statuses(payouts) == ["EXECUTING"] * 3
+    assert [available(payout) for payout in payouts] == ["39.99", "39.98", "39.97"]
+
+
+def test_a_second_answer_to_a_refused_file_fails_nothing_that_is_at_the_bank_in_the_next(payouts: list[Payout]) -> None:
+    first = fetched()
+    apply(answer(first, group="<GrpSts>RJCT</GrpSts>"))
+    second = fetched()
+    applied = apply(answer(first, *(of(payout, "RJCT", "FF01") for payout in payouts)))
+    assert [problem.about for problem in applied.problems] == [payout.public_id for payout in payouts]
+    assert f"it is at the bank in {second.public_id} now" in applied.problems[0].what
+    assert statuses(payouts) == ["EXECUTING"] * 3
+    assert apply(answer(second, group="<GrpSts>ACSC</GrpSts>")).problems == ()
+    assert [available(payout) for payout in payouts] == ["39.99", "39.98", "39.97"]
+
+
+def test_what_is_said_of_a_batch_that_is_not_ours_pays_nothing(payouts: list[Payout]) -> None:
+    file = fetched()
+    body = answer(file, *(of(payout, "") for payout in payouts), group="<GrpSts>ACCP</GrpSts>", batch="<PmtInfSts>ACSC</PmtInfSts>")
+    applied = apply(body.replace(pain001.batch_id(file.message_id, 1).encode(), b"SOMEBODY-ELSES"))
+    assert [problem.what for problem in applied.problems] == ["We sent no such batch in this file."]
+    assert (applied.counts["pending"], statuses(payouts)) == (3, ["EXECUTING"] * 3)
+
+
+def test_sec_03_what_the_bank_says_of_a_whole_file_is_kept_without_the_number_of_an_account(payouts: list[Payout]) -> None:
+    file = fetched()
+    why = f"<StsRsnInf><Rsn><Prtry>{PAID_AT_ONCE}</Prtry></Rsn><AddtlInf>Invalid IBAN {PAID_AT_ONCE}</AddtlInf></StsRsnInf>"
+    apply(answer(file, group=f"<GrpSts>RJCT</GrpSts>{why}"))
+    kept = PaymentFile.objects.get(pk=file.pk).reason
+    assert kept == f"Invalid IBAN •••• {PAID_AT_ONCE[-4:]} (•••• {PAID_AT_ONCE[-4:]})"
+    assert {*PaymentFileLine.objects.values_list("dropped_why", "bank_reason")} == {(kept, f"•••• {PAID_AT_ONCE[-4:]}")}
+
+
 def test_what_makes_no_sense_is_reported_and_the_rest_is_applied(payouts: list[Payout]) -> None:
     ada, bolt, celik = payouts
     file = fetched()
@@ -458,6 +592,61 @@ def test_what_two_files_paid_is_told_of(payouts: list[Payout]) -> None:
     assert statuses(payouts) == ["SUCCESS"] * 3
 
 
+def test_what_two_files_paid_left_our_bank_twice_and_what_comes_back_first_is_nobodys_but_ours(payouts: list[Payout]) -> None:
+    def on(code: str) -> str:
+        return str(balance_of(code, currency="EUR").amount.normalize())
+
+    before = balance_of("operating_bank", currency="EUR")
+    first = fetched()
+    apply(answer(first, group="<GrpSts>RJCT</GrpSts>"))
+    apply(answer(fetched(), group="<GrpSts>ACSC</GrpSts>"))
+    for _twice_is_once in range(2):
+        apply(answer(first, group="<GrpSts>ACSC</GrpSts>"))
+        assert (before - balance_of("operating_bank", currency="EUR"), on("paid_twice")) == (eur("60.12"), "30.06")
+    ada, told = payouts[0], {"on": TODAY, "code": file_returns.NOT_SAID, "actor": "staff:cleo", "reason": "Called back", "now": NOW}
+    file_returns.came_back(ada.pk, **told)  # type: ignore[arg-type]
+    assert (statuses(payouts)[0], available(ada), on("paid_twice")) == ("SUCCESS", "39.99", "20.05")
+    assert PayoutTransition.objects.get(kind="payout", object_id=ada.pk, before="SUCCESS").reason == "Called back"
+    file_returns.came_back(ada.pk, **told)  # type: ignore[arg-type]
+    assert (statuses(payouts)[0], available(ada), on("paid_twice")) == ("RETURNED", "5E+1", "20.05")
+    assert not file_returns.may_come_back(Payout.objects.get(pk=ada.pk))
+    assert invariants.violations() == []
+    with connection.cursor() as cursor:  # as whoever owns the database could
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("ALTER TABLE payouts_paymentfileline DISABLE TRIGGER payment_file_line_is_fixed")
+    first.lines.filter(payout=payouts[1]).update(again_entry=None)
+    [found] = invariants.violations()
+    assert found.invariant.startswith("INV-15 every payout has its entries")
+
+
+@pytest.mark.parametrize("order", ["first second back", "second first back", "first back second", "second back first"])
+def test_two_payments_and_one_return_leave_the_same_money_in_whichever_order_they_become_known(payouts: list[Payout], order: str) -> None:
+    ada, before = payouts[0], balance_of("operating_bank", currency="EUR")
+    refused = fetched()
+    apply(answer(refused, group="<GrpSts>RJCT</GrpSts>"))
+    paid_by = {"first": refused, "second": fetched()}
+    told = {"on": TODAY, "code": "account_closed", "actor": "staff:cleo", "reason": "Statement 47", "now": NOW}
+    for news in order.split():
+        if news == "back":
+            file_returns.came_back(ada.pk, **told)  # type: ignore[arg-type]
+        else:
+            apply(answer(paid_by[news], of(ada, "ACSC")))
+    for file in paid_by.values():  # known already
+        assert apply(answer(file, of(ada, "ACSC"))).problems == ()
+    assert (statuses([ada]), available(ada)) == (["SUCCESS"], "39.99")
+    assert before - balance_of("operating_bank", currency="EUR") == eur("10.01")
+    assert not balance_of("paid_twice", currency="EUR")
+    assert invariants.violations() == []
+    file_returns.came_back(ada.pk, **told)  # type: ignore[arg-type]
+    with pytest.raises(DomainError, match="is RETURNED"):
+        file_returns.came_back(ada.pk, **told)  # type: ignore[arg-type]
+    assert (statuses([ada]), available(ada)) == (["RETURNED"], "5E+1")
+    assert balance_of("operating_bank", currency="EUR") == before
+    moved = [moment.what for moment in timeline.timeline_of(Payout.objects.get(pk=ada.pk))].count("Wallet moved")
+    assert moved == (2 if order.endswith("back") else 4)
+    assert invariants.violations() == []
+
+
 def test_an_answer_to_another_file_is_refused_and_does_nothing(payouts: list[Payout]) -> None:
     unfetched = make()
     with pytest.raises(AnswerDoesNotFit, match="was never fetched"):
@@ -495,13 +684,156 @@ def test_a_payout_that_no_file_names_may_be_given_up_and_is_taken_again_if_it_wa
     assert invariants.violations() == []
 
 
+def seen(on: date = TODAY, actor: str = "staff:cleo", reason: str = "Statement 47", now: datetime = NOW) -> Seen:
+    return Seen(on, actor, reason, now)
+
+
+def not_seen() -> Seen:
+    """Say that a statement does not have it, whose day is over and before which the bank had to pay."""
+    return seen(on=(LATER - timedelta(days=1)).date(), now=LATER)
+
+
+@pytest.mark.parametrize(("on", "told_on", "tells"), [(27, 29, False), (28, 28, False), (28, 29, True)])
+def test_a_statement_tells_what_never_left_when_its_day_is_over_and_banks_have_worked_since(
+    payouts: list[Payout], on: int, told_on: int, tells: bool
+) -> None:
+    """Fetched on Christmas Eve, perhaps too late for that day's payments: then the bank pays on Monday, the 28th."""
+    eve = datetime(2026, 12, 24, 16, tzinfo=UTC)
+    file = fetched(make(on=eve.date(), now=eve), now=eve)
+    said = seen(on=date(2026, 12, on), now=datetime(2026, 12, told_on, 23, tzinfo=UTC))
+    if tells:
+        assert file_outcomes.file_never_left(file.pk, said).status == FileStatus.REJECTED
+        return
+    with pytest.raises(DomainError, match="a day from 2026-12-28 until yesterday can tell") as refused:
+        file_outcomes.file_never_left(file.pk, said)
+    assert refused.value.field == "on"
+
+
+def test_a_fetched_file_that_never_left_frees_its_payouts_by_the_word_of_somebody_who_did_not_fetch_it(payouts: list[Payout]) -> None:
+    file = make(on=TODAY + timedelta(days=1))
+    with pytest.raises(DomainError, match="was never fetched"):
+        file_outcomes.file_never_left(file.pk, seen())
+    fetched(file)
+    with pytest.raises(MakerMayNotApprove, match="You fetched"):
+        file_outcomes.file_never_left(file.pk, seen(actor="shell:ben"))
+    freed = file_outcomes.file_never_left(file.pk, not_seen())
+    assert (freed.status, freed.reason) == (FileStatus.REJECTED, "Statement 47")
+    kept = file.lines.values_list("freed_by", "dropped_why").distinct()
+    assert [*kept] == [("staff:cleo", f"Not in the statement of {not_seen().on}: Statement 47")]
+    with pytest.raises(DomainError, match="none of its payouts waits"):
+        file_outcomes.file_never_left(file.pk, not_seen())
+    requests.give_up(payouts[0].pk, actor="staff:ben", reason="The seller asked us to", now=LATER)
+    assert (make().count, available(payouts[0])) == (2, "5E+1")
+    apply(answer(file, group="<GrpSts>ACSC</GrpSts>"))  # it had left
+    assert (statuses(payouts), available(payouts[0])) == (["SUCCESS"] * 3, "39.99")
+    assert invariants.violations() == []
+
+
+def test_postgres_lets_no_line_of_a_fetched_file_go_by_the_word_of_who_fetched_it(payouts: list[Payout]) -> None:
+    file = fetched()
+    for freed_by in ("", "staff:ben"):
+        with pytest.raises(IntegrityError, match="no line can be dropped"), transaction.atomic():
+            file.lines.update(dropped_at=NOW, freed_by=freed_by)
+    file_outcomes.never_left(file.lines.get(number=1).pk, not_seen())
+    with pytest.raises(IntegrityError, match="stays as it is"), transaction.atomic():
+        file.lines.filter(number=1).update(freed_by="staff:eve")
+
+
+def test_what_the_answer_did_not_name_was_paid_or_never_left_as_the_statement_shows(payouts: list[Payout]) -> None:
+    """Many banks name only what they refuse."""
+    ada, bolt, celik = payouts
+    file = fetched()
+    apply(answer(file, of(bolt, "RJCT", "AC04"), group="<GrpSts>PART</GrpSts>"))
+    lines = {line.payout_id: line.pk for line in file.lines.all()}
+    file_outcomes.never_left(lines[celik.pk], not_seen())
+    file_outcomes.file_was_paid(file.pk, seen())
+    assert (statuses(payouts), fetched().count) == (["SUCCESS", "FAILED", "EXECUTING"], 1)
+    for known in (ada, celik):
+        with pytest.raises(DomainError, match="does not wait for the bank's word"):
+            file_outcomes.never_left(lines[known.pk], not_seen())
+    with pytest.raises(DomainError, match="paid it is known"):
+        file_outcomes.was_paid(lines[ada.pk], seen())
+    kept = PayoutTransition.objects.get(kind="payout", object_id=ada.pk, after="SUCCESS")
+    assert (kept.actor, kept.reason) == ("staff:cleo", "Statement 47")
+    assert invariants.violations() == []
+
+
+def test_what_the_bank_refuses_while_its_file_is_said_to_be_paid_stays_with_its_seller(
+    payouts: list[Payout], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bolt, file = payouts[1], fetched()
+    open_lines = file_outcomes.open_lines
+
+    def answered_meanwhile(file_id: int) -> list[int]:
+        waiting = open_lines(file_id)
+        apply(answer(file, of(bolt, "RJCT", "AC04")))
+        return waiting
+
+    monkeypatch.setattr(file_outcomes, "open_lines", answered_meanwhile)
+    file_outcomes.file_was_paid(file.pk, seen())
+    assert (statuses(payouts), available(bolt)) == (["SUCCESS", "FAILED", "SUCCESS"], "5E+1")
+
+
+def test_what_came_back_of_one_of_two_files_is_recorded_once_it_is_known_which_of_them_paid(payouts: list[Payout]) -> None:
+    ada = payouts[0]
+    first = fetched()
+    apply(answer(first, group="<GrpSts>RJCT</GrpSts>"))
+    second = fetched()
+    told = {"on": TODAY, "code": file_returns.NOT_SAID, "actor": "staff:cleo", "reason": "Statement 47", "now": NOW}
+    with pytest.raises(DomainError, match=f"left in {first.public_id} and in {second.public_id}. Say first"):
+        file_returns.came_back(ada.pk, **told)  # type: ignore[arg-type]
+    file_outcomes.was_paid(first.lines.get(payout=ada).pk, seen())
+    file_returns.came_back(ada.pk, **told)  # type: ignore[arg-type]
+    requests.request_payout(ada.seller, currency="EUR", now=NOW, reference="all of it")
+    file_outcomes.was_paid(second.lines.get(payout=ada).pk, seen())
+    assert (statuses([ada]), available(ada)) == (["SUCCESS"], "-10.01")
+    kept = PayoutTransition.objects.get(kind="payout", object_id=ada.pk, before="RETURNED")
+    assert (kept.after, kept.actor, kept.reason) == ("SUCCESS", "staff:cleo", "Statement 47")
+    assert invariants.violations() == []
+
+
+def test_what_the_statement_shows_as_paid_is_warned_of_in_log_admin_and_shell_while_another_file_may_pay_it(
+    payouts: list[Payout], caplog: pytest.LogCaptureFixture
+) -> None:
+    ada, bolt, _celik = payouts
+    first = fetched()
+    apply(answer(first, group="<GrpSts>RJCT</GrpSts>"))
+    warning = f"It was paid, and is in {fetched().public_id}, too. Call it back there"
+    cleo = staff("cleo", "answer")
+    User.objects.get().user_permissions.add(Permission.objects.get(codename="view_paymentfileline"))
+    said = {"on": TODAY.isoformat(), "note": "Statement 47"}
+    shown = cleo.post(f"/admin/payouts/paymentfileline/{first.lines.get(payout=ada).pk}/was_paid/", said, follow=True)
+    assert warning in shown.content.decode()
+    told = ("payout_file_outcome", first.public_id, "paid", "--payout", bolt.public_id, "--on", TODAY.isoformat())
+    with pytest.raises(CommandError, match=warning):
+        call_command(*told, "--note", "Statement 47", "--by", "cleo")
+    assert [payout.public_id for payout in (ada, bolt) if f"{payout.public_id}: {warning}" in caplog.text] == [
+        ada.public_id,
+        bolt.public_id,
+    ]
+    assert statuses(payouts) == ["SUCCESS", "SUCCESS", "EXECUTING"]
+
+
+def test_what_the_statement_shows_as_paid_is_taken_off_its_seller_again_although_it_had_failed(payouts: list[Payout]) -> None:
+    ada = payouts[0]
+    file = fetched()
+    apply(answer(file, of(ada, "RJCT", "AC04")))
+    requests.request_payout(ada.seller, currency="EUR", now=NOW, reference="again")
+    file_outcomes.was_paid(file.lines.get(payout=ada).pk, seen())
+    assert (statuses(payouts)[0], available(ada)) == ("SUCCESS", "-10.01")
+    assert apply(answer(file, of(ada, "ACSC"))).problems == ()
+    assert invariants.violations() == []
+
+
 def test_money_that_came_back_is_recorded_once_with_the_day_who_saw_it_and_why(payouts: list[Payout]) -> None:
     ada, bolt, _celik = payouts
-    told = {"on": TODAY, "code": "account_closed", "actor": "staff:ben", "reason": "Statement 47", "now": NOW}
+    told = {"on": TODAY, "code": "account_closed", "actor": "staff:cleo", "reason": "Statement 47", "now": NOW}
     with pytest.raises(DomainError, match="only what went to the bank in a file"):
         file_returns.came_back(ada.pk, **told)  # type: ignore[arg-type]
     file = fetched()
     apply(answer(file, of(ada, "ACSC")))
+    with pytest.raises(requests.MakerMayNotApprove, match="You fetched"):
+        file_returns.came_back(ada.pk, **told | {"actor": "shell:ben"})  # type: ignore[arg-type]
     with pytest.raises(DomainError, match="can have come back from") as refused:
         file_returns.came_back(ada.pk, **told | {"on": TODAY + timedelta(days=1)})  # type: ignore[arg-type]
     assert refused.value.field == "on"
@@ -513,7 +845,7 @@ def test_money_that_came_back_is_recorded_once_with_the_day_who_saw_it_and_why(p
     returned = Payout.objects.get(pk=ada.pk)
     assert (returned.status, returned.failure_code, returned.failure_message) == ("RETURNED", "account_closed", "Statement 47")
     kept = PayoutTransition.objects.get(kind="payout", object_id=ada.pk, after="RETURNED")
-    assert (kept.actor, kept.reason) == ("staff:ben", "Statement 47")
+    assert (kept.actor, kept.reason) == ("staff:cleo", "Statement 47")
     assert apply(answer(file, of(bolt, "ACSC"))).problems == ()
     assert statuses(payouts) == ["RETURNED", "RETURNED", "EXECUTING"]
     assert invariants.violations() == []
@@ -579,15 +911,55 @@ def test_in_the_admin_each_step_needs_its_own_permission(payouts: list[Payout]) 
     assert eve.get("/admin/payouts/paymentfile/").status_code == 200
 
 
+def test_a_file_of_which_something_came_back_before_its_answer_is_not_fetched_again(payouts: list[Payout]) -> None:
+    file = fetched()
+    told = {"code": file_returns.NOT_SAID, "actor": "staff:cleo", "reason": "Statement 47", "now": NOW}
+    file_returns.came_back(payouts[0].pk, on=TODAY, **told)  # type: ignore[arg-type]
+    with pytest.raises(DomainError, match="it is ACCEPTED"):
+        files.fetch(file.pk, actor="staff:eve", now=NOW)
+    assert apply(answer(file, group="<GrpSts>ACSC</GrpSts>")).problems == ()
+    assert statuses(payouts) == ["RETURNED", "SUCCESS", "SUCCESS"]
+
+
+def test_what_the_statement_shows_is_recorded_in_the_admin_and_from_the_shell(payouts: list[Payout]) -> None:
+    ada, bolt, celik = payouts
+    file = fetched(make(on=EARLIER.date(), now=EARLIER), now=EARLIER)
+    yesterday = (TODAY - timedelta(days=1)).isoformat()
+    lines = {line.payout_id: line.pk for line in file.lines.all()}
+    said = {"on": yesterday, "note": "Statement 47"}
+    eve, ben, cleo = staff("eve"), staff("ben", "answer"), staff("cleo", "answer")
+    for user in User.objects.all():
+        user.user_permissions.add(Permission.objects.get(codename="view_paymentfileline"))
+    page = f"/admin/payouts/paymentfileline/{lines[ada.pk]}/"
+    deed = f"{page}was_paid/"
+    assert eve.post(deed, said).status_code == 403
+    assert f"You fetched {file.public_id} yourself" in ben.post(deed, said).content.decode()
+    assert deed in cleo.get(f"{page}change/").content.decode()
+    assert cleo.post(deed, said).status_code == 302
+    assert deed not in cleo.get(f"{page}change/").content.decode()
+    told = ("payout_file_outcome", file.public_id, "never_left", "--on", yesterday, "--note", "Statement 47", "--by")
+    with pytest.raises(CommandError, match="You fetched"):
+        call_command(*told, "ben")
+    with pytest.raises(CommandError, match="There is no payment file"):
+        call_command(*told, "cleo", "--payout", "po_0")
+    call_command(*told, "cleo", "--payout", bolt.public_id)
+    assert (statuses(payouts), file.lines.get(dropped_at__isnull=False).payout_id) == (["SUCCESS", "EXECUTING", "EXECUTING"], bolt.pk)
+    assert cleo.post(f"/admin/payouts/paymentfile/{file.pk}/never_left/", said).status_code == 302
+    assert [line.payout_id for line in make().lines.order_by("number")] == [bolt.pk, celik.pk]
+    assert [moment.detail for moment in timeline.timeline_of(bolt) if moment.row and moment.row.pk == lines[bolt.pk]] == [
+        f"{file.public_id} shell:cleo Not in the statement of {yesterday}: Statement 47"
+    ]
+
+
 def test_what_came_back_is_recorded_in_the_admin_and_from_the_shell(payouts: list[Payout]) -> None:
     ada, bolt, _celik = payouts
     apply(answer(fetched(), group="<GrpSts>ACSC</GrpSts>"))
     said = {"on": TODAY.isoformat(), "code": "account_closed", "note": "Statement 47"}
-    eve, ben = staff("eve"), staff("ben", "answer")
-    for client, status in ((eve, 403), (ben, 302)):
-        User.objects.get(username="eve" if client is eve else "ben").user_permissions.add(Permission.objects.get(codename="view_payout"))
+    eve, cleo = staff("eve"), staff("cleo", "answer")
+    for client, status in ((eve, 403), (cleo, 302)):
+        User.objects.get(username="eve" if client is eve else "cleo").user_permissions.add(Permission.objects.get(codename="view_payout"))
         assert client.post(f"/admin/payouts/payout/{ada.pk}/came_back/", said).status_code == status
-    told = ("payout_came_back", bolt.public_id.replace("_", "-", 1), "--on", TODAY.isoformat(), "--note", "Statement 47", "--by", "ben")
+    told = ("payout_came_back", bolt.public_id.replace("_", "-", 1), "--on", TODAY.isoformat(), "--note", "Statement 47", "--by", "cleo")
     call_command(*told)
     with pytest.raises(CommandError, match="is RETURNED"):
         call_command(*told)

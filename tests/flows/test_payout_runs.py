@@ -1,19 +1,21 @@
 """Payout runs: everybody whose period is over is paid by one transaction, once, and just as if each had asked."""
 
 import re
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from ledger import journal
+from ledger import chart, journal
 from ledger.models import JournalEntry
 from ledger.money import exact, zero
-from payouts import choice, news, payout_entries, queries, requests, scheduling, terms
+from payouts import choice, news, payout_entries, queries, requests, scheduling, settlement, terms
 from payouts.calendars import Calendar, UnknownPeriod
 from payouts.choice import Which
 from payouts.models import BankAccount, Payout, PayoutRun, PayoutSchedule, new_bank_account_id
@@ -23,7 +25,7 @@ from payouts.scheduling import PeriodNotOver
 from payouts.states import Interval, PayoutStatus, RunStatus
 from reconciliation import invariants
 from tests.factories import eur, make_available, new_bank_account, new_sellers, new_shop
-from tests.fixtures_money import all_at_once
+from tests.fixtures_money import all_at_once, errors_in, wait_until_somebody_waits
 from wallet import holds
 from wallet.models import OutboxMessage, Seller, Shop, Wallet, WalletEntry
 
@@ -214,6 +216,8 @@ def test_sec_29_a_run_above_the_limit_waits_for_another_person_with_its_money_se
             decide(waiting.payouts.get(seller=ada).pk, actor="staff:bo", reason="This one", now=NOW)
     requests.decide_run(waiting.pk, approve=True, actor="staff:bo", reason="As every month", now=NOW)
     assert set(waiting.payouts.values_list("status", "decided_by")) == {(PayoutStatus.EXECUTING, "staff:bo")}
+    due = list(waiting.payouts.order_by("pk").values_list("next_attempt_at", flat=True))
+    assert (due, requests.SPREAD) == ([NOW + requests.SPREAD, NOW + 2 * requests.SPREAD], timedelta(milliseconds=20))
     assert invariants.violations() == []
 
 
@@ -346,3 +350,28 @@ def test_a_run_and_a_request_at_once_pay_the_same_money_once(books_hold: None) -
     )
     assert [payout.amount for payout in Payout.objects.all()] == [eur("100.00")]
     assert Wallet.objects.get(seller=ada).available == zero("EUR")
+
+
+@pytest.mark.race
+def test_sec_29_a_run_and_a_request_at_once_stay_below_the_limit_together(books_hold: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run begins while the request, of 80 of 150, is granted and not committed."""
+    shop = new_shop()
+    ada = payee(shop, "Ada", "150.00", approval_limit=100)
+    with transaction.atomic():
+        journal.open_accounts([chart.payouts_in_transit(), chart.operating_bank()], currency="EUR")  # or the run would wait for these
+    granted, plain = threading.Event(), settlement.make
+
+    def make_and_hold(payout: Payout, *, now: datetime) -> Payout:
+        made = plain(payout, now=now)
+        granted.set()
+        wait_until_somebody_waits()
+        return made
+
+    def run_meanwhile() -> None:
+        assert granted.wait(timeout=30)
+        scheduling.run(november(shop), now=NOW, made_by="staff:ana")
+
+    monkeypatch.setattr(settlement, "make", make_and_hold)
+    asking = partial(requests.request_payout, ada, amount=eur("80.00"), now=NOW, requested_by="seller:ada")
+    assert errors_in(all_at_once(asking, run_meanwhile)) == []
+    assert {payout.amount: payout.status for payout in Payout.objects.all()} == {eur("80.00"): "EXECUTING", eur("70.00"): "WAITING"}

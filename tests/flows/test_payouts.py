@@ -16,7 +16,7 @@ from djmoney.money import Money
 
 from ledger import queries as books
 from ledger.errors import DomainError
-from payouts import bank_accounts, calls, executor, queries, requests, settlement, vault
+from payouts import bank_accounts, calls, executor, queries, requests, settlement, vault, wording
 from payouts.bank_accounts import NewBankAccount
 from payouts.models import BankAccount, Payout, PayoutSchedule, PayoutTransition
 from payouts.providers import registry
@@ -278,6 +278,29 @@ def test_no_money_leaves_while_the_seller_is_on_hold(ada: Seller, oracle: Oracle
 # --- The doorbell -----------------------------------------------------------------------------------------------------
 
 
+def test_what_has_not_left_yet_goes_to_no_account_that_was_replaced(ada: Seller, oracle: Oracle) -> None:
+    payout = ask(ada)
+    hold = holds.place(ada.pk, reason="Somebody else has the login", until=None, actor="staff:eve", now=timezone.now())
+    execute()
+    new_bank_account(ada, PENDING_THEN_PAID)
+    holds.lift(hold.pk, reason="The account is hers", actor="staff:eve", now=timezone.now())
+    execute(now=after(hours=2))
+    payout.refresh_from_db()
+    assert (payout.status, payout.failure_code, available(ada)) == ("FAILED", "bank_account_replaced", eur("100.00"))
+    assert (oracle.rows("payout.paid"), wording.why_it_came_to_nothing(payout)[1]) == ([], False)
+
+
+def test_what_has_left_for_an_account_arrives_there_though_it_was_replaced_meanwhile(
+    ada: Seller, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    sandbox.fault(operation="payout", kind="execute_then_500", times=1)
+    payout = pay_out(ada, PAID_AT_ONCE)
+    new_bank_account(ada, FAILS_AT_ONCE)
+    execute(now=after(hours=1))
+    payout.refresh_from_db()
+    assert (payout.status, paid_at_bank(oracle)) == ("SUCCESS", [payout.public_id])
+
+
 def ring(sandbox: SandboxCompany, key: str, *, secret: str | None = None) -> int:
     body = json.dumps({"id": "evt_1", "type": "payout.paid", "account": sandbox.account, "data": {"object": {"key": key}}}).encode()
     moment = int(time.time())
@@ -294,6 +317,7 @@ def test_sec_18_a_webhook_rings_and_proves_nothing(ada: Seller, sandbox: Sandbox
     decide(sandbox, oracle, "payout.paid")
     payout.refresh_from_db()
     assert (payout.status, payout.asked) == ("EXECUTING", 0)
+    executor.give_up(payout, executor.UNKNOWN_TOO_LONG)  # a person has it, and is spared the question
     assert (ring(sandbox, "po_nobody"), ring(sandbox, payout.public_id)) == (200, 200)
     execute()
     payout.refresh_from_db()

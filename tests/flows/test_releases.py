@@ -275,6 +275,27 @@ def test_what_was_given_back_before_the_release_is_not_released_and_what_comes_a
     assert figures(ada) == ("0.00", "0.00", "0.00")
 
 
+def test_what_goes_back_to_the_buyer_is_not_released_while_its_refund_is_under_way(ada: Seller, sell: Callable[..., PaymentOrder]) -> None:
+    order = deliver(sell())
+    refund = refunds.request_refund(order.pk, amount=eur("40.00"), reason="", now=NOW)
+    assert releases.release_due(now=NOW) == 1
+    assert (figures(ada), releases.release_due(now=NOW)) == (("90.00", "0.00", "0.00"), 0)
+    settlement.settle_refund(refund.pk, psp_reference=new_id("re"), refunded_at=NOW)
+    releases.release_due(now=NOW + timedelta(hours=1))
+    assert figures(ada) == ("0.00", "54.00", "0.00")
+
+
+def test_a_refund_of_a_part_that_does_not_end_holds_the_order_up_for_three_days_and_one_of_all_until_it_ends(
+    ada: Seller, sell: Callable[..., PaymentOrder]
+) -> None:
+    part, whole = deliver(sell()), deliver(sell())
+    refunds.request_refund(part.pk, amount=eur("0.01"), reason="", now=NOW)
+    refunds.request_refund(whole.pk, amount=None, reason="", now=NOW)
+    for days in (0, 2, 4):
+        releases.release_due(now=NOW + days * DAY)
+        assert figures(ada) == (("180.00", "0.00", "0.00") if days < 3 else ("90.00", "90.00", "0.00"))
+
+
 def test_of_an_order_that_was_given_back_as_a_whole_nothing_is_released_and_no_entry_is_made(
     ada: Seller, sell: Callable[..., PaymentOrder]
 ) -> None:

@@ -12,7 +12,7 @@ from django.contrib.auth.models import Permission, User
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.cache import cache
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import Client, RequestFactory
 from django.utils import timezone
@@ -294,6 +294,18 @@ def test_switching_off_takes_a_fresh_confirmation(client: Client, ada: User, clo
     client.post("/seller/second-factor/off")
     assert second_factor.of(ada) is None
     assert [change.kind for change in SecondFactorChange.objects.order_by("pk")] == ["set_up", "recovery_codes_renewed", "switched_off"]
+
+
+def test_what_happened_to_a_second_factor_stays_while_its_e_mail_goes_on(ada: User) -> None:
+    logins.new_factor(ada)
+    assert login_notices.send_due(now=NOW) == 1
+    changes = SecondFactorChange.objects.exclude(sent_at=None)
+    assert changes.exists()
+    for values in ({"kind": "switched_off"}, {"by": "staff:eve"}, {"reason": "-"}, {"at": NOW - STEP}, {"address": ""}, {"sent_at": None}):
+        with pytest.raises(IntegrityError, match="stays as it is"), transaction.atomic():
+            changes.update(**values)
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        changes.delete()
 
 
 # --- Staff ----------------------------------------------------------------------------------------------------------

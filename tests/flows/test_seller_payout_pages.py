@@ -11,13 +11,14 @@ from django.test import Client
 from django.utils import timezone
 
 from ledger.money import zero
+from payments import releases
 from payouts import bank_accounts, requests, settlement
 from payouts.models import BankAccount, Payout, PayoutSchedule
 from payouts.states import PayoutStatus
 from tests.factories import eur, make_available, new_bank_account, new_sellers, new_shop
 from tests.flows.test_seller_pages import PASSWORD, give_back, sell, words
 from wallet import holds, step_up
-from wallet.models import Seller, Shop, Wallet
+from wallet.models import ReleaseTerms, Seller, Shop, Wallet
 
 pytestmark = pytest.mark.django_db
 GERMAN_IBAN = "DE89 3704 0044 0532 0130 00"
@@ -102,6 +103,24 @@ def test_payouts_are_filtered_by_the_address_and_leafed_through(ada: Seller, bro
     assert browser.get("/seller/payouts?status=DANCING").status_code == 400
 
 
+def test_an_account_that_took_no_money_is_to_be_replaced_where_the_next_payout_is_announced(ada: Seller, browser: Client) -> None:
+    refused = ask(ada, "5.00")
+    settlement.fail_payout(refused.pk, provider_reference="", code="account_closed", now=timezone.now())
+    seen = words(browser.get("/seller/payouts").content)
+    assert "the account is closed. Give us another one. Give another bank account Ask for a payout" in seen
+    paid = ask(ada, "6.00")
+    settlement.settle_payout(paid.pk, provider_reference="", paid_at=timezone.now())
+    assert "Give another bank account" not in words(browser.get("/seller/payouts").content)
+
+
+def test_payouts_are_sorted_by_the_statuses_that_they_have(ada: Seller, browser: Client) -> None:
+    paid = ask(ada, "1.00")
+    assert "?status=" not in browser.get("/seller/payouts").content.decode()
+    ask(ada, "2.00")
+    settlement.settle_payout(paid.pk, provider_reference="", paid_at=timezone.now())
+    assert re.findall(r"\?status=(\w+)", browser.get("/seller/payouts").content.decode()) == ["EXECUTING", "SUCCESS"]
+
+
 def test_without_a_payout_the_page_says_what_will_be_there(shop: Shop) -> None:
     [bolt] = new_sellers(shop, "Bolt Bikes")
     bolt.users.add(User.objects.create_user("bolt", password=PASSWORD))
@@ -135,11 +154,32 @@ def test_a_payout_adds_up_from_what_was_left_to_what_the_bank_shows(ada: Seller,
     settlement.settle_payout(payout.pk, provider_reference="b_7", paid_at=timezone.now())
     seen = words(browser.get(f"/seller/payouts/{payout.public_id}").content)
     assert (
-        "Left from before 30.00 EUR Sales that were delivered, after our fee × 2 30.00 EUR "
+        "Left from before 30.00 EUR Sales that were delivered × 2 30.00 EUR "
         "Stays in your wallet −15.00 EUR Paid to your bank 45.00 EUR" in seen
     )
     assert "b_7" in seen
     assert "Paid to your bank" in seen.split("What happened")[1]
+
+
+def test_a_payout_opens_its_orders_with_what_buyers_paid_and_our_fee_refunds_and_reserve(shop: Shop, ada: Seller, browser: Client) -> None:
+    ask(ada, "100.00")
+    ReleaseTerms.objects.create(shop=shop, reserve_basis_points=1000, reserve_days=30)
+    now, orders = timezone.now(), sell(ada, "100.00", "50.00")
+    give_back(orders[1], "10.00")
+    for order in orders:
+        releases.deliver(order.pk, at=now, actor="api:test", now=now)
+    releases.release_due(now=now)
+    give_back(orders[0], "20.00")
+    payout = requests.request_payout(ada, currency="EUR", now=now)
+    seen = words(browser.get(f"/seller/payouts/{payout.public_id}").content)
+    for what in (
+        "Sales that were delivered × 2 150.00 EUR Our fee on them −15.00 EUR Refunds and disputes before they were delivered −9.00 EUR "
+        "Kept in reserve for a while −12.60 EUR Refunds to buyers, less our fee on them × 1 −18.00 EUR Goes to your bank 95.40 EUR",
+        "100.00 EUR −10.00 EUR 81.00 EUR −9.00 EUR kept in reserve",
+        "50.00 EUR −5.00 EUR 32.40 EUR −9.00 EUR by refunds or disputes before −3.60 EUR kept in reserve",
+        "−20.00 EUR 2.00 EUR −18.00 EUR",
+    ):
+        assert what in seen, what
 
 
 @pytest.mark.parametrize(

@@ -359,10 +359,23 @@ def test_months_that_were_missed_are_made_up_for_and_a_shop_that_fails_keeps_no_
     assert list(issued.values_list("period", flat=True)) == ["2026-10", "2026-11"]
 
 
-def test_no_more_than_twelve_months_are_made_up_for_at_once(shop: Shop) -> None:
+def test_no_month_is_left_behind_by_whoever_invoices_a_later_one_by_hand(shop: Shop, ada: Seller) -> None:
+    for month in (OCTOBER, Month(2026, 11)):
+        sold(ada, "10.00", at=month.since)
+    Shop.objects.update(created_at=OCTOBER.since)
+    assert invoices.issue_until(Shop.objects.get(), Month(2026, 11), now=DECEMBER, by="shell:eve") == 2
+    assert list(FeeInvoice.objects.order_by("sequence").values_list("period", flat=True)) == ["2026-10", "2026-11"]
+
+
+def test_no_more_than_twelve_months_are_made_up_for_at_once_and_none_is_left_behind(shop: Shop, ada: Seller) -> None:
     Shop.objects.update(created_at=DECEMBER - timedelta(days=3650))
-    due = invoices.months_due(Shop.objects.get(), now=DECEMBER)
-    assert (due[0], due[-1], len(due)) == (Month(2025, 12), Month(2026, 11), 12)
+    old = Shop.objects.get()
+    assert invoices.months_due(old, now=DECEMBER) == [Month(2026, 11)]
+    for month in (Month(2024, 6), Month(2026, 11)):
+        sold(ada, "10.00", at=month.since)
+    due = invoices.months_due(old, now=DECEMBER)
+    assert (due[0], due[-1], len(due)) == (Month(2024, 6), Month(2025, 5), 12)
+    assert invoices.issue_until(old, Month(2026, 11), now=DECEMBER, by="shell:eve") == 2
 
 
 @pytest.mark.race

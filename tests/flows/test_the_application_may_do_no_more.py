@@ -22,6 +22,7 @@ APPEND_ONLY = (
     "ledger_entrydigest",
     "wallet_walletentry",
     "wallet_outboxmessage",
+    "reconciliation_sourcechunk",
 )
 Line = psycopg.Connection[tuple[object, ...]]
 
@@ -64,6 +65,7 @@ def test_pg_11_the_application_cannot_change_what_only_grows(app: Line, table: s
         "DELETE FROM payments_pspattempt",
         "DELETE FROM payments_pspevent",
         "DELETE FROM payments_refund",
+        "DELETE FROM reconciliation_sourcefile",
         "DELETE FROM wallet_wallet",
         "DELETE FROM wallet_seller",
         "COPY ledger_posting TO PROGRAM 'true'",

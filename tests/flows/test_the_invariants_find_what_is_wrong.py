@@ -1,6 +1,7 @@
 """Testing the tester: each invariant is broken by hand, behind the guards' back, and must be the one that says so."""
 
 import functools
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,13 +20,18 @@ from payments.psp.protocol import Notice
 from payments.psp.sandbox import dispute_of
 from payments.settlement import Capture, Failure
 from payouts import executor as payout_executor
+from payouts import files
 from payouts import requests as payout_requests
 from payouts import settlement as payout_settlement
-from reconciliation import invariants
+from payouts.models import PayoutSchedule
+from reconciliation import bank_matching, ingestion, invariants, matching, resolution
+from reconciliation.models import Mismatch, SettlementBatch
+from tests.bank_statements import mt940
 from tests.factories import draft, eur, make_available, new_bank_account, new_sellers, new_shop
 from tests.fixtures_money import Oracle, captures_of, charge_and_keep_the_answer, confirm_card, execute_refunds, execute_until_settled
 from tests.fixtures_services import SandboxCompany
-from wallet import balances, idempotency, invoices, months
+from tests.settlement_files import batch_of
+from wallet import balances, idempotency, invoices, monthly, months
 from wallet.balances import Change
 from wallet.models import ReleaseTerms, Shop, TaxRate, WebhookEndpoint
 from wallet.notifications import relay
@@ -47,6 +53,8 @@ DAMAGE = [
         "UPDATE wallet_walletentry SET pending = pending + 1, net = net + 1, gross = gross + 1 WHERE kind = 'sale'",
     ),
     ("INV-03", "DELETE FROM wallet_walletentry WHERE kind = 'refund'"),
+    ("INV-03", "UPDATE wallet_monthlyfigures SET net = net + 0.01"),
+    ("INV-03", "UPDATE wallet_monthlyfigures SET month = month - interval '1 month'"),
     ("INV-04", "UPDATE wallet_wallet SET available = -100"),
     ("INV-05", "UPDATE wallet_wallet SET reserved = reserved + 1"),
     ("INV-05", "UPDATE payments_dispute SET held = held - 1 WHERE status = 'open'"),
@@ -130,6 +138,9 @@ DAMAGE = [
     ("INV-15", "UPDATE payouts_payout SET return_wallet_entry_id = wallet_entry_id WHERE status = 'RETURNED'"),
     ("INV-15", "UPDATE payouts_payout SET status = 'RETURNED' WHERE status = 'SUCCESS'"),
     ("INV-15", "UPDATE payouts_payout SET status = 'SUCCESS' WHERE status = 'EXECUTING'"),
+    ("INV-15", "UPDATE payouts_payout SET status = 'SUCCESS' WHERE status = 'RETURNED'"),
+    ("INV-15", "UPDATE payouts_paymentfile SET total = total + 1"),
+    ("INV-15", "DELETE FROM payouts_paymentfileline"),
     ("INV-16", "UPDATE payouts_payout SET told = told + 1"),
     ("INV-16", "DELETE FROM wallet_outboxmessage WHERE topic = 'payment_order.succeeded'"),
     ("INV-16", "DELETE FROM wallet_outboxmessage WHERE topic = 'refund.succeeded'"),
@@ -188,6 +199,17 @@ DAMAGE = [
         "INV-20",
         f"UPDATE wallet_outboxmessage SET created_at = {TWO_HOURS_AGO}; UPDATE wallet_relayposition SET message_id = message_id - 1",
     ),
+    ("INV-21", "UPDATE reconciliation_settlementbatch SET fees = fees + 0.01"),
+    ("INV-21", "UPDATE reconciliation_mismatch SET resolved_at = now() WHERE resolved_at IS NULL"),
+    ("INV-21", "UPDATE reconciliation_proposal SET status = 'WAITING'"),
+    ("INV-21", "UPDATE reconciliation_proposal SET journal_entry_id = NULL"),
+    ("INV-21", "UPDATE ledger_journalentry SET reference = 'mm_other' WHERE kind = 'resolution'"),
+    ("INV-21", "UPDATE reconciliation_mismatch SET suspended = suspended - 0.01"),
+    ("INV-21", "DELETE FROM reconciliation_mismatch"),
+    ("INV-21", "DELETE FROM reconciliation_linematch WHERE kind = 'payout'"),
+    ("INV-21", "UPDATE reconciliation_comparedstatement SET paid_in = paid_in + 0.01"),
+    ("INV-21", "DELETE FROM reconciliation_banklinematch"),
+    ("INV-21", "UPDATE ledger_account SET code = 'bank_in_transit:other' WHERE code = 'bank_in_transit'"),
 ]
 
 
@@ -242,8 +264,11 @@ def a_bit_of_everything(shop: Shop, open_payment: Open, pay: Open, oracle: Oracl
             disputes.close_dispute(dispute_of(wire), psp="sandbox")
     release(pay(open_payment("50.00")).orders.get())
     pay_out(shop, oracle)
+    pay_out_by_file(shop)
     cancellations.cancel_event(open_payment("40.00").pk, reason="", once="", requested_by="", now=timezone.now())
     invoice_all_fees(shop)
+    settle_a_batch(order)
+    monthly.keep_sums(now=timezone.now())
     snapshots.take()
     seals.seal()
     confirm_card(open_payment("20.00"))
@@ -257,6 +282,25 @@ def a_bit_of_everything(shop: Shop, open_payment: Open, pay: Open, oracle: Oracl
     yield
     execute_until_settled()
     execute_refunds(now=timezone.now())
+
+
+def settle_a_batch(order: PaymentOrder) -> None:
+    """Let the PSP's file settle the order's charge, and two that nobody knows; one of them is explained.  The bank shows it, and a line more."""
+    charge, now = order.attempts.get(operation="charge"), timezone.now()
+    unknown = ("charge", "ch_x", "", "1.00", "0.00"), ("charge", "ch_y", "", "2.00", "0.10")
+    lines = ("charge", charge.psp_reference, charge.psp_key, "10.00", "0.30"), *unknown
+    body = io.BytesIO(batch_of(*lines, day=now.date().isoformat()))
+    file, _is_new = ingestion.receive(body, "sb.csv", source="sandbox", received_by="folder", now=now)
+    ingestion.stage(file.pk, now=now)
+    matching.match_waiting(now=now)
+    known = Mismatch.objects.get(found=2)
+    proposal = resolution.propose(known.pk, chart.owed_to_buyers(), "The buyer told us", actor="staff:ada", now=now)
+    resolution.approve(proposal.pk, actor="staff:bea", reason="So it is", now=now)
+    batch = SettlementBatch.objects.get(file=file)
+    statement = mt940((str(batch.paid_out), "BK1", batch.name, ""), ("5.00", "BK2", "", "Somebody"), day=f"{now:%y%m%d}")
+    file, _is_new = ingestion.receive(io.BytesIO(statement), "sta", source="sandbox_bank", received_by="folder", now=now)
+    ingestion.stage(file.pk, now=now)
+    bank_matching.match_waiting(now=now)
 
 
 def release(order: PaymentOrder) -> None:
@@ -292,6 +336,17 @@ def pay_out(shop: Shop, oracle: Oracle) -> None:
     payout_settlement.return_payout(payout.pk, **terms, returned_at=timezone.now())
     oracle.explain(payout.provider_reference)  # the bank knows nothing of its coming back
     payout_requests.request_payout(seller, amount=eur("7.00"), now=timezone.now())
+
+
+def pay_out_by_file(shop: Shop) -> None:
+    """Let a payout stand in a payment file."""
+    [seller] = new_sellers(shop, "Fay")
+    new_bank_account(seller)
+    make_available(seller, eur("20.00"))
+    terms = {"minimum": zero("EUR"), "keep_back": zero("EUR")}
+    PayoutSchedule(shop=shop, seller=seller, provider=files.PROVIDER, **terms).save()
+    payout_requests.request_payout(seller, amount=eur("8.00"), now=timezone.now())
+    files.make("EUR", execute_on=timezone.now().date(), made_by="staff:ada", now=timezone.now())
 
 
 def given_up_for_good(event: PaymentEvent) -> list[Capture]:

@@ -33,6 +33,7 @@ WHERE indrelid = %s::regclass AND indisunique AND indisvalid GROUP BY indexrelid
         ("wallet_feeinvoice", "seller_id,currency,period,version", "corrects_id"),
         ("wallet_feeinvoice", "corrects_id", ""),
         ("wallet_invoiceseries", "shop_id,series,year", ""),
+        ("wallet_noticedismissal", "user_id,key", ""),
         ("payments_pspattempt", "order_id,operation,number,refund_id", ""),
         ("payments_pspevent", "psp,event_id", ""),
         ("payments_latecharge", "psp,psp_reference", ""),

@@ -1,4 +1,4 @@
-"""`./run crash --level 1|2|3 --n N --seed S [--point CP-07]`: kill our processes N times and count what is lost, doubled or stuck.
+"""`./run crash --level 1|2|3 --n N --seed S [--point CP-07,CP-08]`: kill our processes N times and count what is lost, doubled or stuck.
 
 The last line is `injected N lost 0 doubled 0 stuck 0`; the exit code is 1 if anything is not nothing, or if a point was never passed.
 `--seed S:17` plays case 17 of the seed S alone.  Levels 1 and 2 are shared out to `--processes`, each with a database and a PSP of its own: of
@@ -54,7 +54,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--level", type=int, choices=(1, 2, 3), default=1, help=levels)
     parser.add_argument("--n", type=int, default=200, metavar="N", help="how many deaths")
     parser.add_argument("--seed", default=secrets.token_hex(4), metavar="S", help="what is drawn; S:17 is case 17 alone")
-    parser.add_argument("--point", default="", metavar="CP", help="die at this crash point only (levels 1 and 2)")
+    parser.add_argument("--point", default="", metavar="CP", help="die at these crash points only, CP-35,CP-36 (levels 1 and 2)")
     parser.add_argument("--processes", type=int, default=2, metavar="P", help="how many play at once (levels 1 and 2)")
     parser.add_argument("--share", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--report", help=argparse.SUPPRESS)

@@ -19,8 +19,10 @@ from payments import expiry, intake, settlement
 from payments.models import PaymentEvent, PaymentOrder, Refund
 from payments.settlement import Failure
 from payments.states import OrderStatus, PspOperation
-from payouts.models import Payout
-from payouts.states import PayoutStatus
+from payouts import calendars
+from payouts.calendars import Calendar
+from payouts.models import Payout, PayoutSchedule
+from payouts.states import Interval, PayoutStatus
 from tests.factories import (
     FAILS_AT_ONCE,
     PAID_AT_ONCE,
@@ -31,12 +33,13 @@ from tests.factories import (
     make_available,
     new_bank_account,
     new_sellers,
+    new_shop,
 )
 from tests.programmes.house import House
 from tests.programmes.points import Point
 from tests.programmes.steps import SWEEPS
 from tests.programmes.trap import Killed
-from wallet.models import Seller, Shop
+from wallet.models import ReleaseTerms, Seller, Shop
 
 VISA, DECLINED = "4242424242424242", "4000000000000002"
 PENDING_THEN_SUCCEEDS, PENDING_THEN_FAILS = "4000000000009110", "4000000000009128"
@@ -57,6 +60,10 @@ SELECT mine.public_id FROM payments_cancellation JOIN mine ON mine.id = order_id
 UNION ALL
 SELECT public_id FROM payouts_payout WHERE seller_id = ANY(%(paid_out)s) AND status = 'EXECUTING' AND next_attempt_at IS NOT NULL
 UNION ALL
+SELECT mine.public_id FROM payments_duerelease JOIN mine ON mine.id = order_id WHERE %(releases)s AND due_at <= %(now)s
+UNION ALL
+SELECT mine.public_id FROM payments_reserve JOIN mine ON mine.id = order_id WHERE %(releases)s AND released_at IS NULL AND free_at <= %(now)s
+UNION ALL
 SELECT event_id FROM payments_pspevent WHERE status = 'received'
 UNION ALL
 SELECT message.public_id FROM wallet_outboxmessage AS message JOIN mine ON mine.public_id = about
@@ -65,7 +72,9 @@ AND NOT EXISTS (SELECT FROM wallet_webhookdelivery AS delivery WHERE message_id 
 """
 HEALING_S = (65, 65, 130, 700, 4000, 7200, 7200, 7200, 7200, 7200)
 MOST_TRIES = 6
+A_DAY_S = 24 * 3600 + 60
 THREE_DAYS_S = 3 * 24 * 3600 + 60
+DAILY = Calendar(Interval.DAILY)
 
 
 class Processes(Protocol):
@@ -104,6 +113,7 @@ class Case:
     listens: bool = False
     paid_out: list[int] = field(default_factory=list)  # the sellers who are
     payouts_come_back: bool = False
+    releases: bool = False
     refunds_fail_later: bool = False
     asks_for_disputes: bool = False
     left_to_the_psp: set[str] = field(default_factory=set)  # it did not know their end when we looked last, and may have decided since
@@ -210,10 +220,14 @@ class Case:
     def seller_with(self, units: int, *, account: str) -> Seller:
         """Let a new seller of the house's shop have so many cents available, and a bank account that behaves so."""
         [seller] = new_sellers(self.house.shop, "Emi")
+        self.let_have(seller, units, account=account)
+        return seller
+
+    def let_have(self, seller: Seller, units: int, *, account: str) -> None:
+        """Let the seller have so many cents available, and a bank account that behaves so."""
         new_bank_account(seller, account)
         make_available(seller, money.from_minor(units, "EUR"))
         self.paid_out.append(seller.pk)
-        return seller
 
     def ask_for_payout(self, seller: Seller, units: int) -> None:
         """Let the shop ask for a payout until it stands."""
@@ -272,7 +286,8 @@ class Case:
 
     def sweeps(self) -> list[str]:
         """Name what beat starts, as far as it concerns this case."""
-        return [*SWEEPS, *(["deliver"] if self.listens else []), *(["watch_disputes"] if self.asks_for_disputes else [])]
+        more = {"deliver": self.listens, "watch_disputes": self.asks_for_disputes, "release": self.releases, "free_reserves": self.releases}
+        return [*SWEEPS, *(name for name, concerns_it in more.items() if concerns_it)]
 
     def give_up(self, orders: Sequence[PaymentOrder]) -> None:
         """Let a person fail what the machine does not know the end of."""
@@ -288,7 +303,8 @@ class Case:
         """Return what is not done although the PSP knows its end; a dead letter waits for a person, not for us."""
         with connection.cursor() as cursor:
             listener = self.house.listener.shop.pk if self.listens else None
-            cursor.execute(WAITING, {"events": self.event_ids, "paid_out": self.paid_out, "listener": listener})
+            mine = {"events": self.event_ids, "paid_out": self.paid_out, "listener": listener}
+            cursor.execute(WAITING, mine | {"releases": self.releases, "now": clock.now()})
             waiting = [reference for (reference,) in cursor.fetchall()]
         if waiting:
             self.house.journal.read_on()
@@ -427,6 +443,53 @@ def hear_of_payouts(case: Case) -> None:
                 case.insist("hear_of_payout", body=letter.decode(), signature=case.house.signed(letter))
 
 
+def run(case: Case) -> None:
+    """A shop pays out by the day: the run of the day that is over is made once, however often beat fires, and the worker executes it."""
+    shop = new_shop()
+    PayoutSchedule.objects.create(shop=shop, interval=Interval.DAILY, minimum=money.zero("EUR"), keep_back=money.zero("EUR"))
+    sellers = new_sellers(shop, "Ada", "Bolt", "Cleo")
+    for seller in sellers:
+        case.let_have(seller, case.chance.randint(1, 50_000), account=PAID_AT_ONCE)
+    day = calendars.last_over(DAILY, clock.now()).name
+    for _try in range(MOST_TRIES):
+        case.step("run_payouts", shop=shop.pk, day=day)
+        if len(case.payouts()) == len(sellers):
+            break
+    case.step("run_payouts", shop=shop.pk, day=day)
+    if len(case.payouts()) != len(sellers):
+        raise Refused(f"case {case.number}: {len(case.payouts())} of {len(sellers)} sellers are paid by the run of {day}")
+    for _second in range(2):
+        case.step("execute_payouts")
+        case.house.advance(10)
+
+
+def release(case: Case) -> None:
+    """Orders are delivered, or their days pass, and what they bring becomes available: a part at once, and a part that is held back later."""
+    case.releases = True
+    shop = new_shop()
+    new_sellers(shop, "Ada", "Bolt", "Cleo")
+    ReleaseTerms.objects.create(shop=shop, days_after_payment=1, reserve_basis_points=1000, reserve_days=1)
+    event = case.open(shop=shop)
+    case.pay_before(event, VISA)
+    for order in event.orders.order_by("id"):
+        if case.point.place.endswith("deliver") or case.chance.random() < 0.7:
+            hand_over(case, order)
+    case.step("release")
+    for _day in range(2):
+        case.house.advance(A_DAY_S)
+        case.step("release")
+        case.step("free_reserves")
+
+
+def hand_over(case: Case, order: PaymentOrder) -> None:
+    """Let the shop say that it was delivered until that stands."""
+    for _try in range(MOST_TRIES):
+        case.step("hand_over", order=order.pk)
+        if PaymentOrder.objects.filter(pk=order.pk, delivered_at__isnull=False).exists():
+            return
+    raise Refused(f"case {case.number}: {order.public_id} cannot be delivered")
+
+
 def cancel(case: Case) -> None:
     """A shop calls orders off before, while and after they are charged."""
     event, mishap = case.open(), case.chance.choice(("refuse_500", "execute_then_500", ""))
@@ -515,6 +578,8 @@ FLOWS: Mapping[str, Callable[[Case], None]] = {
     "lookup": lookup,
     "refund": refund,
     "payout": payout,
+    "run": run,
+    "release": release,
     "expire": expire,
     "cancel": cancel,
     "late": late,

@@ -169,6 +169,19 @@ CP-36 payout    unheard payouts.settlement.fail_payout
 CP-36 payout    after   {BANK}.returned_since
 CP-36 payout    unsent  payouts.settlement.return_payout
 CP-36 payout    unheard payouts.settlement.return_payout
+CP-44 run       after   ledger.journal.post_from payouts.scheduling.run
+CP-44 run       after   wallet.balances.change_from payouts.scheduling.run
+CP-44 run       unsent  payouts.scheduling.run
+CP-44 run       unheard payouts.scheduling.run
+CP-47 release   unsent  payments.releases.deliver
+CP-47 release   unheard payments.releases.deliver
+CP-47 release   after   ledger.journal.post payments.releases.release_due
+CP-47 release   after   wallet.balances.change payments.releases.release_due
+CP-47 release   unsent  payments.releases.release_due
+CP-47 release   unheard payments.releases.release_due
+CP-47 release   after   wallet.balances.change payments.releases.free_due_reserves
+CP-47 release   unsent  payments.releases.free_due_reserves
+CP-47 release   unheard payments.releases.free_due_reserves
 """
 
 WHEN = {"before": When.BEFORE, "after": When.AFTER, "unsent": When.COMMIT_UNSENT, "unheard": When.COMMIT_UNHEARD}
@@ -183,9 +196,10 @@ POINTS = read(TABLE)
 FLOWS = tuple(dict.fromkeys(point.flow for point in POINTS))
 
 
-def named(point_id: str) -> tuple[Point, ...]:
-    """Return the places of one crash point, or of all for an empty name.  Raises KeyError for a name that is none."""
-    chosen = tuple(point for point in POINTS if point_id in ("", point.id))
-    if not chosen:
-        raise KeyError(f"There is no {point_id}; there are {', '.join(dict.fromkeys(point.id for point in POINTS))}.")
-    return chosen
+def named(point_ids: str) -> tuple[Point, ...]:
+    """Return the places of these crash points (CP-35,CP-36), or of all for an empty name.  Raises KeyError for a name that is none."""
+    known = dict.fromkeys(point.id for point in POINTS)
+    wanted = point_ids.split(",") if point_ids else known
+    if strange := [name for name in wanted if name not in known]:
+        raise KeyError(f"There is no {', '.join(strange)}; there are {', '.join(known)}.")
+    return tuple(point for point in POINTS if point.id in wanted)

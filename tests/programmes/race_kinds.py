@@ -1,98 +1,28 @@
 """The kinds of races: each function plays one round and returns what broke.  What must hold is said in its first line.
 
-A refusal that the house means (a DomainError, 409, 422) is an answer; a deadlock, an unforeseen error or a 5xx that reaches somebody is not.
+Those of pay-in stand here, those of pay-out in race_kinds_pay_out.py; KINDS names them all.
 """
 
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import close_old_connections, transaction
+from django.db import transaction
 
-from ledger import clock, money
-from ledger.errors import DomainError
-from ledger.models import JournalEntry
-from payments import cancellations, confirmation, dead_letters, expiry, intake, refunds, releases, rescue
+from ledger import clock
+from payments import cancellations, confirmation, dead_letters, expiry, intake, refunds, rescue
 from payments.confirmation import Confirmed
-from payments.models import DeadLetter, DueOrder, DueRelease, PaymentEvent, PaymentOrder, Refund
+from payments.models import DeadLetter, DueOrder, PaymentEvent, PaymentOrder, Refund
 from payments.psp import registry
-from payouts import requests as payout_requests
-from payouts.models import Payout
-from tests.factories import PAID_AT_ONCE, PENDING_THEN_PAID, basket, new_bank_account
-from tests.fixtures_money import all_at_once
-from tests.programmes import steps, verdicts
-from tests.programmes.crash_level_1 import InThisProcess
+from tests.factories import basket
+from tests.programmes import race_kinds_pay_out, steps
 from tests.programmes.flows import VISA, Case
-from tests.programmes.house import House
-from tests.programmes.points import POINTS
-from tests.programmes.trap import Trap
-from wallet.models import Seller, Wallet
+from tests.programmes.race_rounds import expect, letter_steps, paid, race, share, unheard
 
 MANY = 100
 SOME = 20
-Calls = Sequence[Callable[[], Any]]
-
-
-def case_of(house: House, seed: str) -> Case:
-    """Return a case in which nobody dies."""
-    chance = random.Random(seed)
-    return Case(house, InThisProcess(Trap()), chance.getrandbits(32), chance, POINTS[0], passage=1, is_armed=True)
-
-
-def aftermath(case: Case) -> list[str]:
-    """Let everything come to its end, and return what the PSP's journal says against it."""
-    waiting = case.heal()
-    found = verdicts.on_case(case)
-    found.stuck += [f"{reference} still waits" for reference in waiting]
-    return found.sentences()
-
-
-def accidents(answers: Sequence[Any]) -> list[str]:
-    """Return the errors that are no refusals, and the answers of 5xx."""
-    errors = [error for error in answers if isinstance(error, Exception) and not isinstance(error, DomainError)]
-    statuses = [answer for answer in answers if type(answer) is int and answer >= 500]
-    return [f"{type(error).__name__}: {error}" for error in errors] + [f"somebody was answered {status}" for status in statuses]
-
-
-def race(*calls: Callable[[], Any]) -> tuple[list[Any], list[str]]:
-    """Make all calls at once; return the answers, and the accidents among them."""
-    answers = all_at_once(*calls)
-    close_old_connections()
-    return answers, accidents(answers)
-
-
-def expect(holds: bool, sentence: str) -> list[str]:
-    return [] if holds else [sentence]
-
-
-def paid(case: Case, **terms: Any) -> PaymentEvent:
-    """Return a checkout that is paid."""
-    event = case.open(**terms)
-    case.pay_before(event, VISA)
-    return event
-
-
-def unheard(case: Case) -> tuple[PaymentEvent, list[PaymentOrder]]:
-    """Return a checkout whose orders the PSP charged, and of which we heard nothing."""
-    event = case.open()
-    orders = list(event.orders.order_by("id"))
-    for order in orders:
-        case.mishap("charge", order.public_id, "execute_then_500")
-    case.before("confirm", **case.card_terms(event, VISA))
-    case.before("execute")
-    return event, orders
-
-
-def letter_steps(case: Case, references: Sequence[str], *, count: int = 1, copies: int = 1) -> Calls:
-    """Return the PSP's deliveries of its letters about these references, each so many times."""
-    letters = [letter for reference in references for letter in case.house.letters(reference, count=count)] * copies
-    return [partial(steps.receive, letter.decode(), case.house.signed(letter)) for letter in letters]
-
-
-# --- The races --------------------------------------------------------------------------------------------------------
 
 
 def double_clicks(case: Case) -> list[str]:
@@ -154,10 +84,6 @@ def refunds_of_one_order(case: Case) -> list[str]:
     _answers, again = race(*[steps.execute_refunds] * 4)
     order.refresh_from_db()
     return broken + again + expect(order.refunded <= order.amount, f"{order.refunded} of {order.amount} went back")
-
-
-def share(order: PaymentOrder, percent: int) -> Any:
-    return money.from_minor(max(1, money.to_minor(order.amount) * percent // 100), "EUR")
 
 
 def refund_and_dispute(case: Case) -> list[str]:
@@ -303,67 +229,6 @@ def late_success_and_expiry(case: Case) -> list[str]:
     return broken + again
 
 
-def release_against_refund(case: Case) -> list[str]:
-    """An order is delivered, released and refunded at once: what goes back is taken once, from where it is by then (BUG-17)."""
-    order = paid(case).orders.order_by("id")[0]
-    said = partial(deliver, order)
-    wish = partial(refunds.request_refund, order.pk, amount=share(order, 30), reason="", now=clock.now())
-    _answers, broken = race(said, wish, said, *[steps.release] * 2, wish, said)
-    _answers, again = race(*[steps.release] * 2, *[steps.execute_refunds] * 2, wish, *[steps.release] * 2)
-    steps.release()
-    order.refresh_from_db()
-    entries = JournalEntry.objects.filter(reference=f"{order.public_id}:release").count()
-    is_over = order.released_at is not None and not order.unreleased
-    return broken + again + expect(is_over and entries == 1, f"{order.public_id} was released by {entries} entries")
-
-
-def two_release_sweeps(case: Case) -> list[str]:
-    """Several sweeps at many deliveries: each order is released by one."""
-    orders = [order for _basket in range(4) for order in paid(case).orders.order_by("id")]
-    for order in orders:
-        deliver(order)
-    _answers, broken = race(*[steps.release] * 4)
-    entries = JournalEntry.objects.filter(reference__in=[f"{order.public_id}:release" for order in orders]).count()
-    left = DueRelease.objects.filter(order__in=orders).count()
-    return broken + expect((entries, left) == (len(orders), 0), f"{entries} entries and {left} left of {len(orders)} orders")
-
-
-def payout_against_payout(case: Case) -> list[str]:
-    """Many payouts of one seller at once, and several workers: never more leaves than is available, and each once (INV-04, INV-15)."""
-    seller = case.seller_with(10_000, account=case.chance.choice((PAID_AT_ONCE, PENDING_THEN_PAID)))
-    wishes = [partial(ask_for_payout, seller, units) for units in (3_000, 4_000, 10_000)] * 3
-    _answers, broken = race(*wishes, *[partial(ask_for_payout, seller, 2_000, once="one wish")] * 4)
-    _answers, again = race(*[steps.execute_payouts] * 4, partial(ask_for_payout, seller, 1_000))
-    taken = sum(money.to_minor(payout.amount) for payout in case.payouts())
-    left = money.to_minor(Wallet.objects.get(seller=seller).available)
-    named = Payout.objects.filter(seller=seller, once="one wish").count()
-    return broken + again + expect(left >= 0 and taken + left == 10_000 and named <= 1, f"{taken} were taken of 10000, {left} are left")
-
-
-def payout_against_refund(case: Case) -> list[str]:
-    """A seller is paid out while the buyer gets the money back: the rest is owed by the seller, and nothing is taken twice (INV-04)."""
-    order = paid(case).orders.order_by("id")[0]
-    deliver(order)
-    steps.release()
-    seller = order.seller
-    case.paid_out.append(seller.pk)
-    if not seller.bank_accounts.exists():
-        new_bank_account(seller, PAID_AT_ONCE)
-    refund = partial(refunds.request_refund, order.pk, amount=share(order, 50), reason="", now=clock.now())
-    everything = partial(payout_requests.request_payout, seller, currency="EUR", now=clock.now())
-    _answers, broken = race(*[everything] * 3, *[refund] * 3, *[steps.execute_refunds] * 2)
-    _answers, again = race(*[steps.execute_payouts] * 2, *[steps.execute_refunds] * 2, everything)
-    return broken + again
-
-
-def ask_for_payout(seller: Seller, units: int, *, once: str = "") -> Payout:
-    return payout_requests.request_payout(seller, amount=money.from_minor(units, "EUR"), once=once, now=clock.now())
-
-
-def deliver(order: PaymentOrder) -> None:
-    releases.deliver(order.pk, at=clock.now(), actor="api:programme", now=clock.now())
-
-
 def refund_asked_for_twice(case: Case) -> list[str]:
     """The same wish for a refund, sent many times at once under one reference, is one refund."""
     order = paid(case).orders.order_by("id")[0]
@@ -395,10 +260,12 @@ KINDS: Mapping[str, Callable[[Case], list[str]]] = {
         page_webhook_and_poller,
         refunds_of_one_order,
         refund_asked_for_twice,
-        release_against_refund,
-        two_release_sweeps,
-        payout_against_payout,
-        payout_against_refund,
+        race_kinds_pay_out.release_against_refund,
+        race_kinds_pay_out.two_release_sweeps,
+        race_kinds_pay_out.payout_against_payout,
+        race_kinds_pay_out.payout_against_refund,
+        race_kinds_pay_out.payout_told_by_many,
+        race_kinds_pay_out.two_payment_files,
         refund_and_dispute,
         cancel_and_charge,
         cancel_and_cancel,

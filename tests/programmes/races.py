@@ -47,17 +47,17 @@ def jitter(chance: random.Random) -> Iterator[None]:
 
 def play(house: Any, *, rounds: int, kinds: Sequence[str], seed: str, how: str = "", say: Say = say) -> list[str]:
     """Play so many rounds of each kind; return what broke, as sentences.  `how`: what else the command that replays it must say."""
-    race_kinds = import_module("tests.programmes.race_kinds")
+    race_kinds, race_rounds = (import_module(f"tests.programmes.{name}") for name in ("race_kinds", "race_rounds"))
     crash_level_1 = import_module("tests.programmes.crash_level_1")
     violations: list[str] = []
     for kind in kinds:
         started, before = time.monotonic(), len(violations)
         for number in range(rounds):
-            case = race_kinds.case_of(house, f"{seed}:{kind}:{number}")
+            case = race_rounds.case_of(house, f"{seed}:{kind}:{number}")
             try:
                 with jitter(case.chance):
                     broken = race_kinds.KINDS[kind](case)
-                found = [*broken, *race_kinds.aftermath(case)]
+                found = [*broken, *race_rounds.aftermath(case)]
             except Exception as error:  # noqa: BLE001 - whatever ends a round is a finding, too, and must be played again
                 found = [f"{type(error).__name__}: {error}"]
             for sentence in found:

@@ -12,10 +12,14 @@ from django.test import Client
 
 from ledger import clock
 from ledger.money import exact
-from payments import cancellations, confirmation, expiry, refunds, tasks
+from payments import cancellations, confirmation, expiry, refunds, releases, tasks
 from payments.confirmation import Confirmed
 from payouts import requests as payout_requests
+from payouts import scheduling
 from payouts import tasks as payout_tasks
+from payouts.calendars import Calendar
+from payouts.choice import Which
+from payouts.states import Interval
 from wallet import tasks as wallet_tasks
 from wallet.models import Seller
 
@@ -57,6 +61,17 @@ def request_payout(seller: int, amount: str, currency: str, once: str) -> None:
     payout_requests.request_payout(owner, amount=exact(amount, currency), once=once, now=clock.now())
 
 
+def run_payouts(shop: int, day: str) -> None:
+    """Pay out everybody of a shop for a day that is over, as each beat does."""
+    which = Which(shop, "EUR", Calendar(Interval.DAILY), day)
+    scheduling.run(which, now=clock.now(), made_by=scheduling.BY_CALENDAR)
+
+
+def hand_over(order: int) -> None:
+    """Take the word that an order was delivered."""
+    releases.deliver(order, at=clock.now(), actor="api:programme", now=clock.now())
+
+
 def cancel(order: int, once: str) -> None:
     """Take the wish that an order shall not be paid after all."""
     cancellations.cancel_order(order, reason="", once=once, requested_by="api:programme", now=clock.now())
@@ -86,6 +101,10 @@ def release() -> None:
     tasks.release_due()
 
 
+def free_reserves() -> None:
+    tasks.free_reserves()
+
+
 def watch_disputes() -> None:
     tasks.watch_disputes()
 
@@ -111,12 +130,16 @@ STEPS: dict[str, Callable[..., int | None]] = {
         confirm,
         request_refund,
         request_payout,
+        run_payouts,
+        hand_over,
         cancel,
         execute,
         execute_refunds,
         apply_events,
         expire,
         follow,
+        release,
+        free_reserves,
         watch_disputes,
         execute_payouts,
         watch_returns,

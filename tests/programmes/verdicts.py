@@ -73,9 +73,16 @@ def on_case(case: Case) -> Verdicts:
             compare(verdicts, payout.public_id, payout.status, done, expected=int(payout.status == PayoutStatus.SUCCESS))
         elif payout.next_attempt_at is not None and payout.public_id not in case.left_to_the_psp:
             verdicts.stuck.append(f"{payout.public_id} is still EXECUTING")
+    if case.releases:
+        verdicts.lost += unreleased(orders)
     if case.listens:
         verdicts.lost += unheard(case, orders)
     return verdicts
+
+
+def unreleased(orders: Sequence[PaymentOrder]) -> list[str]:
+    """Return the paid orders whose time has come, and which are not released; INV-05 and INV-08 say that each release is booked once."""
+    return [f"{order.public_id} was not released" for order in orders if order.status == OrderStatus.SUCCESS and order.released_at is None]
 
 
 def unheard(case: Case, orders: Sequence[PaymentOrder]) -> list[str]:

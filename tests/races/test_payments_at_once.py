@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from ledger import journal
@@ -37,6 +37,7 @@ from tests.fixtures_money import (
     execute_until_settled,
     session_for,
     statuses,
+    wait_until_somebody_waits,
 )
 from tests.fixtures_services import SandboxCompany
 from wallet.models import Seller, Shop, Wallet
@@ -315,9 +316,6 @@ def test_pg_08_two_checkouts_with_the_same_order_references_are_not_both_opened(
     assert PaymentOrder.objects.count() == 480
 
 
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-
-
 def test_pg_08_a_checkout_that_postgres_ended_for_the_sake_of_another_is_opened_after_all(
     shop: Shop, sellers: list[Seller], open_payment: Open
 ) -> None:
@@ -331,11 +329,10 @@ def test_pg_08_a_checkout_that_postgres_ended_for_the_sake_of_another_is_opened_
         copy.save(force_insert=True)
 
     def rival() -> None:
-        with transaction.atomic(), connection.cursor() as cursor:
+        with transaction.atomic():
             take("1")
             stored.set()
-            while cursor.execute(WAITING).fetchone() == (0,):
-                cursor.execute("SELECT pg_sleep(0.01), pg_stat_clear_snapshot()")
+            wait_until_somebody_waits()
             take("0")
             transaction.set_rollback(True)
 
@@ -392,14 +389,14 @@ def test_settling_the_last_order_and_the_end_of_time_never_both_close_the_checko
 
 def test_bug_28_batches_that_share_references_in_opposite_orders_end_with_one_entry_each(books_hold: None) -> None:
     with transaction.atomic():
-        journal.open_accounts(["operating_bank", "suspense"], currency="EUR")
+        journal.open_accounts(["operating_bank", "psp_fees"], currency="EUR")
 
     def post(drafts: list[journal.Draft]) -> list[int]:
         with transaction.atomic():
             return journal.post(drafts)
 
     for turn in range(8):
-        debits, credits = [("operating_bank", eur("5.00"))], [("suspense", eur("5.00"))]
+        debits, credits = [("operating_bank", eur("5.00"))], [("psp_fees", eur("5.00"))]
         drafts = [draft(f"{turn}-{number}", debits=debits, credits=credits) for number in range(40)]
         answers = all_at_once(*[partial(post, order) for order in (drafts, drafts[::-1]) * 3])
         assert errors_in(answers) == []

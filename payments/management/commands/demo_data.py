@@ -1,30 +1,36 @@
 """`manage.py demo_data`: a small marketplace with a story, and a checkout that waits to be paid.  Safe to run again.
 
 Prints one JSON line: addresses, logins, the API key and test cards.  All money moves as it would for a real buyer: through intake, the
-PSP's own page, the executor and settlement.
+PSP's own page, the executor, settlement and, once it is delivered, the release.  How the sellers are paid is `demo_payouts`' part.
 """
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand
-from django.utils import timezone
+from django.core.management.base import BaseCommand, CommandError
+from django.db.models import F
 
+from ledger import clock
 from ledger.money import exact
-from payments import confirmation, executor, expiry, intake, refund_executor, refunds
+from payments import confirmation, executor, expiry, intake, refund_executor, refunds, releases
 from payments.confirmation import Confirmed
 from payments.intake import NewOrder, NewPayment
-from payments.management import buyer, demo
-from payments.models import FeeSchedule, PaymentEvent
+from payments.management import buyer
+from payments.models import FeeSchedule, PaymentEvent, PaymentOrder
 from payments.psp import registry
 from payments.psp.protocol import SessionRequest
+from payments.states import OrderStatus
+from wallet.management import demo
 from wallet.models import ApiKey, Seller, Shop
 
+DEADLINE_S = 20
+SHOP = "api:Demo"  # who says that an order was delivered: the shop's back end, by the name of its API key
 GOOD, DEBIT, DECLINED, POOR, PENDING = (
     "4242424242424242",
     "4000056655665556",
@@ -63,6 +69,7 @@ class Basket:
     card: str = GOOD
     refund: str = ""
     expired: bool = False
+    delivered: bool = False
 
 
 ADA, BEN, CHIO = (
@@ -71,12 +78,14 @@ ADA, BEN, CHIO = (
     ("Chio Sato", "chio.sato@example.com"),
 )
 STORY = (
-    Basket("spring-reading", ADA, "EUR", (("ada", "42.80", "Two novels and a map"), ("cleo", "36.00", "Tea bowl"))),
-    Basket("commuter", BEN, "EUR", (("bolt", "649.00", "City bike, blue"), ("bolt", "39.90", "Helmet"))),
-    Basket("studio", BEN, "USD", (("dune", "1280.00", "Studio monitors, pair"),), card=DEBIT),
-    Basket("matcha", CHIO, "JPY", (("emi", "4800", "Matcha, ceremonial grade"), ("cleo", "5200", "Whisk and bowl"))),
+    Basket("spring-reading", ADA, "EUR", (("ada", "42.80", "Two novels and a map"), ("cleo", "36.00", "Tea bowl")), delivered=True),
+    Basket("commuter", BEN, "EUR", (("bolt", "649.00", "City bike, blue"), ("bolt", "39.90", "Helmet")), delivered=True),
+    Basket("studio", BEN, "USD", (("dune", "1280.00", "Studio monitors, pair"),), card=DEBIT, delivered=True),
+    Basket("matcha", CHIO, "JPY", (("emi", "4800", "Matcha, ceremonial grade"), ("cleo", "5200", "Whisk and bowl")), delivered=True),
     Basket("broken-bowl", ADA, "EUR", (("cleo", "58.00", "Serving bowl"),), refund="58.00"),
-    Basket("one-book-too-many", BEN, "EUR", (("ada", "31.50", "Three paperbacks"),), refund="10.50"),
+    Basket("one-book-too-many", BEN, "EUR", (("ada", "31.50", "Three paperbacks"),), refund="10.50", delivered=True),
+    Basket("winter-shelf", CHIO, "EUR", (("ada", "86.40", "Collected stories"), ("cleo", "112.00", "Six dinner plates")), delivered=True),
+    Basket("gift-box", ADA, "EUR", (("ada", "64.20", "Atlas of islands"), ("bolt", "54.00", "Lock"), ("cleo", "48.00", "Teapot"))),
     Basket("no-luck", CHIO, "EUR", (("ada", "18.00", "Poems"), ("bolt", "24.00", "Bell and lights")), card=POOR),
     Basket("gave-up", BEN, "EUR", (("cleo", "75.00", "Vase"),), card=DECLINED, expired=True),
     Basket("forgotten", ADA, "USD", (("dune", "89.00", "Headphones"),), card="", expired=True),
@@ -104,7 +113,8 @@ class Command(BaseCommand):
         for basket in STORY:
             if not PaymentEvent.objects.filter(shop=shop, checkout_id=basket.name).exists():
                 live_through(shop, basket)
-        expiry.expire_checkouts(now=timezone.now())
+        deliver_what_was_sent(shop)
+        expiry.expire_checkouts(now=clock.now())
         waiting = checkout_to_pay(shop)
         self.stdout.write(json.dumps(what_there_is(waiting)))
 
@@ -136,14 +146,16 @@ def live_through(shop: Shop, basket: Basket) -> None:
     event = open_basket(shop, basket, checkout_id=basket.name)
     if basket.card:
         pay(event, number=basket.card)
+    if basket.refund or basket.delivered:
+        wait_until_paid(event)
     if basket.refund:
         order = event.orders.get()
-        refunds.request_refund(order.pk, amount=exact(basket.refund, basket.currency), reason="Returned by the buyer", now=timezone.now())
-        refund_executor.execute_due_refunds(now=timezone.now())
+        refunds.request_refund(order.pk, amount=exact(basket.refund, basket.currency), reason="Returned by the buyer", now=clock.now())
+        refund_executor.execute_due_refunds(now=clock.now())
     if basket.expired:
-        event.open_checkout.expires_at = timezone.now()
+        event.open_checkout.expires_at = clock.now()
         event.open_checkout.save()
-        PaymentEvent.objects.filter(pk=event.pk).update(expires_at=timezone.now())
+        PaymentEvent.objects.filter(pk=event.pk).update(expires_at=clock.now())
 
 
 def open_basket(shop: Shop, basket: Basket, *, checkout_id: str) -> PaymentEvent:
@@ -153,9 +165,11 @@ def open_basket(shop: Shop, basket: Basket, *, checkout_id: str) -> PaymentEvent
         NewOrder(
             sellers[seller],
             exact(amount, basket.currency),
+            reference=f"{checkout_id}-{number}",
+            description=what,
             items=[{"name": what, "quantity": 1, "amount": {"amount": amount, "currency": basket.currency}}],
         )
-        for seller, amount, what in basket.lines
+        for number, (seller, amount, what) in enumerate(basket.lines, start=1)
     ]
     payment = NewPayment(
         checkout_id=checkout_id,
@@ -165,7 +179,7 @@ def open_basket(shop: Shop, basket: Basket, *, checkout_id: str) -> PaymentEvent
         orders=orders,
         return_url=f"{settings.PSP_SANDBOX_URL}/shop/thanks",
     )
-    event, _is_new = intake.open_event(shop, payment, now=timezone.now())
+    event, _is_new = intake.open_event(shop, payment, now=clock.now())
     return event
 
 
@@ -183,15 +197,34 @@ def pay(event: PaymentEvent, *, number: str) -> None:
     buyer.give_card(psp.open_session(request).hosted_url, number=number)
     session = psp.session(psp.open_session(request).id)
     confirmed = Confirmed(session.id, session.payment_token, session.amount, session.card_brand, session.card_last4)
-    confirmation.confirm(event.pk, confirmed, now=timezone.now())
-    while executor.execute_due_orders(now=timezone.now()):
+    confirmation.confirm(event.pk, confirmed, now=clock.now())
+    while executor.execute_due_orders(now=clock.now()):
+        pass
+
+
+def wait_until_paid(event: PaymentEvent) -> None:
+    """Wait for the orders that the demo's own worker was faster to claim.  Raises CommandError after DEADLINE_S."""
+    until = time.monotonic() + DEADLINE_S
+    while event.orders.filter(status=OrderStatus.EXECUTING).exists():
+        if time.monotonic() > until:
+            raise CommandError(f"{event.checkout_id} is not paid after {DEADLINE_S} s")
+        time.sleep(0.05)
+
+
+def deliver_what_was_sent(shop: Shop) -> None:
+    """Say, as the shop's back end would, that the baskets of the story arrived; what was sold in them becomes available."""
+    names = [basket.name for basket in STORY if basket.delivered]
+    sent = PaymentOrder.objects.filter(event__shop=shop, event__checkout_id__in=names, status=OrderStatus.SUCCESS, delivered_at=None)
+    for order in sent.exclude(refunded=F("amount")):
+        releases.deliver(order.pk, at=clock.now(), actor=SHOP, now=clock.now())
+    while releases.release_due(now=clock.now()):
         pass
 
 
 def checkout_to_pay(shop: Shop) -> PaymentEvent:
     """Return the checkout that waits for the visitor; a new one if the last was paid or is about to expire."""
     opened = PaymentEvent.objects.filter(shop=shop, checkout_id__startswith="to-pay-")
-    soon = timezone.now() + timedelta(hours=1)
+    soon = clock.now() + timedelta(hours=1)
     waiting = opened.filter(confirmations=0, expires_at__gt=soon, return_url__startswith=f"{settings.PSP_SANDBOX_URL}/").last()
     return waiting or open_basket(shop, TO_PAY, checkout_id=f"to-pay-{opened.count() + 1}")
 
@@ -209,8 +242,10 @@ def what_there_is(waiting: PaymentEvent) -> dict[str, Any]:
         },
         "logins": [
             {"who": "Finance, administrator", "url": f"{url}/admin/", "user": "admin", "password": demo.password_of("admin")},
-            {"who": "Seller Ada's Books", "url": f"{url}/seller/", "user": "ada", "password": demo.password_of("ada")},
-            {"who": "Seller Cleo Ceramics", "url": f"{url}/seller/", "user": "cleo", "password": demo.password_of("cleo")},
+            *[
+                {"who": f"Seller {name}", "url": f"{url}/seller/", "user": user, "password": demo.password_of(user)}
+                for user, name in SELLERS.items()
+            ],
         ],
         "api_key": demo.api_key_token(),
         "test_cards": [{"number": number, "what": what} for number, what in TEST_CARDS],

@@ -13,8 +13,9 @@ import httpx
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from payments.management import buyer, demo
+from payments.management import buyer
 from payments.psp import registry
+from wallet.management import demo
 from wallet.models import Seller
 
 DEADLINE_S = 45

@@ -10,6 +10,7 @@ from ledger import clock, money
 from ledger.errors import DomainError
 from payouts import file_returns
 from payouts.models import Payout
+from payouts.states import PayoutStatus
 
 
 class Command(BaseCommand):
@@ -30,7 +31,8 @@ class Command(BaseCommand):
         if row is None:
             raise CommandError(f"There is no payout {public_id!r}.")
         try:
-            file_returns.came_back(row.pk, on=on, code=code, actor=f"shell:{by.strip()}", reason=note, now=clock.now())
+            recorded = file_returns.came_back(row.pk, on=on, code=code, actor=f"shell:{by.strip()}", reason=note, now=clock.now())
         except DomainError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{public_id} came back: {money.text(row.amount)} {row.amount.currency} is available to the seller again.")
+        came_of_it = "is available to the seller again" if recorded.status == PayoutStatus.RETURNED else "was the second payment of two"
+        self.stdout.write(f"{public_id} came back: {money.text(row.amount)} {row.amount.currency} {came_of_it}.")

@@ -41,9 +41,12 @@ def test_a_delivery_that_is_told_twice_is_one(api: Caller, paid: Paid) -> None:
         ((timezone.now() + timedelta(days=2)).isoformat(), "wrong_delivery_time"),
         ("2001-01-01T00:00:00Z", "wrong_delivery_time"),
         ("2026-11-24T08:12:45", "wrong_type"),
+        ("２０２６-11-21T08:12:45Z", "wrong_type"),
+        ("2026-02-30T08:12:45Z", "wrong_type"),
+        ("9999-12-31T23:59:59-12:00", "out_of_range"),
         (7, "wrong_type"),
     ],
-    ids=["ahead", "before the payment", "without its zone", "a number"],
+    ids=["ahead", "before the payment", "without its zone", "wide digits", "no day", "the end of time", "a number"],
 )
 def test_a_delivery_at_an_impossible_time_is_refused(api: Caller, paid: Paid, moment: object, code: str) -> None:
     answer = api.post(f"/v1/orders/{paid['id']}/deliver", {"delivered_at": moment})
@@ -51,9 +54,12 @@ def test_a_delivery_at_an_impossible_time_is_refused(api: Caller, paid: Paid, mo
     assert api.get(f"/v1/orders/{paid['id']}").json()["delivery"]["status"] == "undelivered"
 
 
-def test_what_is_not_paid_or_not_the_callers_cannot_be_delivered(api: Caller, stranger: Caller, paid: Paid) -> None:
+def test_what_is_not_paid_cancelled_or_not_the_callers_cannot_be_delivered(api: Caller, stranger: Caller, paid: Paid) -> None:
     unpaid = api.get(f"/v1/payments/{paid['payment']}").json()["payment_orders"][1]["id"]
-    answer = api.post(f"/v1/orders/{unpaid}/deliver", {})
-    assert (answer.status_code, answer.json()["code"]) == (409, "not_deliverable")
+    for said in ("is not paid", "is cancelled and was never paid"):
+        answer = api.post(f"/v1/orders/{unpaid}/deliver", {})
+        assert (answer.status_code, answer.json()["code"]) == (409, "not_deliverable")
+        assert said in answer.json()["detail"]
+        api.post(f"/v1/orders/{unpaid}/cancel", {})
     assert stranger.post(f"/v1/orders/{paid['id']}/deliver", {}).status_code == 404
     assert caller_of(api.shop, "payments:read").post(f"/v1/orders/{paid['id']}/deliver", {}).status_code == 403

@@ -35,7 +35,7 @@ MONEY_POSTS = [
 ]
 
 
-NO_MONEY = ("/v1/sellers", "/v1/webhook_endpoints", "/v1/events")
+NO_MONEY = ("/v1/sellers", "/v1/webhook_endpoints", "/v1/events", "/v1/settlement_files")
 
 
 def test_every_post_that_moves_money_is_listed() -> None:

@@ -40,15 +40,19 @@ OPERATIONS = [
     ("post", "/v1/sellers", "wallet:write"),
     ("get", "/v1/sellers/{seller}", "wallet:read"),
     ("get", "/v1/sellers/{seller}/bank_accounts", "payouts:read"),
+    ("get", "/v1/sellers/{seller}/bank_accounts/EUR", "payouts:read"),
     ("put", "/v1/sellers/{seller}/bank_accounts/EUR", "payouts:write"),
     ("get", "/v1/sellers/{seller}/statements", "wallet:read"),
     ("get", "/v1/sellers/{seller}/statements/{period}", "wallet:read"),
     ("get", "/v1/sellers/{seller}/invoices", "wallet:read"),
+    ("get", "/v1/invoices", "wallet:read"),
     ("get", "/v1/invoices/{invoice}", "wallet:read"),
+    ("get", "/v1/sellers/{seller}/payable", "payouts:read"),
     ("get", "/v1/payouts", "payouts:read"),
     ("post", "/v1/payouts", "payouts:write"),
     ("get", "/v1/payouts/{payout}", "payouts:read"),
     ("post", "/v1/payouts/{payout}/cancel", "payouts:write"),
+    ("get", "/v1/payouts/{payout}/entries", "payouts:read"),
     ("get", "/v1/wallet", "wallet:read"),
     ("post", "/v1/wallet", "wallet:write"),
     ("get", "/v1/wallet/{seller}/entries", "wallet:read"),
@@ -69,10 +73,13 @@ OPERATIONS = [
     ("get", "/v1/ledger/accounts/fee_revenue/statement", "ledger:read"),
     ("get", "/v1/ledger/entries", "ledger:read"),
     ("get", "/v1/ledger/entries/{entry}", "ledger:read"),
+    ("get", "/v1/settlement_files", "files:read"),
+    ("post", "/v1/settlement_files", "files:write"),
+    ("get", "/v1/settlement_files/{settlement_file}", "files:read"),
 ]
 
 NOBODYS = {name: f"{prefix}_{'0' * 32}" for name, prefix in
-           [("refund", "re"), ("cancellation", "can"), ("dispute", "dsp"), ("late_charge", "late"), ("payout", "po"), ("invoice", "inv")]} | {"period": "2026-10"}  # fmt: skip
+           [("refund", "re"), ("cancellation", "can"), ("dispute", "dsp"), ("late_charge", "late"), ("payout", "po"), ("invoice", "inv"), ("settlement_file", "sf")]} | {"period": "2026-10"}  # fmt: skip
 
 
 @pytest.fixture
@@ -159,6 +166,8 @@ def test_a_revoked_key_is_let_in_no_more(api: Caller) -> None:
         "/v1/orders/{order}",
         "/v1/sellers/{seller}",
         "/v1/sellers/{seller}/bank_accounts",
+        "/v1/sellers/{seller}/bank_accounts/EUR",
+        "/v1/sellers/{seller}/payable",
         "/v1/wallet/{seller}/entries",
         "/v1/wallet?seller={seller}",
         "/v1/events/{event}",

@@ -50,6 +50,7 @@ def test_a_statement_is_listed_and_read_and_its_lines_make_its_closing(api: Call
     ("period", "query", "status", "code", "field"),
     [
         ("2026-13", {"currency": "EUR"}, 400, "unknown_period", "period"),
+        ("0000-00", {"currency": "EUR"}, 400, "unknown_period", "period"),
         ("2999-01", {"currency": "EUR"}, 404, "no_statement", "period"),
         ("2026-10", {"currency": "JPY"}, 404, "no_statement", "currency"),
         ("2026-10", {}, 400, "required", "currency"),
@@ -78,3 +79,22 @@ def test_an_invoice_is_read_by_its_number_and_its_id_by_its_own_shop(api: Caller
         .startswith(f"{invoice.number},{month},sale,2,")
     )
     assert stranger.get(f"/v1/sellers/{ada.public_id}/invoices").status_code == 404
+
+
+def test_all_invoices_of_a_shop_are_found_by_month_and_seller(
+    api: Caller, stranger: Caller, ada: Seller, bolt: Seller, month: Month
+) -> None:
+    sold(bolt, "30.00", at=month.since)
+    for each in (month.previous, month):
+        invoices.issue_month(ada.shop, each, now=timezone.now(), by="test")
+
+    def sellers(**asked: Any) -> list[str]:
+        return [invoice["seller"] for invoice in api.get("/v1/invoices", **asked).json()["data"]]
+
+    assert sorted(sellers(period=str(month))) == sorted([ada.public_id, bolt.public_id])
+    assert sellers(period=str(month.previous)) == sellers(period=str(month), seller=ada.public_id) == [ada.public_id]
+    assert len(sellers()) == 3 and sellers(currency="JPY") == []
+    assert stranger.get("/v1/invoices").json()["data"] == []
+    for asked, status in (({"seller": ada.public_id}, 404), ({"period": "2026-13"}, 400), ({"period": "october"}, 400)):
+        refused = stranger.get("/v1/invoices", **asked)
+        assert (refused.status_code, refused.json()["field"]) == (status, *asked)

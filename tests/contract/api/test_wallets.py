@@ -100,7 +100,7 @@ def test_a_sale_shows_in_order_wallet_entries_and_events(api: Caller, basket: di
     assert wallet["pending"] == order["net"]
     [entry] = api.get(f"/v1/wallet/{ada.public_id}/entries", currency="EUR", kind="sale").json()["data"]
     assert (entry["gross"], entry["fee"], entry["net"]) == (order["amount"], order["fee"], order["net"])
-    assert entry["source"] == order["id"]
+    assert (entry["source"], entry["pending"], entry["available"]["amount"]) == (order["id"], order["net"], "0.00")
     assert api.get(f"/v1/wallet/{ada.public_id}/entries", currency="USD").json()["data"] == []
     assert api.get(f"/v1/wallet/{bolt.public_id}/entries").json()["data"] == []
     booked = api.get(f"/v1/ledger/entries/{entry['journal_entry']}").json()

@@ -15,6 +15,7 @@ import httpx
 import psycopg
 import pytest
 
+from tests.contract.sandbox.days import Days
 from tests.fixtures_services import SandboxCompany, admin_url
 
 PATIENCE_S = 15
@@ -176,6 +177,15 @@ def clock(sandbox: SandboxCompany) -> Iterator[Clock]:
     clock = Clock(sandbox.client)
     yield clock
     clock.reset()
+
+
+@pytest.fixture
+def days(sandbox: SandboxCompany, buyer: Buyer, clock: Clock) -> Days:
+    """Give the sandbox's days, at the beginning of a new one, with nothing carried over that earlier tests left lacking."""
+    buyer.charged(amount=100_00)
+    days = Days(sandbox.client)
+    days.begin()
+    return days
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from ledger.chart import AccountType
 CODES = {
     chart.psp_receivable("sandbox"): AccountType.ASSET,
     chart.operating_bank(): AccountType.ASSET,
+    chart.paid_twice(): AccountType.ASSET,
+    chart.bank_in_transit(): AccountType.ASSET,
     chart.psp_fees(): AccountType.EXPENSE,
     chart.seller_pending(7): AccountType.LIABILITY,
     chart.seller_available(7): AccountType.LIABILITY,

@@ -11,6 +11,9 @@ from ledger.line import without_numbers
     [
         ("IBAN AT611904300234573201 is closed", "IBAN •••• 3201 is closed"),
         ("IBAN AT61 1904 3002 3457 3201 is closed", "IBAN •••• 3201 is closed"),
+        ("iban at611904300234573201 is closed", "iban •••• 3201 is closed"),
+        ("iban: at61-1904-3002-3457-3201.", "iban: •••• 3201."),
+        ("iban at61 1904 3002 3457 3201 is over there", "iban •••• 3201 is over there"),
         ("account 000123456789 is closed", "account •••• 6789 is closed"),
         ("card 4242 4242 4242 4242 was refused", "card •••• 4242 was refused"),
         ("refused with 1234567, AC04 since 2026-11-21", "refused with 1234567, AC04 since 2026-11-21"),

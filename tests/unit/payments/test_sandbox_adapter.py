@@ -91,6 +91,12 @@ def test_bug_48_a_well_signed_event_of_another_account_is_refused() -> None:
         psp().verify_webhook(body, signed(body), now=NOON)
 
 
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"<html>", b"[" * 100_000])
+def test_a_well_signed_body_that_is_no_event_is_refused(body: bytes) -> None:
+    with pytest.raises(WebhookRefused, match="the body is not an event"):
+        psp().verify_webhook(body, signed(body), now=NOON)
+
+
 def test_sec_14_no_changed_body_or_header_is_ever_believed() -> None:
     chance, body, header = random.Random(14), body_of(), signed(body_of())["Sandbox-Signature"]
     adapter = psp()

@@ -62,6 +62,20 @@ def test_weekends_and_bank_holidays_put_a_payout_off_to_the_next_working_day() -
     assert calendars.next_payouts(in_riyadh, utc(2026, 11, 18, 12), count=2) == [date(2026, 11, 19), date(2026, 11, 22)]
 
 
+@pytest.mark.parametrize(
+    ("day", "country", "pays_on"),
+    [
+        (date(2026, 11, 20), "DE", date(2026, 11, 20)),
+        (date(2026, 11, 21), "DE", date(2026, 11, 23)),  # a Saturday
+        (date(2026, 4, 3), "FR", date(2026, 4, 7)),  # France works on Good Friday, TARGET does not
+        (date(2026, 7, 3), "US", date(2026, 7, 6)),  # TARGET is open, the banks of the country are not
+        (date(2026, 12, 25), "", date(2026, 12, 28)),
+    ],
+)
+def test_banks_pay_when_target_is_open_and_those_of_the_country_work(day: date, country: str, pays_on: date) -> None:
+    assert calendars.bank_day(day, country=country) == pays_on
+
+
 def test_a_holiday_has_no_period_of_its_own() -> None:
     with pytest.raises(UnknownPeriod, match="no period of this calendar") as refused:
         calendars.period_named(Calendar(Interval.DAILY, holidays="DE"), "2026-12-25")

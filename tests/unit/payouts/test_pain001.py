@@ -32,7 +32,7 @@ def heading(version: str = "pain.001.001.09") -> Heading:
 def transfer(
     number: int = 0, amount: str = "12.34", currency: str = "EUR", creditor: Account = ADA, text: str = "Northwind payout"
 ) -> Transfer:
-    return Transfer(f"po_{number:032x}", exact(amount, currency), creditor, text)
+    return Transfer(f"po_{number:032x}", exact(amount, currency), creditor, text, number)
 
 
 def batch(count: int, total: str, currency: str = "EUR", debtor: Account = OURS) -> Batch:
@@ -110,7 +110,7 @@ def test_whatever_somebody_calls_himself_is_written_plainly(name: str) -> None:
         (transfer(amount="1000000000.00"), "amount"),
         (transfer(amount="0.00"), "amount"),
         (transfer(currency="USD"), "currency"),
-        (Transfer(f"po_{'0' * 33}", exact("12.34", "EUR"), ADA, "too long an id"), "public_id"),
+        (Transfer(f"po_{'0' * 33}", exact("12.34", "EUR"), ADA, "too long an id", 1), "public_id"),
     ],
 )
 def test_what_no_bank_would_take_is_refused_by_name_and_never_shows_the_number(wrong: Transfer, field: str) -> None:

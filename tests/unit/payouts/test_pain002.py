@@ -81,7 +81,11 @@ LAUGHS = '<!DOCTYPE lolz [<!ENTITY a "haha">' + "".join(f'<!ENTITY a{n} "{f"&a{n
         (answer(HEAD, GROUP.format(""))[:-20], "is no XML that we can read"),
         (b"", "is no XML that we can read"),
         (b'{"MsgId": "x"}', "is no XML that we can read"),
-        (answer(HEAD).replace(b"UTF-8", b"UTF-7"), "is no XML that we can read"),
+        (answer(HEAD).replace(b"UTF-8", b"UTF-7"), "says that it is in 'UTF-7'"),
+        (answer(HEAD).replace(b"UTF-8", b"unicode_escape"), "says that it is in 'unicode_escape'"),
+        (answer(HEAD, GROUP.format(""), GROUP.format("")), "has a second OrgnlMsgId where there must be one"),
+        (answer(HEAD, GROUP.format("<GrpSts>ACSC</GrpSts><GrpSts>RJCT</GrpSts>")), "has a second GrpSts"),
+        (answer(HEAD, GROUP.format(""), BATCH.format(ACCEPTED.replace("<TxSts>", "<TxSts>PDNG</TxSts><TxSts>"))), "has a second TxSts"),
         (b"<Document xmlns='urn:iso:std:iso:20022:tech:xsd:camt.053.001.08'/>", "does not begin as a pain.002 does"),
         (b"<Document><CstmrPmtStsRpt/></Document>", "does not begin as a pain.002 does"),
         (answer(HEAD), "The answer has no OrgnlGrpInfAndSts/OrgnlMsgId"),
@@ -103,6 +107,21 @@ def test_sec_21_an_answer_without_end_is_given_up_at_its_limit(monkeypatch: pyte
     monkeypatch.setattr(pain002, "LARGEST", 10_000)
     asked = iter([answer(HEAD)[:300], *(b" " * 1000 for _more in range(20))])
     with pytest.raises(UnreadableAnswer, match="more than 10,000 bytes"):
+        pain002.read(asked)
+    assert len(list(asked)) > 5
+
+
+def test_sec_21_an_answer_about_more_transfers_than_we_ever_send_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pain002, "MOST_TRANSFERS", 2)
+    assert len(pain002.read([answer(HEAD, GROUP.format(""), BATCH.format(ACCEPTED + REJECTED))]).transfers) == 2
+    with pytest.raises(UnreadableAnswer, match="speaks of more than 2 transfers"):
+        pain002.read([answer(HEAD, GROUP.format(""), BATCH.format(ACCEPTED + REJECTED + "<TxInfAndSts/>"))])
+
+
+@pytest.mark.parametrize("begun", [b"<a b='", b"<!--", b"<a b='' c"])
+def test_sec_21_a_tag_without_end_is_given_up_before_it_costs_anything(begun: bytes) -> None:
+    asked = iter([answer(HEAD).partition(b"</Cstmr")[0], begun, *[b"x" * 65536] * 9])
+    with pytest.raises(UnreadableAnswer, match="has a tag or a comment of more than 65,536 bytes"):
         pain002.read(asked)
     assert len(list(asked)) > 5
 

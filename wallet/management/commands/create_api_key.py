@@ -21,7 +21,7 @@ class Command(BaseCommand):
             "--scope",
             action="append",
             choices=ApiKey.Scope.values,
-            help="what it may do; may be given several times (default: all but the ledger's)",
+            help="what it may do; may be given several times (default: all but the ledger's and the files')",
         )
         parser.add_argument("--open-shop", action="store_true", help="open the shop if there is none of this name")
 

@@ -1,4 +1,4 @@
-"""`manage.py issue_fee_invoices --shop SHOP --period 2026-10`: invoice a month's fees to every seller of the shop."""
+"""`manage.py issue_fee_invoices --shop SHOP --period 2026-10`: invoice the fees up to that month to every seller of the shop."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -13,7 +13,7 @@ from wallet.models import Shop
 
 
 class Command(BaseCommand):
-    help = "Invoice a month's fees to every seller of the shop. Twice is once: whoever is invoiced already is left out."
+    help = "Invoice a month's fees to every seller of the shop, and those of earlier months that are due. Twice is once: whoever is invoiced already is left out."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--shop", required=True, help="the shop's name or id (shop_...)")
@@ -25,7 +25,7 @@ class Command(BaseCommand):
         if len(found) != 1:
             raise CommandError(f"There is no one shop {shop!r}: {len(found)} found. Name it by its id.")
         try:
-            count = invoices.issue_month(found[0], months.parse(period), now=timezone.now(), by=f"shell:{actor}" if actor else "shell")
+            count = invoices.issue_until(found[0], months.parse(period), now=timezone.now(), by=f"shell:{actor}" if actor else "shell")
         except DomainError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{count} issued for {period}.")
+        self.stdout.write(f"{count} issued up to {period}.")

@@ -1,0 +1,333 @@
+"""The tables of the page "Figures": what reports.py found, in cells that people and programs read, with links to the rows behind them.
+
+Each table has a name, by which its CSV file is asked for; TABLES says who makes it.  A link stands only before whoever may follow it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
+
+from babel.numbers import format_decimal
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.text import format_lazy
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from djmoney.money import Money
+
+from ledger.admin import NOTHING
+from ledger.money import text
+from ledger.templatetags.written import NO_BREAK_SPACE, day, digits, reader
+from payments.models import PaymentOrder, PspAttempt
+from reconciliation import reports
+from reconciliation.reports import Asked, By, Sales
+from wallet.sheets import harmless, written
+
+KINDS = {
+    "psp_receivable": _("To come from PSPs"),
+    "seller_pending": _("Sellers: pending"),
+    "seller_available": _("Sellers: available"),
+    "seller_reserved": _("Sellers: held back"),
+    "payouts_in_transit": _("On its way to sellers' banks"),
+    "fee_revenue": _("Our fees"),
+    "tax_payable": _("Tax in our fees"),
+    "operating_bank": _("Our bank account"),
+    "paid_twice": _("Paid out twice"),
+    "bank_in_transit": _("On its way to our bank account"),
+    "psp_fees": _("Fees of PSPs"),
+    "suspense": _("Not explained yet"),
+    "owed_to_buyers": _("Owed to buyers"),
+    "disputed": _("In open disputes"),
+    "dispute_costs": _("Fees for disputes"),
+    "dispute_losses": _("Lost in disputes"),
+}
+TYPES = {"asset": _("Asset"), "liability": _("Liability"), "revenue": _("Revenue"), "expense": _("Expense")}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A figure or a word: as people read it, as a program does, and (`address`) where the rows behind it are listed."""
+
+    shown: str
+    plain: str
+    is_number: bool = True
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the page, whose `name` is in the address of its CSV file.  `columns` are the names in that file and the titles for people.
+
+    `has_total`: its last row sums up the others.
+    """
+
+    name: str
+    title: Any
+    note: Any
+    columns: Sequence[tuple[str, Any]]
+    rows: Sequence[Sequence[Cell]]
+    has_total: bool = False
+
+    @property
+    def heads(self) -> list[tuple[Any, bool]]:
+        """The titles, and whether numbers stand below."""
+        return [(title, cell.is_number) for (_name, title), cell in zip(self.columns, self.rows[0], strict=True)]
+
+    @property
+    def titled_rows(self) -> list[list[tuple[Any, Cell]]]:
+        titles = [title for _name, title in self.columns]
+        return [list(zip(titles, row, strict=True)) for row in self.rows]
+
+    def as_csv(self, currency: str) -> str:
+        head = [*(name for name, _title in self.columns), "currency"]
+        return written([head, *([*(cell.plain for cell in row), currency] for row in self.rows)])
+
+
+# --- Cells ----------------------------------------------------------------------------------------------------------
+
+
+def word(shown: Any, plain: str, address: str = "") -> Cell:
+    return Cell(str(shown), harmless(plain), is_number=False, address=address)
+
+
+def count(number: int, address: str = "") -> Cell:
+    return Cell(format_decimal(number, locale=reader()), str(number), address=address if number else "")
+
+
+def sum_of(money: Money, address: str = "") -> Cell:
+    return Cell(digits(money), text(money), address=address if money.amount else "")
+
+
+def percent(share: Decimal | None) -> Cell:
+    """Return the share in percent for people, and as it is for programs."""
+    if share is None:
+        return Cell(NOTHING, "")
+    return Cell(f"{format_decimal(share * 100, format='#,##0.0', locale=reader())}{NO_BREAK_SPACE}%", str(share))
+
+
+def in_days(number: Decimal | None) -> Cell:
+    if number is None:
+        return Cell(NOTHING, "")
+    return Cell(format_decimal(number, format="#,##0.0", locale=reader()), f"{number:.1f}")
+
+
+def kind(code: str, currency: str, user: Any) -> Cell:
+    """Return the name of a kind of account, which leads to the accounts of that kind."""
+    return word(KINDS.get(code, code), code, listed(user, "ledger", "account", {"q": code, "currency": currency}))
+
+
+def listed(user: Any, app: str, model: str, lookups: dict[str, Any]) -> str:
+    """Return where the admin lists rows like these, or nothing to whom may not see them."""
+    if not user.has_perm(f"{app}.view_{model}"):
+        return ""
+    return f"{reverse(f'admin:{app}_{model}_changelist')}?{urlencode(lookups)}"
+
+
+def made_within(model: Any, asked: Asked) -> dict[str, Any]:
+    """Return the lookups of the rows that were made on the days, by id too: no list reads a large table by its times alone."""
+    ids = reports.ids_of(model, asked)
+    return {"id__gte": ids["first_id"], "id__lt": ids["end_id"]} | between("created_at", asked)
+
+
+def between(column: str, asked: Asked) -> dict[str, str]:
+    return {f"{column}__gte": asked.since.isoformat(), f"{column}__lt": asked.until.isoformat()}
+
+
+# --- Tables ---------------------------------------------------------------------------------------------------------
+
+SALES_COLUMNS = (
+    ("orders", _("Orders")),
+    ("paid", _("Paid")),
+    ("success_rate", _("Success")),
+    ("volume", _("Volume")),
+    ("fees", _("Our fees")),
+    ("take_rate", _("Take rate")),
+    ("refunded", _("Refunded")),
+    ("refund_rate", _("Refund rate")),
+    ("disputed", _("Disputed")),
+    ("dispute_rate", _("Dispute rate")),
+    ("days_until_settled", _("Days until paid to us")),
+)
+NOT_KNOWN = _("Not known")
+
+
+def sales_cells(group: Sales, first: Cell, lookups: dict[str, Any], user: Any) -> list[Cell]:
+    def orders(**more: str) -> str:
+        return listed(user, "payments", "paymentorder", lookups | more)
+
+    return [
+        first,
+        count(group.opened, orders()),
+        count(group.paid, orders(status__exact="SUCCESS")),
+        percent(group.success_rate),
+        sum_of(group.volume),
+        sum_of(group.fees),
+        percent(group.take_rate),
+        sum_of(group.refunded, orders(status__exact="SUCCESS", refunded__gt="0")),
+        percent(group.refund_rate),
+        sum_of(group.disputed),
+        percent(group.dispute_rate),
+        in_days(group.settled_after),
+    ]
+
+
+def sales_tables(asked: Asked, user: Any) -> list[Table]:
+    return tables_of(reports.sales(asked), asked, user)
+
+
+def tables_of(sold: dict[By, list[Sales]], asked: Asked, user: Any) -> list[Table]:
+    """Return the sales by day, PSP, card and country; each row leads to its orders."""
+    all_of_them = made_within(PaymentOrder, asked) | {"currency": asked.currency}
+
+    def of(by: By, lookup: str) -> list[list[Cell]]:
+        return [
+            sales_cells(group, word(group.key or NOT_KNOWN, group.key), all_of_them | {lookup: group.key}, user)
+            for group in sold.get(by, [])
+        ]
+
+    days = []
+    for group in sold.get(By.DAY, []):
+        that = date.fromisoformat(group.key)
+        lookups = all_of_them | between("created_at", Asked(that, that, asked.currency))
+        days.append(sales_cells(group, word(day(that), group.key), lookups, user))
+    note = _("Orders that were opened on these days, as they stand now.")
+    return [
+        Table("days", _("Day by day"), note, (("day", _("Day")), *SALES_COLUMNS), days),
+        Table("psps", _("By PSP"), note, (("psp", _("PSP")), *SALES_COLUMNS), of(By.PSP, "psp")),
+        Table("cards", _("By card"), note, (("card", _("Card")), *SALES_COLUMNS), of(By.CARD, "event__card_brand")),
+        Table("countries", _("By country of the seller"), note, (("country", _("Country")), *SALES_COLUMNS), of(By.COUNTRY, "seller__country")),
+    ]  # fmt: skip
+
+
+def decline_tables(asked: Asked, user: Any) -> list[Table]:
+    declined = {"operation__exact": "charge", "status__exact": "DECLINED", "order__currency": asked.currency}
+    lookups = made_within(PspAttempt, asked) | declined
+    rows = [
+        [
+            word(each.reason.replace("_", " ") or NOT_KNOWN, each.reason),
+            count(each.calls, listed(user, "payments", "pspattempt", lookups | {"error_code": each.reason})),
+            count(each.orders),
+            sum_of(each.amount),
+            count(each.paid_after_all),
+        ]
+        for each in reports.declines(asked)
+    ]
+    columns = (
+        ("reason", _("Reason")),
+        ("charges", _("Charges")),
+        ("orders", _("Orders")),
+        ("amount", _("Amount of the orders")),
+        ("paid_after_all", _("Paid after all")),
+    )
+    return [Table("declines", _("Declined charges"), _("Charges on these days, by the reason that the PSP gave."), columns, rows)]
+
+
+def fee_tables(asked: Asked, user: Any) -> list[Table]:
+    lookups = {"currency": asked.currency} | between("closed_at", asked)
+    rows = [
+        [
+            word(each.psp or _("Other entries"), each.psp),
+            count(each.entries, listed(user, "reconciliation", "settlementbatch", lookups | {"psp": each.psp}) if each.psp else ""),
+            sum_of(each.fees),
+        ]
+        for each in reports.psp_fees(asked)
+    ]
+    columns = (("psp", _("PSP")), ("entries", _("Entries")), ("fees", _("Fees")))
+    return [Table("psp_fees", _("Fees of PSPs"), _("Booked from their settlement files, by the day on which they settled."), columns, rows)]
+
+
+def payable_tables(asked: Asked, user: Any) -> list[Table]:
+    found = reports.payables(asked.currency, now=timezone.now())
+    named = (
+        ("pending", _("Pending"), found.pending, {"pending__gt": "0"}),
+        ("available", _("Available"), found.available, {"available__gt": "0"}),
+        ("reserved", _("Held back"), found.reserved, {"reserved__gt": "0"}),
+        ("overdrawn", _("Below zero: owed to us"), found.overdrawn, {"available__lt": "0"}),
+    )
+    owed = [
+        [
+            word(title, name),
+            count(each.sellers, listed(user, "wallet", "wallet", {"currency": asked.currency} | lookup)),
+            sum_of(each.amount),
+        ]
+        for name, title, each, lookup in named
+    ]
+    ages = [word(title, name) for name, title in aged()]
+    now = _("As it is now, whatever the days above.")
+    return [
+        Table("payables", _("What we owe sellers"), now, (("what", _("What")), ("sellers", _("Sellers")), ("amount", _("Amount"))), owed),
+        Table(
+            "ageing",
+            _("Available for how long"),
+            format_lazy("{} {}", now, _("What became available first is taken to be paid out first.")),
+            (("days", _("Days")), ("amount", _("Amount"))),
+            [[age, sum_of(each)] for age, each in zip(ages, found.by_age, strict=True)],
+        ),
+    ]
+
+
+def aged() -> list[tuple[str, str]]:
+    """Return what the ages of what is available are called, in the file and for people."""
+    begins = [0, *(days + 1 for days in reports.AGES)]
+    spans = [(f"{begin}-{end}", f"{begin}–{end}") for begin, end in zip(begins, reports.AGES, strict=False)]
+    return [*spans, (f"{begins[-1]}-", gettext("%(days)s and more") % {"days": begins[-1]})]
+
+
+def result_tables(asked: Asked, user: Any) -> list[Table]:
+    results = reports.profit_and_loss(asked)
+    rows = [[kind(each.kind, asked.currency, user), word(TYPES[each.type], each.type), sum_of(each.amount)] for each in results]
+    if rows:
+        rows.append([word(_("Profit"), "profit"), word("", ""), sum_of(reports.profit(results, asked.currency))])
+    columns = (("accounts", _("Accounts")), ("type", _("Type")), ("amount", _("Amount")))
+    return [Table("profit_and_loss", _("Profit and loss"), _("What was booked for these days."), columns, rows, has_total=True)]
+
+
+def book_tables(asked: Asked, user: Any) -> list[Table]:
+    lines = reports.trial_balance(asked)
+    cash = reports.cash_position(lines)
+    cash_rows = [[kind(code, asked.currency, user), sum_of(each)] for code, each in cash]
+    if cash:
+        cash_rows.append([word(_("Together"), "together"), sum_of(sum((each for _code, each in cash[1:]), start=cash[0][1]))])
+    balance = [
+        [
+            kind(line.kind, asked.currency, user),
+            word(TYPES[line.type], line.type),
+            sum_of(line.debits),
+            sum_of(line.credits),
+            sum_of(line.balance),
+        ]
+        for line in lines
+    ]
+    note = _("At the end of the last day (UTC).")
+    columns = (
+        ("accounts", _("Accounts")),
+        ("type", _("Type")),
+        ("debits", _("Debits")),
+        ("credits", _("Credits")),
+        ("balance", _("Balance")),
+    )
+    return [
+        Table("cash", _("Cash position"), note, (("accounts", _("Where")), ("amount", _("Amount"))), cash_rows, has_total=True),
+        Table("trial_balance", _("Trial balance"), note, columns, balance),
+    ]
+
+
+Maker = Callable[[Asked, Any], list[Table]]
+BESIDE_SALES: tuple[tuple[Any, Maker], ...] = (
+    (_("Declined charges"), decline_tables),
+    (_("Fees of PSPs"), fee_tables),
+    (_("What we owe sellers"), payable_tables),
+    (_("Profit and loss"), result_tables),
+    (_("Cash position and trial balance"), book_tables),
+)
+TABLES: dict[str, Maker] = {
+    **dict.fromkeys(("days", "psps", "cards", "countries"), sales_tables),
+    "declines": decline_tables,
+    "psp_fees": fee_tables,
+    **dict.fromkeys(("payables", "ageing"), payable_tables),
+    "profit_and_loss": result_tables,
+    **dict.fromkeys(("cash", "trial_balance"), book_tables),
+}

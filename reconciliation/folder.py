@@ -1,0 +1,87 @@
+"""Files out of a folder: FILES_FOLDER has a folder for each source, in which a PSP's or a bank's own programme puts them.
+
+Nothing there is moved, changed or deleted: a file is known by its checksum, and is not read again while it looks the same.  No link is
+followed and no path is built of a name, so that nothing outside can be read; what is still being written, hidden or no plain file is passed
+over.
+"""
+
+import logging
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from django.conf import settings
+
+from ledger.errors import DomainError
+from reconciliation import ingestion
+from reconciliation.models import FolderEntry, SourceFile
+
+logger = logging.getLogger(__name__)
+
+RECEIVED_BY = "folder"
+AT_REST_S = 30  # a file that was written to more lately than that may not be whole yet
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+PLAIN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # of a pipe too, without waiting for somebody at its other end
+
+
+def pick_up(*, now: datetime) -> list[SourceFile]:
+    """Receive the files that are new in the folder of each source; return them.  One that cannot be received is logged and passed over.
+
+    Raises OSError if there is no such folder.
+    """
+    if not settings.FILES_FOLDER:
+        return []
+    with opened(settings.FILES_FOLDER, os.O_RDONLY | os.O_DIRECTORY) as root:
+        return [file for source in settings.FILE_SOURCES for file in pick_up_from(source, root=root, now=now)]
+
+
+def pick_up_from(source: str, *, root: int, now: datetime) -> Iterator[SourceFile]:
+    try:
+        with opened(source, FOLDER, inside=root) as folder:
+            with os.scandir(folder) as entries:
+                names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+            for name in names:
+                try:
+                    file = taken(name, source=source, folder=folder, now=now)
+                except OSError as error:
+                    logger.error("the file %r in the folder of %s cannot be read: %s", name, source, error)
+                else:
+                    if file is not None:
+                        yield file
+    except FileNotFoundError:
+        logger.debug("%s has no folder", source)
+    except OSError as error:
+        logger.error("the folder of %s cannot be read: %s", source, error)
+
+
+def taken(name: str, *, source: str, folder: int, now: datetime) -> SourceFile | None:
+    """Receive one file of the folder; None where there is nothing new to it, or where it cannot be received.  Raises OSError."""
+    with opened(name, PLAIN_FILE, inside=folder) as number:
+        before = os.fstat(number)
+        if not stat.S_ISREG(before.st_mode) or time.time() - before.st_mtime < AT_REST_S:
+            return None
+        shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+        looks = {"size": before.st_size, "modified_ns": before.st_mtime_ns}
+        if FolderEntry.objects.filter(source=source, name=shown, **looks).exists():
+            return None
+        file, is_new = None, False
+        try:
+            with os.fdopen(os.dup(number), "rb") as stream:
+                file, is_new = ingestion.receive(stream, shown, source=source, received_by=RECEIVED_BY, now=now)
+        except DomainError as error:
+            logger.error("the file %r in the folder of %s is not received: %s", name, source, error)
+        FolderEntry.objects.update_or_create(source=source, name=shown, defaults=looks | {"file": file})
+        return file if is_new else None
+
+
+@contextmanager
+def opened(name: str, flags: int, *, inside: int | None = None) -> Iterator[int]:
+    """Open a name, in a folder that is open where one is given."""
+    number = os.open(name, flags, dir_fd=inside)
+    try:
+        yield number
+    finally:
+        os.close(number)

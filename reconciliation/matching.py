@@ -1,0 +1,282 @@
+"""A PSP's settlement files against our books: each line is found in them and agrees, or is a mismatch.
+
+A batch is compared as a whole, in a few statements, and in one transaction: its lines are marked, its mismatches are kept, and what it
+proves is posted as one entry.  The PSP has paid out so much (bank in transit) and kept so much (PSP fees); lines that we cannot explain go
+to suspense with all that they moved; the rest is what the PSP owes us less.  So suspense holds, batch by batch, what its mismatches are over.
+
+A line is found by our own key first, then by the PSP's id; it agrees if amount and currency do, and its fee, where one is expected.  Called
+by beat, after files are staged.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from djmoney.money import Money
+
+from ledger import chart, journal
+from ledger.ids import new_id_in_sql
+from ledger.journal import Draft
+from ledger.models import JournalEntry
+from ledger.money import minor_units
+from payments import releases
+from reconciliation.formats.records import LineKind
+from reconciliation.models import ExpectedFee, LineMatch, SettlementBatch
+
+logger = logging.getLogger(__name__)
+
+LONGEST_S = 240  # of one statement: a batch may have two million lines
+PAGE = 1000  # orders that are told at once
+DISPUTE_KNOWN_AFTER = timedelta(days=2)  # since its fee stands in a file that we read
+MISSING_AFTER = timedelta(days=5)  # a PSP may take so long to settle a charge
+
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('reconciliation.matching'))"
+
+OPEN_BATCHES = f"""
+INSERT INTO reconciliation_settlementbatch
+    (public_id, file_id, psp, name, currency, closed_at, lines, matched, mismatched, paid_out, fees, suspended)
+SELECT {new_id_in_sql("sb")}, of.id, of.source, of.batch, of.net_currency, of.closed_at, 0, 0, 0, 0, 0, 0 FROM (
+    SELECT file.id, source, batch, net_currency,
+           coalesce(max(settled_on + time '23:59:59') AT TIME ZONE 'UTC', max(occurred_at)) AS closed_at
+    FROM reconciliation_sourcefile AS file JOIN reconciliation_stagedline AS line ON line.file_id = file.id
+    WHERE status = 'STAGED' AND file.kind = 'settlement' AND file.format <> ALL(%(only_read)s::text[])
+      AND NOT EXISTS (SELECT FROM reconciliation_settlementbatch AS batch WHERE batch.file_id = file.id)
+    GROUP BY file.id, source, batch, net_currency
+) AS of ORDER BY of.closed_at, of.id
+ON CONFLICT (file_id, name, currency) DO NOTHING
+"""  # noqa: S608 (a constant)
+
+# A batch with the fee of a dispute that we have not heard of waits for it: the dispute books its fee, and nothing else may book it again.
+WAITING = """
+SELECT batch.id FROM reconciliation_settlementbatch AS batch JOIN reconciliation_sourcefile AS file ON file.id = batch.file_id
+WHERE matched_at IS NULL AND (file.staged_at < %(until)s OR NOT EXISTS (
+    SELECT FROM reconciliation_stagedline AS line
+    WHERE (line.file_id, line.batch, line.net_currency) = (batch.file_id, batch.name, batch.currency) AND line.type = 'dispute_fee'
+      AND NOT EXISTS (SELECT FROM payments_dispute AS dispute WHERE (dispute.psp, dispute.psp_reference) = (batch.psp, line.psp_reference))
+)) ORDER BY batch.closed_at, batch.id
+"""
+
+# `place` orders what a line could be about, the surest first.  Amounts are signed as our balance at the PSP sees them.  What was just staged
+# the planner knows nothing of and takes for one line, so a line's own columns go along and nothing but tables with their indexes is joined.
+COMPARE = f"""
+WITH line AS MATERIALIZED (
+    SELECT id, number, kind, type, psp_reference, our_reference, currency, net_currency, gross, fee, net,
+           CASE kind WHEN 'fee' THEN net ELSE gross END AS found
+    FROM reconciliation_stagedline WHERE (file_id, batch, net_currency) = (%(file)s, %(name)s, %(currency)s)
+), claim AS (
+    SELECT line.*, 1 AS place, payment.id AS order_id, NULL::bigint AS refund_id, NULL::bigint AS dispute_id, late.id AS late_charge_id,
+           coalesce(late.public_id, payment.public_id) AS subject, coalesce(late.amount, payment.amount) AS expected,
+           coalesce(late.currency, payment.currency) AS expected_in
+    FROM line LEFT JOIN payments_latecharge AS late ON late.psp = %(psp)s AND late.psp_reference = line.psp_reference
+    LEFT JOIN payments_pspattempt AS by_key
+           ON late.id IS NULL AND by_key.psp_key = line.our_reference AND by_key.psp_key <> ''
+          AND by_key.psp = %(psp)s AND by_key.operation = 'charge' AND by_key.status = 'SUCCEEDED'
+    LEFT JOIN payments_pspattempt AS by_id
+           ON late.id IS NULL AND by_key.id IS NULL AND by_id.psp_reference = line.psp_reference AND by_id.psp_reference <> ''
+          AND by_id.psp = %(psp)s AND by_id.operation = 'charge' AND by_id.status = 'SUCCEEDED'
+    LEFT JOIN payments_paymentorder AS payment ON payment.id = coalesce(by_key.order_id, by_id.order_id) AND payment.status = 'SUCCESS'
+    WHERE line.kind = 'capture'
+    UNION ALL
+    SELECT line.*, 1, NULL, refund.id, NULL, NULL, refund.public_id,
+           CASE line.kind WHEN 'refund' THEN -refund.amount ELSE refund.amount END, refund.currency
+    FROM line JOIN payments_pspattempt AS attempt ON attempt.psp_key = line.our_reference AND attempt.psp_key <> '' AND attempt.psp = %(psp)s
+    JOIN payments_refund AS refund ON refund.id = attempt.refund_id
+    WHERE line.kind IN ('refund', 'refund_failed')
+      AND CASE line.kind WHEN 'refund' THEN refund.journal_entry_id ELSE refund.reversal_entry_id END IS NOT NULL
+    UNION ALL
+    SELECT line.*, 2, NULL, refund.id, NULL, NULL, refund.public_id,
+           CASE line.kind WHEN 'refund' THEN -refund.amount ELSE refund.amount END, refund.currency
+    FROM line JOIN payments_refund AS refund ON refund.psp_reference = line.psp_reference AND refund.psp_reference <> ''
+    JOIN payments_paymentorder AS payment ON payment.id = refund.order_id AND payment.psp = %(psp)s
+    WHERE line.kind IN ('refund', 'refund_failed')
+      AND CASE line.kind WHEN 'refund' THEN refund.journal_entry_id ELSE refund.reversal_entry_id END IS NOT NULL
+    UNION ALL
+    SELECT line.*, 1, NULL, NULL, dispute.id, NULL, dispute.public_id,
+           CASE line.kind WHEN 'dispute' THEN -dispute.amount WHEN 'fee' THEN -dispute.fee ELSE dispute.amount - dispute.lost END, dispute.currency
+    FROM line JOIN payments_dispute AS dispute ON dispute.psp = %(psp)s AND dispute.psp_reference = line.psp_reference
+    WHERE line.kind IN ('dispute', 'fee') OR line.kind = 'dispute_reversed' AND dispute.closing_entry_id IS NOT NULL
+    UNION ALL
+    SELECT line.*, 9, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM line WHERE line.kind <> 'capture'
+), best AS (
+    SELECT DISTINCT ON (id) * FROM claim ORDER BY id, place, expected
+), compared AS (
+    SELECT best.*,
+           CASE best.kind WHEN 'capture' THEN round(gross * %(basis_points)s::numeric / 10000 + %(fixed)s::numeric, %(places)s) END AS expected_fee,
+           row_number() OVER (PARTITION BY best.kind, subject ORDER BY number) > 1
+               OR coalesce(of_order.line_id, of_refund.line_id, of_dispute.line_id, of_late_charge.line_id) IS NOT NULL AS is_again
+    FROM best
+    LEFT JOIN reconciliation_linematch AS of_order ON of_order.order_id = best.order_id AND of_order.kind = best.kind
+    LEFT JOIN reconciliation_linematch AS of_refund ON of_refund.refund_id = best.refund_id AND of_refund.kind = best.kind
+    LEFT JOIN reconciliation_linematch AS of_dispute ON of_dispute.dispute_id = best.dispute_id AND of_dispute.kind = best.kind
+    LEFT JOIN reconciliation_linematch AS of_late_charge
+           ON of_late_charge.late_charge_id = best.late_charge_id AND of_late_charge.kind = best.kind
+), decided AS MATERIALIZED (
+    SELECT compared.*, CASE
+        WHEN kind = ANY(%(own)s) OR kind = 'fee' AND subject IS NULL AND type <> 'dispute_fee' THEN ''
+        WHEN subject IS NULL THEN 'missing_here'
+        WHEN is_again THEN 'duplicate'
+        WHEN currency <> expected_in OR net_currency <> expected_in THEN 'currency'
+        WHEN found <> expected THEN 'amount'
+        WHEN fee <> expected_fee THEN 'fee'
+        ELSE ''
+    END AS verdict FROM compared
+), matched AS (
+    INSERT INTO reconciliation_linematch (line_id, batch_id, kind, order_id, refund_id, dispute_id, late_charge_id)
+    SELECT id, %(batch)s, kind, order_id, refund_id, dispute_id, late_charge_id FROM decided WHERE verdict IN ('', 'fee')
+), mismatched AS (
+    INSERT INTO reconciliation_mismatch
+        (public_id, kind, psp, batch_id, line_id, subject, currency, expected, found, suspended, found_at)
+    SELECT {new_id_in_sql("mm")}, verdict, %(psp)s, %(batch)s, id, coalesce(subject, ''), net_currency,
+           CASE verdict WHEN 'fee' THEN expected_fee ELSE expected END, CASE verdict WHEN 'fee' THEN fee ELSE found END,
+           CASE verdict WHEN 'fee' THEN expected_fee - fee ELSE net END, %(now)s
+    FROM decided WHERE verdict <> ''
+), come_late AS (
+    UPDATE reconciliation_mismatch AS missing SET kind = 'late', resolved_at = %(now)s, batch_id = %(batch)s
+    FROM decided WHERE missing.line_id IS NULL AND missing.kind = 'missing_there' AND missing.subject = decided.subject AND missing.resolved_at IS NULL
+      AND decided.kind = 'capture' AND decided.verdict IN ('', 'fee')
+)
+SELECT count(*), count(*) FILTER (WHERE verdict = ''),
+       coalesce(-sum(gross) FILTER (WHERE kind = ANY(%(to_bank)s)), 0),
+       coalesce(sum(CASE WHEN verdict = 'fee' THEN expected_fee WHEN kind <> 'fee' THEN fee WHEN subject IS NULL THEN -net ELSE 0 END)
+                FILTER (WHERE verdict IN ('', 'fee')), 0),
+       coalesce(sum(CASE verdict WHEN 'fee' THEN expected_fee - fee ELSE net END) FILTER (WHERE verdict <> ''), 0)
+FROM decided
+"""  # noqa: S608 (a constant)
+
+# Charges of which the PSP should have settled by now, and has not, since its files are read; those that it voided it settles never.
+FIND_MISSING = f"""
+INSERT INTO reconciliation_mismatch (public_id, kind, psp, subject, currency, expected, suspended, found_at)
+SELECT {new_id_in_sql("mm")}, 'missing_there', payment.psp, payment.public_id, payment.currency, payment.amount, 0, %(now)s
+FROM payments_paymentorder AS payment
+JOIN ledger_journalentry AS sale ON sale.id = payment.journal_entry_id
+JOIN (SELECT psp, currency, min(closed_at) - interval '1 day' AS since, max(closed_at) AS until
+      FROM reconciliation_settlementbatch WHERE matched_at IS NOT NULL GROUP BY psp, currency) AS read USING (psp, currency)
+WHERE payment.status = 'SUCCESS' AND payment.settled_at IS NULL
+  AND sale.effective_at >= read.since AND sale.effective_at < %(charged_before)s
+  AND sale.effective_at < read.until - make_interval(days => %(closed_after)s)
+  AND NOT EXISTS (SELECT FROM reconciliation_linematch AS its WHERE its.order_id = payment.id AND its.kind = 'capture')
+  AND NOT EXISTS (SELECT FROM reconciliation_mismatch AS its WHERE its.subject = payment.public_id AND its.resolved_at IS NULL)
+  AND NOT EXISTS (SELECT FROM payments_refund AS void WHERE void.order_id = payment.id AND void.status = 'SUCCESS'
+                  AND void.psp_reference = void.charge)
+ORDER BY payment.id
+ON CONFLICT (subject) WHERE line_id IS NULL AND bank_line_id IS NULL DO NOTHING
+"""  # noqa: S608 (a constant)
+
+TO_BANK = [LineKind.PAYOUT.value, LineKind.PAYOUT_RETURNED.value]
+OWN = [*TO_BANK, LineKind.CARRIED_OVER.value, LineKind.RESERVE.value]  # between the PSP and us, and about no payment
+
+
+def match_waiting(*, now: datetime) -> int:
+    """Compare the batches of all staged files that were not compared, oldest first, and tell their orders; return how many batches.
+
+    Commits batch by batch.  Files in FILE_FORMATS_ONLY_READ are not compared, since another report has their lines.
+    """
+    count = compare_waiting(now=now)
+    tell_waiting(now=now)
+    return count
+
+
+def compare_waiting(*, now: datetime) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(OPEN_BATCHES, {"only_read": settings.FILE_FORMATS_ONLY_READ})
+        cursor.execute(WAITING, {"until": now - DISPUTE_KNOWN_AFTER})
+        waiting = [batch_id for (batch_id,) in cursor.fetchall()]
+    return sum(match(batch_id, now=now).matched_at == now for batch_id in waiting)
+
+
+def tell_waiting(*, now: datetime) -> None:
+    for batch in SettlementBatch.objects.filter(matched_at__isnull=False, orders_settled_at=None).order_by("pk"):
+        settle_orders(batch, now=now)
+
+
+@transaction.atomic(durable=True)
+def match(batch_id: int, *, now: datetime) -> SettlementBatch:
+    """Compare the lines of a batch with our books, mark each, and post what the batch proves: all of it or nothing; the second time nothing.
+
+    Nobody else compares meanwhile.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(ONE_AT_A_TIME)
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{LONGEST_S}s"])
+    batch = SettlementBatch.objects.select_related("file").get(pk=batch_id)
+    if batch.matched_at is None:
+        batch.matched_at = now
+        batch.lines, batch.matched, batch.paid_out, batch.fees, batch.suspended = compare(batch, now=now)
+        batch.mismatched = batch.lines - batch.matched
+        batch.journal_entry_id = post(batch, now=now)
+        batch.save()
+        logger.info("%s of %s is compared: %s of %s lines match", batch.public_id, batch.file.public_id, batch.matched, batch.lines)
+    return batch
+
+
+def compare(batch: SettlementBatch, *, now: datetime) -> tuple[int, int, Decimal, Decimal, Decimal]:
+    """Write a match or a mismatch for each line; return how many lines there are and match, what was paid out, the fees, the suspended."""
+    terms = ExpectedFee.objects.filter(psp=batch.psp, currency=batch.currency).first()
+    asked: dict[str, Any] = {
+        "batch": batch.pk,
+        "file": batch.file_id,
+        "name": batch.name,
+        "currency": batch.currency,
+        "psp": batch.psp,
+        "own": OWN,
+        "to_bank": TO_BANK,
+        "places": minor_units(batch.currency),
+        "basis_points": terms and terms.basis_points,
+        "fixed": terms and terms.fixed,
+        "now": now,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(COMPARE, asked)
+        lines, matched, paid_out, fees, suspended = cursor.fetchone()
+    return lines, matched, paid_out, fees, suspended
+
+
+def post(batch: SettlementBatch, *, now: datetime) -> int | None:
+    """Post what the batch proves; return the entry, None where nothing was moved.  Inside the caller's transaction."""
+    draft = settlement_of(batch, now=now)
+    if not (draft.debits or draft.credits):
+        return None
+    journal.open_accounts([code for code, _amount in (*draft.debits, *draft.credits)], currency=batch.currency)
+    [entry_id] = journal.post([draft])
+    return entry_id
+
+
+def settlement_of(batch: SettlementBatch, *, now: datetime) -> Draft:
+    """The entry of a batch: paid out and kept as fees what the PSP owed us, and in suspense what nobody can explain."""
+    owed = batch.paid_out + batch.fees - batch.suspended
+    moved = {
+        chart.bank_in_transit(): batch.paid_out,
+        chart.psp_fees(): batch.fees,
+        chart.suspense(): -batch.suspended,
+        chart.psp_receivable(batch.psp): -owed,
+    }
+    return Draft(
+        kind=JournalEntry.Kind.SETTLEMENT,
+        reference=batch.public_id,
+        memo=batch.name,
+        effective_at=batch.closed_at or now,
+        debits=[(code, Money(amount, batch.currency)) for code, amount in moved.items() if amount > 0],
+        credits=[(code, Money(-amount, batch.currency)) for code, amount in moved.items() if amount < 0],
+    )
+
+
+def settle_orders(batch: SettlementBatch, *, now: datetime) -> None:
+    """Let the orders of a compared batch know that they are paid to us, page by page; after a crash it goes on with those that do not know."""
+    captures = LineMatch.objects.filter(batch=batch, kind=LineKind.CAPTURE, order__settled_at=None, order__isnull=False).order_by("order")
+    orders = captures.values_list("order", flat=True).iterator(chunk_size=PAGE)  # read once: one cursor of the server's
+    while page := list(islice(orders, PAGE)):
+        releases.mark_settled(page, at=batch.closed_at or now)
+    SettlementBatch.objects.filter(pk=batch.pk).update(orders_settled_at=now)
+
+
+@transaction.atomic(durable=True)
+def find_missing(*, now: datetime) -> int:
+    """Keep as a mismatch each charge that the PSP's files should have by now and have not; return how many are new."""
+    with connection.cursor() as cursor:
+        cursor.execute(ONE_AT_A_TIME)
+        cursor.execute(FIND_MISSING, {"now": now, "charged_before": now - MISSING_AFTER, "closed_after": MISSING_AFTER.days})
+        return int(cursor.rowcount)

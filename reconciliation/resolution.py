@@ -1,0 +1,248 @@
+"""How a mismatch is resolved, by two people: one proposes the account that explains it, another one approves, and it is posted and closed.
+
+What a mismatch has in suspense leaves it by ONE entry, in the commit that closes the mismatch: the fee in its line is the PSP's, the rest
+goes to the account that was named.  So suspense is what open mismatches are over, always.  If the PSP's file was wrong and the next one
+will put it right, the account is what the PSP owes us.  Where nothing stands in suspense, nothing is posted.
+
+Who, what, why, before and after stay: Postgres writes each step down (migration 0008).
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from django.db import transaction
+from djmoney.money import Money
+
+from ledger import chart, journal, manual, transitions
+from ledger.errors import DomainError
+from ledger.journal import Draft, UnknownAccount
+from ledger.models import JournalEntry
+from payments import releases
+from payments.models import PaymentOrder
+from payouts.requests import is_same_person
+from reconciliation.formats.records import LineKind
+from reconciliation.models import Mismatch, Proposal
+
+LONGEST_REASON = 500
+KEPT_BY_OTHERS = frozenset(
+    {"suspense", "disputed", "payouts_in_transit"}
+)  # they are what open mismatches, disputes and payouts make of them
+NAMED_BY_PSP = frozenset({"psp_receivable"})
+BATCHES = "sb_"  # what a bank's line pays, if it is a PSP's
+
+
+class NoSuchMismatch(DomainError):
+    code = "not_found"
+
+
+class NoSuchProposal(DomainError):
+    code = "not_found"
+
+
+class AlreadyDecided(DomainError):
+    """The mismatch was resolved meanwhile, or somebody has decided about the proposal, or another one waits."""
+
+    code = "already_decided"
+
+
+class MakerMayNotApprove(DomainError):
+    code = "maker_may_not_approve"
+
+
+class ReasonMissing(DomainError):
+    code = "reason_missing"
+
+
+class Cause(StrEnum):
+    """How well a mismatch is understood: what resolved itself, what a person adjusts, and what nobody knows the reason of."""
+
+    AUTOMATIC = "automatic"
+    BY_HAND = "by_hand"
+    UNKNOWN = "unknown"
+
+
+CAUSES = {
+    Mismatch.Kind.LATE: Cause.AUTOMATIC,
+    Mismatch.Kind.FEE: Cause.BY_HAND,
+    Mismatch.Kind.AMOUNT: Cause.BY_HAND,
+    Mismatch.Kind.DUPLICATE: Cause.BY_HAND,
+    Mismatch.Kind.WRONG_BATCH: Cause.BY_HAND,
+}
+
+
+def cause_of(mismatch: Mismatch) -> Cause:
+    """Return how well the mismatch is understood, by its kind alone."""
+    return CAUSES.get(Mismatch.Kind(mismatch.kind), Cause.UNKNOWN)
+
+
+def suggested_account(mismatch: Mismatch) -> str:
+    """Return the account that would explain the mismatch; empty where only a person can say, and where there is nothing to explain."""
+    if not mismatch.suspended:
+        return ""
+    match Mismatch.Kind(mismatch.kind), mismatch.line_id is not None:
+        case Mismatch.Kind.FEE, _:
+            return chart.psp_fees()
+        case ((Mismatch.Kind.AMOUNT | Mismatch.Kind.DUPLICATE), True):
+            return chart.psp_receivable(mismatch.psp)
+        case ((Mismatch.Kind.AMOUNT | Mismatch.Kind.WRONG_BATCH), False) if mismatch.subject.startswith(BATCHES):
+            return chart.bank_in_transit()
+        case _:
+            return ""
+
+
+def draft_of(mismatch: Mismatch, *, now: datetime) -> Draft | None:
+    """Return the entry that would explain the mismatch, balanced and ready to be proposed; None where only a person can say."""
+    account = suggested_account(mismatch)
+    return entry_of(mismatch, account, memo=str(mismatch), now=now) if account else None
+
+
+def entry_of(mismatch: Mismatch, account: str, *, memo: str, now: datetime) -> Draft:
+    """Return the entry that takes off suspense what the mismatch has there: the fee in its line is the PSP's, the rest the account's."""
+    fee = fee_in(mismatch)
+    moved = {chart.suspense(): mismatch.suspended, chart.psp_fees(): fee}
+    moved[account] = moved.get(account, Decimal(0)) - mismatch.suspended - fee
+    return Draft(
+        kind=JournalEntry.Kind.RESOLUTION,
+        reference=mismatch.public_id,
+        memo=memo,
+        effective_at=now,
+        debits=[(code, Money(amount, mismatch.currency)) for code, amount in moved.items() if amount > 0],
+        credits=[(code, Money(-amount, mismatch.currency)) for code, amount in moved.items() if amount < 0],
+    )
+
+
+def fee_in(mismatch: Mismatch) -> Decimal:
+    """Return what the PSP has kept of a line that is in suspense as a whole, in the mismatch's currency.
+
+    Nothing of a FEE, of which all but the difference is booked, and of a line that is a fee itself.
+    """
+    line = mismatch.line
+    if line is None or line.kind == LineKind.FEE or mismatch.kind == Mismatch.Kind.FEE or mismatch.suspended != line.net:
+        return Decimal(0)
+    return line.fee
+
+
+def accounts_for(mismatch: Mismatch) -> list[str]:
+    """Return the accounts that may explain the mismatch: what its PSP owes us, if it is about a PSP's line, and the platform's own."""
+    owed = [chart.psp_receivable(mismatch.psp)] if mismatch.line_id is not None else []
+    refused = chart.WALLET_KINDS | KEPT_BY_OTHERS | NAMED_BY_PSP
+    return [*owed, *(kind for kind in chart.KINDS if kind not in refused)]
+
+
+@transaction.atomic(durable=True)
+def take_over(mismatch_id: int, *, actor: str, reason: str) -> Mismatch:
+    """Make the actor the owner of an open mismatch.  Locks it.  Raises NoSuchMismatch, AlreadyDecided, ReasonMissing."""
+    require_reason(reason, field="reason")
+    transitions.by(actor, reason=reason)
+    mismatch = lock_open(mismatch_id)
+    mismatch.owner = actor
+    mismatch.save(update_fields=["owner"])
+    return mismatch
+
+
+@transaction.atomic(durable=True)
+def propose(mismatch_id: int, account: str, memo: str, *, actor: str, now: datetime) -> Proposal:
+    """Propose the account that explains an open mismatch, and say why; empty if nothing stands in suspense, and nothing is to be posted.
+
+    Locks the mismatch.  Raises NoSuchMismatch, AlreadyDecided (another proposal waits, too), ReasonMissing, and UnknownAccount or
+    WalletAccountRefused for an account that cannot explain it.
+    """
+    require_reason(memo, field="memo")
+    transitions.by(actor, reason=memo)
+    mismatch = lock_open(mismatch_id)
+    if mismatch.proposals.filter(status=Proposal.Status.WAITING).exists():
+        raise AlreadyDecided(f"A proposal for {mismatch.public_id} waits already. It is approved or rejected first.")
+    require_explaining(mismatch, account)
+    return Proposal.objects.create(mismatch=mismatch, account=account, memo=memo[:LONGEST_REASON], made_by=actor, made_at=now)
+
+
+@transaction.atomic(durable=True)
+def approve(proposal_id: int, *, actor: str, reason: str, now: datetime) -> Proposal:
+    """Post what was proposed, and close the mismatch: both, or neither.  Locks the mismatch, then the proposal, then the order.
+
+    Raises NoSuchProposal, AlreadyDecided, MakerMayNotApprove, ReasonMissing.
+    """
+    proposal = lock_waiting(proposal_id, actor=actor, reason=reason)
+    mismatch = proposal.mismatch
+    if proposal.account:
+        draft = entry_of(mismatch, proposal.account, memo=proposal.memo, now=now)
+        journal.open_accounts([code for code, _amount in (*draft.debits, *draft.credits)], currency=mismatch.currency)
+        [proposal.journal_entry_id] = journal.post([draft])
+    decide(proposal, Proposal.Status.APPROVED, actor=actor, reason=reason, now=now)
+    mismatch.resolved_at = now
+    mismatch.save(update_fields=["resolved_at"])
+    settle_order(mismatch, by=proposal.account, now=now)
+    return proposal
+
+
+def settle_order(mismatch: Mismatch, *, by: str, now: datetime) -> None:
+    """Let the order of a charge know that it is paid to us, if its line turned out to be what the PSP owed for it."""
+    line, batch = mismatch.line, mismatch.batch
+    if line is None or batch is None or line.kind != LineKind.CAPTURE or by != chart.psp_receivable(mismatch.psp):
+        return
+    order_ids = PaymentOrder.objects.filter(public_id=mismatch.subject).values_list("pk", flat=True)
+    releases.mark_settled(list(order_ids), at=batch.closed_at or now)
+
+
+@transaction.atomic(durable=True)
+def reject(proposal_id: int, *, actor: str, reason: str, now: datetime) -> Proposal:
+    """Refuse what was proposed: the mismatch stays open, for another proposal.  Locks the mismatch, then the proposal.
+
+    Raises NoSuchProposal, AlreadyDecided, MakerMayNotApprove, ReasonMissing.
+    """
+    proposal = lock_waiting(proposal_id, actor=actor, reason=reason)
+    decide(proposal, Proposal.Status.REJECTED, actor=actor, reason=reason, now=now)
+    return proposal
+
+
+def decide(proposal: Proposal, status: Proposal.Status, *, actor: str, reason: str, now: datetime) -> None:
+    proposal.status, proposal.decided_by, proposal.decided_at, proposal.reason = status, actor, now, reason[:LONGEST_REASON]
+    proposal.save(update_fields=["status", "decided_by", "decided_at", "reason", "journal_entry"])
+
+
+def lock_waiting(proposal_id: int, *, actor: str, reason: str) -> Proposal:
+    """Lock a proposal that waits, and its mismatch before it, for somebody else than its maker, who says why."""
+    require_reason(reason, field="reason")
+    transitions.by(actor, reason=reason)
+    mismatch_id = Proposal.objects.filter(pk=proposal_id).values_list("mismatch", flat=True).first()
+    if mismatch_id is None:
+        raise NoSuchProposal("There is no such proposal. Look at its mismatch.")
+    mismatch = lock_open(mismatch_id)
+    proposal = Proposal.objects.select_for_update(no_key=True).get(pk=proposal_id)
+    if proposal.status != Proposal.Status.WAITING:
+        raise AlreadyDecided(f"This proposal for {mismatch.public_id} was decided by {proposal.decided_by} already.")
+    if is_same_person(actor, proposal.made_by):
+        raise MakerMayNotApprove(f"You proposed this for {mismatch.public_id} yourself. Somebody else must decide it.")
+    proposal.mismatch = mismatch
+    return proposal
+
+
+def lock_open(mismatch_id: int) -> Mismatch:
+    """Lock a mismatch that is open.  Raises NoSuchMismatch, AlreadyDecided."""
+    mismatch = Mismatch.objects.select_for_update(no_key=True).filter(pk=mismatch_id).first()
+    if mismatch is None:
+        raise NoSuchMismatch("There is no such mismatch. Look at the list of them.")
+    if mismatch.resolved_at is not None:
+        raise AlreadyDecided(f"{mismatch.public_id} is resolved already.")
+    return mismatch
+
+
+def require_explaining(mismatch: Mismatch, account: str) -> None:
+    """Raise unless the account explains the mismatch: one that it may be, and none where nothing stands in suspense."""
+    if not mismatch.suspended:
+        if account:
+            raise UnknownAccount(f"{mismatch.public_id} has nothing in suspense. Name no account: nothing is posted.", field="account")
+        return
+    if not account:
+        said = f"{mismatch.public_id} stands in suspense. Name the account that explains it; what the PSP owes us, if its file was wrong."
+        raise UnknownAccount(said, field="account")
+    manual.require_bookable(account)
+    if account not in accounts_for(mismatch):
+        able = ", ".join(accounts_for(mismatch))
+        raise UnknownAccount(f"{account} cannot explain {mismatch.public_id}. Name one of these: {able}.", field="account")
+
+
+def require_reason(reason: str, *, field: str) -> None:
+    if not reason.strip():
+        raise ReasonMissing("Say why: it is kept with your name.", field=field)

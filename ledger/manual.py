@@ -20,6 +20,10 @@ class WalletAccountRefused(DomainError):
     code = "wallet_account_refused"
 
 
+class SuspenseAccountRefused(DomainError):
+    code = "suspense_account_refused"
+
+
 class ReferenceReserved(DomainError):
     code = "reference_reserved"
 
@@ -28,7 +32,7 @@ class ReferenceReserved(DomainError):
 def post(draft: Draft) -> tuple[JournalEntry, bool]:
     """Post one manual entry; return it, and whether it is new: the same reference with the same legs answers with the entry that stands.
 
-    Raises WalletAccountRefused, ReferenceReserved, UnknownAccount, and what `journal.post` raises.
+    Raises WalletAccountRefused, SuspenseAccountRefused, ReferenceReserved, UnknownAccount, and what `journal.post` raises.
     """
     if OUR_OWN.fullmatch(draft.reference):
         raise ReferenceReserved(f"{draft.reference} looks like an id of this system. Use a reference of your own.", field="reference")
@@ -41,11 +45,16 @@ def post(draft: Draft) -> tuple[JournalEntry, bool]:
 
 
 def require_bookable(code: str) -> None:
-    """Raise UnknownAccount if the chart has no such kind of account, WalletAccountRefused if it is part of a wallet."""
+    """Raise UnknownAccount if the chart has no such kind of account, WalletAccountRefused if it is part of a wallet.
+
+    SuspenseAccountRefused: what stands in suspense is what the open mismatches are over, and leaves it when one is resolved.
+    """
     if not chart.is_known(code):
         raise UnknownAccount(
             f"{code[:60]!r} is not an account of the chart. GET /v1/ledger/accounts lists those that are open.", field="account"
         )
+    if code == chart.suspense():
+        raise SuspenseAccountRefused("What stands in suspense is over mismatches. Resolve the mismatch instead.", field="account")
     if chart.kind_of(code) in chart.WALLET_KINDS:
         raise WalletAccountRefused(
             f"{code} is part of a seller's wallet and moves only together with it. Book against another account.", field="account"

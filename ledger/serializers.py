@@ -199,7 +199,7 @@ class StatementSerializer(StrictSerializer):
 class NewPostingSerializer(StrictSerializer):
     """One leg of a manual entry."""
 
-    account = PlainText(max_length=120, help_text="An open account; those of wallets are closed to manual entries")
+    account = PlainText(max_length=120, help_text="An open account; those of wallets and suspense are closed to manual entries")
     side = Choice(SIDES)
     amount = PositiveMoneyField()
 

@@ -152,12 +152,14 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     # The books
     "entry_does_not_balance": (400, "Debits and credits of the entry differ in a currency."),
     "unknown_account": (400, "There is no such account, or it is not open in this currency."),
+    "suspense_account_refused": (400, "What stands in suspense is over mismatches and leaves it when one is resolved."),
     "wallet_account_refused": (400, "The account is part of a wallet and moves only together with it."),
     "reference_reserved": (400, "The reference looks like an id of ours."),
     "reference_already_posted": (409, "The reference was posted before, as another entry."),
     "statement_too_long": (400, "The statement would have too many lines. Ask for a shorter time."),
     # Files of PSPs and banks
     "unknown_source": (400, "Files are not taken from this PSP or bank. The detail says from whom."),
+    "file_of_another_kind": (400, "A PSP sends settlement files and a bank sends statements; this is the other. The detail says what it is."),
     "file_empty": (400, "The file has no bytes."),
     "file_too_large": (413, "A file has 200 MB at most. Ask for it in parts."),
     "file_of_another_source": (409, "The same bytes were received before, as the file of another PSP or bank."),

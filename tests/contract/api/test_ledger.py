@@ -81,6 +81,7 @@ WRONG: list[tuple[Any, str, str]] = [
     (lambda e: e["postings"][1].update(account="seller_pending:1"), "wallet_account_refused", "postings[1].account"),
     (lambda e: e["postings"][1].update(account="seller_available:1"), "wallet_account_refused", "postings[1].account"),
     (lambda e: e["postings"][1].update(account="seller_reserved:9"), "wallet_account_refused", "postings[1].account"),
+    (lambda e: e["postings"][1].update(account="suspense"), "suspense_account_refused", "postings[1].account"),
     (lambda e: e["postings"][1].update(account="cash"), "unknown_account", "postings[1].account"),
     (lambda e: e["postings"][1].update(account="fee_revenue"), "unknown_account", "account"),
     (lambda e: e["postings"][1].update(account="suspense:x"), "unknown_account", "account"),

@@ -132,9 +132,12 @@ SELLER_HOME = ("payouts.seller_home.part", "payments.seller_home.part")
 DEMO_ACCOUNT = {"holder": "Onebook Demo", "iban": "DE89370400440532013000", "bic": "COBADEFFXXX"}
 BANK_FILE_ACCOUNTS = env.json("BANK_FILE_ACCOUNTS", default={} if PRODUCTION else {"EUR": DEMO_ACCOUNT})
 
-# Files of PSPs and banks (reconciliation/ingestion.py): from whom they are taken, by short names (a PSP's is its name in the books), and a
-# folder with a folder for each of them, whose files are taken as they come
-FILE_SOURCES = env.list("FILE_SOURCES", default=[] if PRODUCTION else ["sandbox", "sandbox_bank"])
+# Files of PSPs and banks (reconciliation/ingestion.py): from whom they are taken, by short names (a PSP's is its name in the books), and which:
+# a PSP's settlement files or a bank's statements.  And a folder with a folder for each of them, whose files are taken as they come
+NAMED_SOURCES = env.list("FILE_SOURCES", default=[] if PRODUCTION else ["sandbox=settlement", "sandbox_bank=statement"])
+FILE_SOURCES = {name.strip(): kind.strip() for name, _, kind in (named.partition("=") for named in NAMED_SOURCES)}
+if not {"settlement", "statement"}.issuperset(FILE_SOURCES.values()):
+    raise ImproperlyConfigured("FILE_SOURCES must say of each name what comes from it, such as northpay=settlement,northbank=statement.")
 FILES_FOLDER = env.str("FILES_FOLDER", default="")
 
 # Formats whose files are read and not compared, since another report of the same PSP has their lines: Stripe gives two of the same payments

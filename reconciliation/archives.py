@@ -37,11 +37,13 @@ def unpacked(stream: BinaryIO, *, size: int) -> BinaryIO:
 
 
 def only_member(stream: BinaryIO, *, size: int) -> IO[bytes]:
-    """Open the one member of a zip archive.  Its name is not looked at.  Raises MalformedFile."""
+    """Open the one member of a zip archive.  It has a name, which is not looked at.  Raises MalformedFile."""
     require_one_member(stream, size=size)
     try:
         archive = zipfile.ZipFile(stream)
         [member] = archive.infolist()
+        if not member.filename:
+            raise MalformedFile(0, "the zip archive holds a member without a name")
         if member.is_dir() or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise MalformedFile(0, "the zip archive holds a folder, or is packed in a way that is not read: deflate is expected")
         return archive.open(member)

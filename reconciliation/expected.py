@@ -1,7 +1,7 @@
 """Which files must be here by now and are not.  What is expected are rows (ExpectedFile), which finance keeps in the admin.
 
 An expected file is one about each day, or each weekday.  The day of a file is the last that its lines are about, and only a file that was
-read to its end counts: a refused one is as good as none.  Looked at by the banner of the admin, by /metrics' watchers and by beat.
+read to its end, and is compared, counts: a refused one, or one that is only read, is as good as none.  Looked at by the banner of the admin, by /metrics' watchers and by beat.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.db.models import Q
 
 from reconciliation.models import ExpectedFile, SourceFile
@@ -58,7 +59,8 @@ def due_of(expected: ExpectedFile, day: date) -> datetime:
 def days_here(expected: ExpectedFile, *, since: date) -> set[date | None]:
     in_currency = Q(currencies__contains=[expected.currency]) if expected.currency else Q()
     here = SourceFile.objects.filter(in_currency, source=expected.source, kind=expected.kind, status=SourceFile.Status.STAGED)
-    return set(here.filter(last_day__gte=since).values_list("last_day", flat=True))
+    compared = here.exclude(format__in=settings.FILE_FORMATS_ONLY_READ)
+    return set(compared.filter(last_day__gte=since).values_list("last_day", flat=True))
 
 
 def overdue_since(missing: Missing) -> datetime:

@@ -40,6 +40,10 @@ def sources() -> list[tuple[str, str]]:
     return [(source, source) for source in settings.FILE_SOURCES]
 
 
+def psps() -> list[tuple[str, str]]:
+    return [(source, source) for source, kind in settings.FILE_SOURCES.items() if kind == SourceFile.Kind.SETTLEMENT]
+
+
 class UploadForm(forms.Form):
     source = forms.ChoiceField(label=_("From"), choices=sources, help_text=_("The PSP or the bank that it is of."))
     file = forms.FileField(
@@ -327,7 +331,7 @@ class ExpectedFileForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class ExpectedFeeForm(forms.ModelForm):  # type: ignore[type-arg]
-    psp = forms.ChoiceField(label=_("PSP"), choices=sources)
+    psp = forms.ChoiceField(label=_("PSP"), choices=psps)
     currency = forms.ChoiceField(label=_("Currency"), choices=[(code, code) for code in sorted(MINOR_UNITS)])
 
     class Meta:

@@ -2,9 +2,10 @@
 
 Nothing there is moved, changed or deleted: a file is known by its checksum, and is not read again while it looks the same.  No link is
 followed and no path is built of a name, so that nothing outside can be read; what is still being written, hidden or no plain file is passed
-over.
+over.  A file over which we stumble is logged, holds up no other, and is tried again at the next look.
 """
 
+import io
 import logging
 import os
 import stat
@@ -27,6 +28,25 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 PLAIN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # of a pipe too, without waiting for somebody at its other end
 
 
+class WrittenMeanwhile(OSError):
+    """Somebody wrote to the file while it was read: it may not be whole."""
+
+
+class AtRest(io.FileIO):
+    """A file that, after its last byte, still looks as it did before its first.  Reading raises WrittenMeanwhile where it does not."""
+
+    def __init__(self, number: int, before: os.stat_result) -> None:
+        super().__init__(number)
+        self._before = before
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        piece = super().read(size)
+        after = os.fstat(self.fileno())
+        if not piece and (after.st_size, after.st_mtime_ns) != (self._before.st_size, self._before.st_mtime_ns):
+            raise WrittenMeanwhile
+        return piece
+
+
 def pick_up(*, now: datetime) -> list[SourceFile]:
     """Receive the files that are new in the folder of each source; return them.  One that cannot be received is logged and passed over.
 
@@ -46,8 +66,12 @@ def pick_up_from(source: str, *, root: int, now: datetime) -> Iterator[SourceFil
             for name in names:
                 try:
                     file = taken(name, source=source, folder=folder, now=now)
+                except WrittenMeanwhile:
+                    logger.info("the file %r in the folder of %s is not at rest yet", name, source)
                 except OSError as error:
                     logger.error("the file %r in the folder of %s cannot be read: %s", name, source, error)
+                except Exception:
+                    logger.exception("the file %r in the folder of %s cannot be received", name, source)
                 else:
                     if file is not None:
                         yield file
@@ -58,18 +82,21 @@ def pick_up_from(source: str, *, root: int, now: datetime) -> Iterator[SourceFil
 
 
 def taken(name: str, *, source: str, folder: int, now: datetime) -> SourceFile | None:
-    """Receive one file of the folder; None where there is nothing new to it, or where it cannot be received.  Raises OSError."""
+    """Receive one file of the folder; None where there is nothing new to it, or where it cannot be received.
+
+    Raises WrittenMeanwhile and other OSError.
+    """
     with opened(name, PLAIN_FILE, inside=folder) as number:
         before = os.fstat(number)
         if not stat.S_ISREG(before.st_mode) or time.time() - before.st_mtime < AT_REST_S:
             return None
         shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-        looks = {"size": before.st_size, "modified_ns": before.st_mtime_ns}
+        looks = {"size": before.st_size, "modified_ns": max(before.st_mtime_ns, 0)}
         if FolderEntry.objects.filter(source=source, name=shown, **looks).exists():
             return None
         file, is_new = None, False
         try:
-            with os.fdopen(os.dup(number), "rb") as stream:
+            with AtRest(os.dup(number), before) as stream:
                 file, is_new = ingestion.receive(stream, shown, source=source, received_by=RECEIVED_BY, now=now)
         except DomainError as error:
             logger.error("the file %r in the folder of %s is not received: %s", name, source, error)

@@ -12,7 +12,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import IO, BinaryIO
 
 from django.conf import settings
@@ -23,7 +23,7 @@ from ledger.line import plain
 from reconciliation import originals, staging
 from reconciliation.archives import LARGEST, unpacked
 from reconciliation.formats import registry
-from reconciliation.formats.records import MalformedFile
+from reconciliation.formats.records import BankLine, BankRecord, MalformedFile, SettlementLine, StatementClosed
 from reconciliation.models import SourceFile
 from reconciliation.staging import SomebodyElseWasFaster
 
@@ -33,6 +33,9 @@ PIECE = 1024 * 1024  # bytes
 IN_MEMORY = 2 * PIECE  # of a file on its way in; the rest is on disk
 LONGEST_NAME, LONGEST_ERROR = 200, 500
 STAGED_AT_ONCE = 10  # files in one round
+FARTHEST_AHEAD = timedelta(days=7)  # of what a file says, since it came: a payout is ordered some days before it is in effect
+FROM_THE_SANDBOX = "sandbox"  # received by; its clock is moved by hand, so that its days may be any
+TOO_FAR_AHEAD = f"is more than {FARTHEST_AHEAD.days} days after the file came"
 
 # What a reader raises where a file holds something that it did not foresee
 READER_FAILED = (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError, csv.Error)
@@ -54,6 +57,12 @@ class FileTooLarge(DomainError):
     code = "file_too_large"
 
 
+class FileOfAnotherKind(DomainError):
+    """A settlement file of a bank, or a statement of a PSP, which must not confirm its own payments."""
+
+    code = "file_of_another_kind"
+
+
 class ReceivedFromAnother(DomainError):
     """The same bytes were received before, as the file of another PSP or bank."""
 
@@ -71,7 +80,7 @@ def receive(stream: IO[bytes], name: str, *, source: str, received_by: str, now:
     """Keep a file as it came, in one commit; return it, and whether it is new.  The same bytes again are the file that is there.
 
     `name` is only shown; `source` is one of FILE_SOURCES.  A file in no format that we read is kept too, as refused.  Raises UnknownSource,
-    EmptyFile, FileTooLarge, ReceivedFromAnother.
+    EmptyFile, FileTooLarge, FileOfAnotherKind, ReceivedFromAnother.
     """
     require_source(source)
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as spool:
@@ -80,6 +89,7 @@ def receive(stream: IO[bytes], name: str, *, source: str, received_by: str, now:
         if known is None:
             file = SourceFile(source=source, name=shown(name), size=size, sha256=sha256, received_by=received_by, received_at=now)
             recognise(file, spool)
+            require_kind(file)
             if stored(file, spool):
                 logger.info("%s from %s: %s", file.public_id, source, file.error or f"received, {size} bytes of {file.format}")
                 return file, True
@@ -95,6 +105,15 @@ def require_source(source: str) -> None:
     if source not in settings.FILE_SOURCES:
         known = ", ".join(settings.FILE_SOURCES) or "nobody, since FILE_SOURCES is not set"
         raise UnknownSource(f"Files are taken from {known}.", field="source")
+
+
+def require_kind(file: SourceFile) -> None:
+    """Raise FileOfAnotherKind for a file that was recognised and is not what comes from its source."""
+    expected = settings.FILE_SOURCES.get(file.source, file.kind)
+    if file.kind and file.kind != expected:
+        title, comes = registry.named(file.format).title, "settlement files" if expected == "settlement" else "bank statements"
+        said = f"It looks like {title!r}, and from {file.source} come {comes} alone. Send it as the file of whoever made it."
+        raise FileOfAnotherKind(said, field="source")
 
 
 def shown(name: str) -> str:
@@ -183,12 +202,31 @@ def stage(file_id: int, *, now: datetime) -> SourceFile:
 
 def read_to_the_end(file: SourceFile, *, now: datetime) -> None:
     format_, contents = registry.named(file.format), unpacked(originals.opened(file), size=file.size)
+    last_day = date.max if file.received_by == FROM_THE_SANDBOX else file.received_at.date() + FARTHEST_AHEAD
     if format_.kind == "settlement":
-        count = staging.stage_settlement(file, format_.read(contents))
+        count = staging.stage_settlement(file, settled_until(last_day, format_.read(contents)))
     else:
-        count = staging.stage_statement(file, format_.read(contents))
+        count = staging.stage_statement(file, booked_until(last_day, format_.read(contents)))
     staging.finish(file, count=count, now=now)
     logger.info("%s is staged: %s records", file.public_id, count)
+
+
+def settled_until(last: date, lines: Iterator[SettlementLine]) -> Iterator[SettlementLine]:
+    """Yield the lines.  Raises MalformedFile for one that happened, or was settled, after that day."""
+    for line in lines:
+        happened_on = line.occurred_at and line.occurred_at.date()
+        if (line.settled_on and line.settled_on > last) or (happened_on and happened_on > last):
+            raise MalformedFile(line.line, f"is of {max(day for day in (line.settled_on, happened_on) if day)}, which {TOO_FAR_AHEAD}")
+        yield line
+
+
+def booked_until(last: date, records: Iterator[BankRecord]) -> Iterator[BankRecord]:
+    """Yield the records.  Raises MalformedFile for a line that was booked, or a statement that was closed, after that day."""
+    for record in records:
+        day = record.closed_on if isinstance(record, StatementClosed) else record.booked_on if isinstance(record, BankLine) else None
+        if day and day > last:
+            raise MalformedFile(record.line, f"is of {day}, which {TOO_FAR_AHEAD}")
+        yield record
 
 
 @contextmanager
@@ -223,11 +261,15 @@ def mark_refused(file: SourceFile, error: MalformedFile) -> None:
 
 @transaction.atomic(durable=True)
 def read_again(file_id: int) -> SourceFile:
-    """Let a refused file wait for being staged once more, for when a reader has learned better.  Locks the file.  Raises NotRefused."""
+    """Let a refused file wait for being staged once more, for when a reader has learned better.  Locks the file.
+
+    Raises NotRefused, FileOfAnotherKind.
+    """
     file = SourceFile.objects.select_for_update().get(pk=file_id)
     if file.status != SourceFile.Status.REFUSED:
         raise NotRefused(f"{file.public_id} is not refused: it needs no second reading.")
     recognise(file, originals.opened(file))
+    require_kind(file)
     file.save()
     return file
 

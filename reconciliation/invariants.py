@@ -626,10 +626,12 @@ CHECKS: dict[str, Check] = {
             FROM ledger_journalentry AS entry JOIN ledger_posting AS posting ON posting.entry_id = entry.id
             JOIN ledger_account AS account ON account.id = posting.account_id
             WHERE kind = 'resolution' GROUP BY entry.id
-        ) AS entry ON entry.id = proposal.journal_entry_id AND entry.reference = mismatch.public_id
+        ) AS entry ON entry.reference = mismatch.public_id
         WHERE mismatch.id IS NULL
            OR (mismatch.resolved_at IS NULL OR mismatch.kind = 'late') = (proposal.id IS NOT NULL)
-           OR proposal.id IS NOT NULL AND (coalesce(entry.explained, 0) <> mismatch.suspended OR proposal.reason = '')
+           OR mismatch.kind <> 'late' AND entry.id IS DISTINCT FROM proposal.journal_entry_id
+           OR mismatch.resolved_at IS NOT NULL AND coalesce(entry.explained, 0) <> mismatch.suspended
+           OR proposal.id IS NOT NULL AND proposal.reason = ''
     """,
     "INV-21 the entry of a bank statement says what the statement says, and suspense has of it what its mismatches are over": """
         SELECT compared.public_id, compared.paid_in, compared.suspended, missed.amount, booked.*
@@ -667,7 +669,7 @@ CHECKS: dict[str, Check] = {
         SELECT batch.public_id, batch.lines, batch.matched, batch.mismatched, its.*
         FROM reconciliation_settlementbatch AS batch, LATERAL (
             SELECT count(*) AS lines, count(match.line_id) FILTER (WHERE mismatch.id IS NULL) AS matched, count(mismatch.id) AS mismatched,
-                   count(*) FILTER (WHERE (match.line_id IS NULL) = (mismatch.id IS NULL OR mismatch.kind = 'fee')) AS neither_nor_both
+                   count(*) FILTER (WHERE (match.line_id IS NULL) = (mismatch.id IS NULL OR mismatch.kind IN ('fee', 'late'))) AS neither_nor_both
             FROM reconciliation_stagedline AS line
             LEFT JOIN reconciliation_linematch AS match ON match.line_id = line.id
             LEFT JOIN reconciliation_mismatch AS mismatch ON mismatch.line_id = line.id

@@ -70,6 +70,7 @@ class SettlementBatchAdmin(LookOnly):
         "psp",
         "name",
         "currency",
+        "copy_link",
         time_column("closed_at", _("settled")),
         "lines",
         "matched",
@@ -89,6 +90,10 @@ class SettlementBatchAdmin(LookOnly):
     @admin.display(description=_("file"))
     def file_link(self, batch: SettlementBatch) -> SafeString | str:
         return link(SourceFile, batch.file_id, batch.file.name)
+
+    @admin.display(description=_("the same batch as"))
+    def copy_link(self, batch: SettlementBatch) -> SafeString | str:
+        return link(SettlementBatch, batch.copy_of_id, batch.copy_of.public_id if batch.copy_of else "")
 
     @admin.display(description=_("journal entry"))
     def entry_link(self, batch: SettlementBatch) -> SafeString | str:

@@ -4,8 +4,8 @@ A batch is compared as a whole, in a few statements, and in one transaction: its
 proves is posted as one entry.  The PSP has paid out so much (bank in transit) and kept so much (PSP fees); lines that we cannot explain go
 to suspense with all that they moved; the rest is what the PSP owes us less.  So suspense holds, batch by batch, what its mismatches are over.
 
-A line is found by our own key first, then by the PSP's id; it agrees if amount and currency do, and its fee, where one is expected.  Called
-by beat, after files are staged.
+A line is found by our own key first, then by the PSP's id; it agrees if amount, net and currency do, and its fee, where one is expected.  Of
+a batch that was compared before, from another file, nothing counts twice.  Called by beat, after files are staged.
 """
 
 import logging
@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from djmoney.money import Money
 
 from ledger import chart, journal
@@ -24,6 +24,7 @@ from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.money import minor_units
 from payments import releases
+from payments.settlement import CANNOT_BOOK
 from reconciliation.formats.records import LineKind
 from reconciliation.models import ExpectedFee, LineMatch, SettlementBatch
 
@@ -62,51 +63,64 @@ WHERE matched_at IS NULL AND (file.staged_at < %(until)s OR NOT EXISTS (
 
 # `place` orders what a line could be about, the surest first.  Amounts are signed as our balance at the PSP sees them.  What was just staged
 # the planner knows nothing of and takes for one line, so a line's own columns go along and nothing but tables with their indexes is joined.
+# A charge is told by its own id, whoever's key stands beside it.  The fee of a dispute is booked by the dispute, in whichever line it stands.
 COMPARE = f"""
 WITH line AS MATERIALIZED (
     SELECT id, number, kind, type, psp_reference, our_reference, currency, net_currency, gross, fee, net,
            CASE kind WHEN 'fee' THEN net ELSE gross END AS found
     FROM reconciliation_stagedline WHERE (file_id, batch, net_currency) = (%(file)s, %(name)s, %(currency)s)
 ), claim AS (
-    SELECT line.*, 1 AS place, payment.id AS order_id, NULL::bigint AS refund_id, NULL::bigint AS dispute_id, late.id AS late_charge_id,
+    SELECT line.*, 1 AS place, NULL::numeric AS fee_of_dispute,
+           payment.id AS order_id, NULL::bigint AS refund_id, NULL::bigint AS dispute_id, late.id AS late_charge_id,
            coalesce(late.public_id, payment.public_id) AS subject, coalesce(late.amount, payment.amount) AS expected,
            coalesce(late.currency, payment.currency) AS expected_in
     FROM line LEFT JOIN payments_latecharge AS late ON late.psp = %(psp)s AND late.psp_reference = line.psp_reference
     LEFT JOIN payments_pspattempt AS by_key
            ON late.id IS NULL AND by_key.psp_key = line.our_reference AND by_key.psp_key <> ''
           AND by_key.psp = %(psp)s AND by_key.operation = 'charge' AND by_key.status = 'SUCCEEDED'
+          AND by_key.psp_reference IN ('', line.psp_reference)
     LEFT JOIN payments_pspattempt AS by_id
            ON late.id IS NULL AND by_key.id IS NULL AND by_id.psp_reference = line.psp_reference AND by_id.psp_reference <> ''
           AND by_id.psp = %(psp)s AND by_id.operation = 'charge' AND by_id.status = 'SUCCEEDED'
     LEFT JOIN payments_paymentorder AS payment ON payment.id = coalesce(by_key.order_id, by_id.order_id) AND payment.status = 'SUCCESS'
     WHERE line.kind = 'capture'
     UNION ALL
-    SELECT line.*, 1, NULL, refund.id, NULL, NULL, refund.public_id,
+    SELECT line.*, 1, NULL, NULL, refund.id, NULL, NULL, refund.public_id,
            CASE line.kind WHEN 'refund' THEN -refund.amount ELSE refund.amount END, refund.currency
     FROM line JOIN payments_pspattempt AS attempt ON attempt.psp_key = line.our_reference AND attempt.psp_key <> '' AND attempt.psp = %(psp)s
     JOIN payments_refund AS refund ON refund.id = attempt.refund_id
     WHERE line.kind IN ('refund', 'refund_failed')
       AND CASE line.kind WHEN 'refund' THEN refund.journal_entry_id ELSE refund.reversal_entry_id END IS NOT NULL
     UNION ALL
-    SELECT line.*, 2, NULL, refund.id, NULL, NULL, refund.public_id,
+    SELECT line.*, 2, NULL, NULL, refund.id, NULL, NULL, refund.public_id,
            CASE line.kind WHEN 'refund' THEN -refund.amount ELSE refund.amount END, refund.currency
     FROM line JOIN payments_refund AS refund ON refund.psp_reference = line.psp_reference AND refund.psp_reference <> ''
     JOIN payments_paymentorder AS payment ON payment.id = refund.order_id AND payment.psp = %(psp)s
     WHERE line.kind IN ('refund', 'refund_failed')
       AND CASE line.kind WHEN 'refund' THEN refund.journal_entry_id ELSE refund.reversal_entry_id END IS NOT NULL
     UNION ALL
-    SELECT line.*, 1, NULL, NULL, dispute.id, NULL, dispute.public_id,
+    SELECT line.*, 1, dispute.fee, NULL, NULL, dispute.id, NULL, dispute.public_id,
            CASE line.kind WHEN 'dispute' THEN -dispute.amount WHEN 'fee' THEN -dispute.fee ELSE dispute.amount - dispute.lost END, dispute.currency
     FROM line JOIN payments_dispute AS dispute ON dispute.psp = %(psp)s AND dispute.psp_reference = line.psp_reference
     WHERE line.kind IN ('dispute', 'fee') OR line.kind = 'dispute_reversed' AND dispute.closing_entry_id IS NOT NULL
     UNION ALL
-    SELECT line.*, 9, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM line WHERE line.kind <> 'capture'
+    SELECT line.*, 9, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM line WHERE line.kind <> 'capture'
 ), best AS (
     SELECT DISTINCT ON (id) * FROM claim ORDER BY id, place, expected
 ), compared AS (
     SELECT best.*,
-           CASE best.kind WHEN 'capture' THEN round(gross * %(basis_points)s::numeric / 10000 + %(fixed)s::numeric, %(places)s) END AS expected_fee,
+           CASE best.kind
+               WHEN 'capture' THEN coalesce(
+                   round(gross * %(basis_points)s::numeric / 10000 + %(fixed)s::numeric, %(places)s), greatest(0, least(fee, gross)))
+               WHEN 'dispute' THEN CASE WHEN fee = 0 OR EXISTS (
+                   SELECT FROM reconciliation_linematch AS its WHERE its.dispute_id = best.dispute_id AND its.kind = 'fee'
+               ) THEN 0 ELSE fee_of_dispute END
+           END AS expected_fee,
            row_number() OVER (PARTITION BY best.kind, subject ORDER BY number) > 1
+               OR best.kind = 'fee' AND best.psp_reference IN (SELECT psp_reference FROM line WHERE kind = 'dispute' AND fee <> 0)
+               OR best.kind = 'fee' AND EXISTS (
+                   SELECT FROM reconciliation_linematch AS its JOIN reconciliation_stagedline AS earlier ON earlier.id = its.line_id
+                   WHERE its.dispute_id = best.dispute_id AND its.kind = 'dispute' AND earlier.fee <> 0)
                OR coalesce(of_order.line_id, of_refund.line_id, of_dispute.line_id, of_late_charge.line_id) IS NOT NULL AS is_again
     FROM best
     LEFT JOIN reconciliation_linematch AS of_order ON of_order.order_id = best.order_id AND of_order.kind = best.kind
@@ -116,11 +130,12 @@ WITH line AS MATERIALIZED (
            ON of_late_charge.late_charge_id = best.late_charge_id AND of_late_charge.kind = best.kind
 ), decided AS MATERIALIZED (
     SELECT compared.*, CASE
-        WHEN kind = ANY(%(own)s) OR kind = 'fee' AND subject IS NULL AND type <> 'dispute_fee' THEN ''
+        WHEN kind = ANY(%(own)s) OR kind = 'fee' AND subject IS NULL AND type <> 'dispute_fee'
+            THEN CASE WHEN %(is_copy)s THEN 'duplicate' ELSE '' END
         WHEN subject IS NULL THEN 'missing_here'
         WHEN is_again THEN 'duplicate'
         WHEN currency <> expected_in OR net_currency <> expected_in THEN 'currency'
-        WHEN found <> expected THEN 'amount'
+        WHEN found <> expected OR net <> gross - fee THEN 'amount'
         WHEN fee <> expected_fee THEN 'fee'
         ELSE ''
     END AS verdict FROM compared
@@ -131,38 +146,58 @@ WITH line AS MATERIALIZED (
     INSERT INTO reconciliation_mismatch
         (public_id, kind, psp, batch_id, line_id, subject, currency, expected, found, suspended, found_at)
     SELECT {new_id_in_sql("mm")}, verdict, %(psp)s, %(batch)s, id, coalesce(subject, ''), net_currency,
-           CASE verdict WHEN 'fee' THEN expected_fee ELSE expected END, CASE verdict WHEN 'fee' THEN fee ELSE found END,
+           CASE WHEN verdict = 'fee' THEN expected_fee WHEN verdict = 'amount' AND found = expected THEN gross - fee ELSE expected END,
+           CASE WHEN verdict = 'fee' THEN fee WHEN verdict = 'amount' AND found = expected THEN net ELSE found END,
            CASE verdict WHEN 'fee' THEN expected_fee - fee ELSE net END, %(now)s
     FROM decided WHERE verdict <> ''
 ), come_late AS (
     UPDATE reconciliation_mismatch AS missing SET kind = 'late', resolved_at = %(now)s, batch_id = %(batch)s
     FROM decided WHERE missing.line_id IS NULL AND missing.kind = 'missing_there' AND missing.subject = decided.subject AND missing.resolved_at IS NULL
-      AND decided.kind = 'capture' AND decided.verdict IN ('', 'fee')
+      AND decided.kind IN ('capture', 'refund') AND decided.verdict IN ('', 'fee')
 )
 SELECT count(*), count(*) FILTER (WHERE verdict = ''),
-       coalesce(-sum(gross) FILTER (WHERE kind = ANY(%(to_bank)s)), 0),
-       coalesce(sum(CASE WHEN verdict = 'fee' THEN expected_fee WHEN kind <> 'fee' THEN fee WHEN subject IS NULL THEN -net ELSE 0 END)
+       coalesce(-sum(net + fee) FILTER (WHERE kind = ANY(%(to_bank)s) AND verdict = ''), 0),
+       coalesce(sum(CASE WHEN kind = 'dispute' THEN 0 WHEN verdict = 'fee' THEN expected_fee
+                         WHEN kind <> 'fee' THEN fee WHEN subject IS NULL THEN -net ELSE 0 END)
                 FILTER (WHERE verdict IN ('', 'fee')), 0),
        coalesce(sum(CASE verdict WHEN 'fee' THEN expected_fee - fee ELSE net END) FILTER (WHERE verdict <> ''), 0)
 FROM decided
 """  # noqa: S608 (a constant)
 
-# Charges of which the PSP should have settled by now, and has not, since its files are read; those that it voided it settles never.
+# Charges, late ones too, and refunds that the PSP should have settled by now, and has not, since its files are read; what it voided it settles
+# never.  A line that says otherwise of a refund or a late charge is a line all the same; an order of which it paid too little still waits.
 FIND_MISSING = f"""
+WITH unsettled AS (
+    SELECT payment.public_id, payment.psp, payment.currency, payment.amount, payment.journal_entry_id
+    FROM payments_paymentorder AS payment
+    WHERE payment.status = 'SUCCESS' AND payment.settled_at IS NULL
+      AND NOT EXISTS (SELECT FROM reconciliation_linematch AS its WHERE its.order_id = payment.id AND its.kind = 'capture')
+      AND NOT EXISTS (SELECT FROM payments_refund AS void WHERE void.order_id = payment.id AND void.late_charge_id IS NULL
+                      AND void.status = 'SUCCESS' AND void.psp_reference = void.charge)
+    UNION ALL
+    SELECT late.public_id, late.psp, late.currency, late.amount, late.journal_entry_id
+    FROM payments_latecharge AS late
+    WHERE NOT EXISTS (SELECT FROM reconciliation_linematch AS its WHERE its.late_charge_id = late.id AND its.kind = 'capture')
+      AND NOT EXISTS (SELECT FROM reconciliation_mismatch AS its WHERE its.subject = late.public_id AND its.line_id IS NOT NULL)
+      AND NOT EXISTS (SELECT FROM payments_refund AS void WHERE void.late_charge_id = late.id
+                      AND void.status = 'SUCCESS' AND void.psp_reference = void.charge)
+    UNION ALL
+    SELECT refund.public_id, coalesce(late.psp, payment.psp), refund.currency, -refund.amount, refund.journal_entry_id
+    FROM payments_refund AS refund JOIN payments_paymentorder AS payment ON payment.id = refund.order_id
+    LEFT JOIN payments_latecharge AS late ON late.id = refund.late_charge_id
+    WHERE refund.status = 'SUCCESS' AND refund.psp_reference <> refund.charge
+      AND NOT EXISTS (SELECT FROM reconciliation_linematch AS its WHERE its.refund_id = refund.id AND its.kind = 'refund')
+      AND NOT EXISTS (SELECT FROM reconciliation_mismatch AS its WHERE its.subject = refund.public_id AND its.line_id IS NOT NULL)
+)
 INSERT INTO reconciliation_mismatch (public_id, kind, psp, subject, currency, expected, suspended, found_at)
-SELECT {new_id_in_sql("mm")}, 'missing_there', payment.psp, payment.public_id, payment.currency, payment.amount, 0, %(now)s
-FROM payments_paymentorder AS payment
-JOIN ledger_journalentry AS sale ON sale.id = payment.journal_entry_id
+SELECT {new_id_in_sql("mm")}, 'missing_there', unsettled.psp, unsettled.public_id, unsettled.currency, unsettled.amount, 0, %(now)s
+FROM unsettled JOIN ledger_journalentry AS booked ON booked.id = unsettled.journal_entry_id
 JOIN (SELECT psp, currency, min(closed_at) - interval '1 day' AS since, max(closed_at) AS until
       FROM reconciliation_settlementbatch WHERE matched_at IS NOT NULL GROUP BY psp, currency) AS read USING (psp, currency)
-WHERE payment.status = 'SUCCESS' AND payment.settled_at IS NULL
-  AND sale.effective_at >= read.since AND sale.effective_at < %(charged_before)s
-  AND sale.effective_at < read.until - make_interval(days => %(closed_after)s)
-  AND NOT EXISTS (SELECT FROM reconciliation_linematch AS its WHERE its.order_id = payment.id AND its.kind = 'capture')
-  AND NOT EXISTS (SELECT FROM reconciliation_mismatch AS its WHERE its.subject = payment.public_id AND its.resolved_at IS NULL)
-  AND NOT EXISTS (SELECT FROM payments_refund AS void WHERE void.order_id = payment.id AND void.status = 'SUCCESS'
-                  AND void.psp_reference = void.charge)
-ORDER BY payment.id
+WHERE booked.effective_at >= read.since AND booked.effective_at < %(charged_before)s
+  AND booked.effective_at < read.until - make_interval(days => %(closed_after)s)
+  AND NOT EXISTS (SELECT FROM reconciliation_mismatch AS its WHERE its.subject = unsettled.public_id AND its.resolved_at IS NULL)
+ORDER BY booked.id
 ON CONFLICT (subject) WHERE line_id IS NULL AND bank_line_id IS NULL DO NOTHING
 """  # noqa: S608 (a constant)
 
@@ -185,7 +220,16 @@ def compare_waiting(*, now: datetime) -> int:
         cursor.execute(OPEN_BATCHES, {"only_read": settings.FILE_FORMATS_ONLY_READ})
         cursor.execute(WAITING, {"until": now - DISPUTE_KNOWN_AFTER})
         waiting = [batch_id for (batch_id,) in cursor.fetchall()]
-    return sum(match(batch_id, now=now).matched_at == now for batch_id in waiting)
+    return sum(is_compared_now(batch_id, now=now) for batch_id in waiting)
+
+
+def is_compared_now(batch_id: int, *, now: datetime) -> bool:
+    """Compare a batch; one that cannot be compared is logged, and keeps no other one waiting."""
+    try:
+        return match(batch_id, now=now).matched_at == now
+    except (*CANNOT_BOOK, OperationalError):
+        logger.exception("a settlement batch cannot be compared: %s", batch_id)
+        return False
 
 
 def tell_waiting(*, now: datetime) -> None:
@@ -205,12 +249,19 @@ def match(batch_id: int, *, now: datetime) -> SettlementBatch:
     batch = SettlementBatch.objects.select_related("file").get(pk=batch_id)
     if batch.matched_at is None:
         batch.matched_at = now
+        batch.copy_of = compared_before(batch)
         batch.lines, batch.matched, batch.paid_out, batch.fees, batch.suspended = compare(batch, now=now)
         batch.mismatched = batch.lines - batch.matched
         batch.journal_entry_id = post(batch, now=now)
         batch.save()
         logger.info("%s of %s is compared: %s of %s lines match", batch.public_id, batch.file.public_id, batch.matched, batch.lines)
     return batch
+
+
+def compared_before(batch: SettlementBatch) -> SettlementBatch | None:
+    """Return the batch of that name which was compared before, in other bytes: what moved in it has moved once."""
+    same = SettlementBatch.objects.filter(psp=batch.psp, name=batch.name, currency=batch.currency, matched_at__isnull=False)
+    return same.exclude(name="").order_by("pk").first()
 
 
 def compare(batch: SettlementBatch, *, now: datetime) -> tuple[int, int, Decimal, Decimal, Decimal]:
@@ -222,6 +273,7 @@ def compare(batch: SettlementBatch, *, now: datetime) -> tuple[int, int, Decimal
         "name": batch.name,
         "currency": batch.currency,
         "psp": batch.psp,
+        "is_copy": batch.copy_of_id is not None,
         "own": OWN,
         "to_bank": TO_BANK,
         "places": minor_units(batch.currency),
@@ -258,10 +310,15 @@ def settlement_of(batch: SettlementBatch, *, now: datetime) -> Draft:
         kind=JournalEntry.Kind.SETTLEMENT,
         reference=batch.public_id,
         memo=batch.name,
-        effective_at=batch.closed_at or now,
+        effective_at=settled_at(batch, now=now),
         debits=[(code, Money(amount, batch.currency)) for code, amount in moved.items() if amount > 0],
         credits=[(code, Money(-amount, batch.currency)) for code, amount in moved.items() if amount < 0],
     )
+
+
+def settled_at(batch: SettlementBatch, *, now: datetime) -> datetime:
+    """Return when a compared batch was settled: when the PSP closed it, but never ahead of us."""
+    return min(batch.closed_at or now, now)
 
 
 def settle_orders(batch: SettlementBatch, *, now: datetime) -> None:
@@ -269,13 +326,13 @@ def settle_orders(batch: SettlementBatch, *, now: datetime) -> None:
     captures = LineMatch.objects.filter(batch=batch, kind=LineKind.CAPTURE, order__settled_at=None, order__isnull=False).order_by("order")
     orders = captures.values_list("order", flat=True).iterator(chunk_size=PAGE)  # read once: one cursor of the server's
     while page := list(islice(orders, PAGE)):
-        releases.mark_settled(page, at=batch.closed_at or now)
+        releases.mark_settled(page, at=settled_at(batch, now=now))
     SettlementBatch.objects.filter(pk=batch.pk).update(orders_settled_at=now)
 
 
 @transaction.atomic(durable=True)
 def find_missing(*, now: datetime) -> int:
-    """Keep as a mismatch each charge that the PSP's files should have by now and have not; return how many are new."""
+    """Keep as a mismatch each charge and each refund that the PSP's files should have by now and have not; return how many are new."""
     with connection.cursor() as cursor:
         cursor.execute(ONE_AT_A_TIME)
         cursor.execute(FIND_MISSING, {"now": now, "charged_before": now - MISSING_AFTER, "closed_after": MISSING_AFTER.days})

@@ -203,7 +203,8 @@ class SettlementBatch(models.Model):
     """All lines of a file that a PSP settles together in one currency, and what came of comparing them with our books.
 
     Compared once, in one transaction: each line is then a LineMatch or a Mismatch, and the entry says what the batch proves.  `fees` are
-    those that were to be expected, where that is known.
+    those that were to be expected, where that is known.  Of a batch that comes again, in another file, nothing counts twice: its payout and its
+    own fees are mismatches, as its charges are.
     """
 
     public_id = models.TextField(default=new_batch_id, editable=False)
@@ -218,6 +219,14 @@ class SettlementBatch(models.Model):
     paid_out = models.DecimalField(max_digits=24, decimal_places=4, default=0, help_text=_("To our bank"))
     fees = models.DecimalField(max_digits=24, decimal_places=4, default=0)
     suspended = models.DecimalField(max_digits=24, decimal_places=4, default=0, help_text=_("Of its mismatches together"))
+    copy_of = models.ForeignKey(
+        "self",
+        models.PROTECT,
+        null=True,
+        related_name="+",
+        db_index=False,
+        help_text=_("The same batch, compared from another file before"),
+    )
     journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     matched_at = models.DateTimeField(null=True)
     orders_settled_at = models.DateTimeField(null=True, help_text=_("When its orders had been told that they are paid to us"))
@@ -300,8 +309,8 @@ class Mismatch(models.Model):
     `suspended` of it stands in suspense until it is resolved, a credit above zero.  Of a payout that the bank paid with another AMOUNT that is
     the difference, since our books have the rest.
 
-    Without a line it is MISSING_THERE: ours, and in no file.  If a line comes after all, it is LATE, and resolved.  Of a FEE only the
-    difference is in suspense: its line is matched all the same.
+    Without a line it is MISSING_THERE: ours, and in no file.  If a line comes after all, it is LATE, and resolved; so is a line MISSING_HERE
+    whose charge our books come to know.  Of a FEE only the difference is in suspense: its line is matched all the same.
     """
 
     class Kind(models.TextChoices):

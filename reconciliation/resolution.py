@@ -12,6 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from django.db import transaction
+from django.db.models import Q
 from djmoney.money import Money
 
 from ledger import chart, journal, manual, transitions
@@ -19,10 +20,12 @@ from ledger.errors import DomainError
 from ledger.journal import Draft, UnknownAccount
 from ledger.models import JournalEntry
 from payments import releases
-from payments.models import PaymentOrder
+from payments.models import LateCharge, PaymentOrder, PspAttempt
+from payments.states import AttemptStatus, OrderStatus, PspOperation
 from payouts.requests import is_same_person
 from reconciliation.formats.records import LineKind
-from reconciliation.models import Mismatch, Proposal
+from reconciliation.matching import settled_at
+from reconciliation.models import Mismatch, Proposal, SettlementBatch, StagedLine
 
 LONGEST_REASON = 500
 KEPT_BY_OTHERS = frozenset(
@@ -115,12 +118,21 @@ def entry_of(mismatch: Mismatch, account: str, *, memo: str, now: datetime) -> D
 def fee_in(mismatch: Mismatch) -> Decimal:
     """Return what the PSP has kept of a line that is in suspense as a whole, in the mismatch's currency.
 
-    Nothing of a FEE, of which all but the difference is booked, and of a line that is a fee itself.
+    Nothing of a FEE, of which all but the difference is booked, of a line that is a fee itself, and of one that the same batch has had in
+    another file before: its fee is in that one.
     """
-    line = mismatch.line
+    line, batch = mismatch.line, mismatch.batch
     if line is None or line.kind == LineKind.FEE or mismatch.kind == Mismatch.Kind.FEE or mismatch.suspended != line.net:
         return Decimal(0)
+    if batch is not None and batch.copy_of is not None and (mismatch.kind == Mismatch.Kind.DUPLICATE or is_said_in(batch.copy_of, line)):
+        return Decimal(0)
     return line.fee
+
+
+def is_said_in(batch: SettlementBatch, line: StagedLine) -> bool:
+    """Say whether the batch, from another file, has a line about the same: the PSP's id and the kind tell."""
+    its = StagedLine.objects.filter(file=batch.file_id, batch=batch.name, net_currency=batch.currency)
+    return its.filter(kind=line.kind, psp_reference=line.psp_reference).exists()
 
 
 def accounts_for(mismatch: Mismatch) -> list[str]:
@@ -177,12 +189,31 @@ def approve(proposal_id: int, *, actor: str, reason: str, now: datetime) -> Prop
 
 
 def settle_order(mismatch: Mismatch, *, by: str, now: datetime) -> None:
-    """Let the order of a charge know that it is paid to us, if its line turned out to be what the PSP owed for it."""
+    """Let the order of a charge know that it is paid to us, if its line turned out to be what the PSP owed for it, and pays all of it.
+
+    An order for which the line has too little, or another currency, waits for the next file.
+    """
     line, batch = mismatch.line, mismatch.batch
     if line is None or batch is None or line.kind != LineKind.CAPTURE or by != chart.psp_receivable(mismatch.psp):
         return
-    order_ids = PaymentOrder.objects.filter(public_id=mismatch.subject).values_list("pk", flat=True)
-    releases.mark_settled(list(order_ids), at=batch.closed_at or now)
+    order = order_of(mismatch, line)
+    if order is None or {line.currency, line.net_currency} != {order.amount.currency.code}:
+        return
+    if min(line.gross, line.net + line.fee) >= order.amount.amount:
+        releases.mark_settled([order.pk], at=settled_at(batch, now=now))
+
+
+def order_of(mismatch: Mismatch, line: StagedLine) -> PaymentOrder | None:
+    """Return the order that the line of a charge pays, also one that our books have come to know since the line was compared."""
+    orders = PaymentOrder.objects.filter(status=OrderStatus.SUCCESS)
+    if mismatch.subject:
+        return orders.filter(public_id=mismatch.subject).first()
+    if LateCharge.objects.filter(psp=mismatch.psp, psp_reference=line.psp_reference).exists():
+        return None
+    charges = PspAttempt.objects.filter(psp=mismatch.psp, operation=PspOperation.CHARGE, status=AttemptStatus.SUCCEEDED)
+    by_id = charges.filter(psp_reference=line.psp_reference).exclude(psp_reference="")
+    by_key = charges.filter(psp_key=line.our_reference, psp_reference="").exclude(psp_key="")
+    return orders.filter(Q(pk__in=by_id.values("order")) | Q(pk__in=by_key.values("order"))).first()
 
 
 @transaction.atomic(durable=True)

@@ -19,7 +19,6 @@ from reconciliation.models import SourceFile
 logger = logging.getLogger(__name__)
 
 LISTS = (("sandbox", "/v1/settlement_files"), ("sandbox_bank", "/v1/bank_statements"))
-RECEIVED_BY = "sandbox"
 PAGE = 1000
 TIMEOUT = httpx.Timeout(30, connect=1)
 UNREADABLE = (httpx.HTTPError, ValueError, KeyError, TypeError)
@@ -59,7 +58,7 @@ def fetch_one(line: httpx.Client, address: str, said: dict[str, Any], *, source:
         response.raise_for_status()
         name = str(said.get("batch") or said.get("statement"))
         body = io.BufferedReader(Body(response.iter_bytes()))
-        file, _is_new = ingestion.receive(body, name, source=source, received_by=RECEIVED_BY, now=now)
+        file, _is_new = ingestion.receive(body, name, source=source, received_by=ingestion.FROM_THE_SANDBOX, now=now)
     return file
 
 

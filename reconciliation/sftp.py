@@ -142,6 +142,11 @@ def take_what_is_new(server: Server, look: Look, *, source: str, now: datetime) 
             look.waiting.append(name)
         except FileFailed as error:
             look.failed.append(f"The file {name!r} cannot be fetched. {error}")
+        except ServerFailed:
+            raise
+        except Exception as error:
+            logger.exception("the file %r of %s cannot be received", name, source)
+            look.failed.append(f"The file {name!r} cannot be received: {type(error).__name__}.")
 
 
 def remembered(files: dict[str, Listed], *, source: str, now: datetime) -> dict[str, SftpEntry]:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from ledger import clock, seals
 from ledger.doorbell import nudge
-from reconciliation import bank_matching, expected, folder, ingestion, matching, queues, sandbox_files, sftp, watch
+from reconciliation import bank_matching, expected, folder, ingestion, matching, queues, recognition, sandbox_files, sftp, watch
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +69,10 @@ def stage_files() -> None:
 
 @shared_task
 def look_for_what_is_missing() -> None:
-    """Say which files should be here and are not, and find the charges that no file has."""
+    """Say which files should be here and are not, and find the charges that a file had before us, and those that no file has."""
     for missing in expected.missing(now=clock.now()):
         logger.error("a file is missing: %s", missing)
+    recognition.resolve_known(now=clock.now())
     matching.find_missing(now=clock.now())
 
 

@@ -1,7 +1,10 @@
 """Settlement files as our sandbox writes them, in whatever size and with whatever is wrong with them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+
+from reconciliation.formats import registry
+from reconciliation.formats.registry import Format
 
 HEADER = "batch,closed_on,line,type,id,charge,key,method,currency,gross,fee,net,occurred_at\n"
 
@@ -30,6 +33,13 @@ def batch_of(
         for number, ((type_, id_, key, gross, fee), net) in enumerate(zip([*lines, last], [*nets, -total], strict=True), start=1)
     ]
     return (HEADER + "".join(rows)).encode()
+
+
+def stumbling(head: bytes, recognise: Callable[[bytes], Format | None] = registry.recognise) -> Format | None:
+    """Recognise a file's format, or stumble over it in a way that nobody foresaw."""
+    if head == b"stumble":
+        raise IndexError
+    return recognise(head)
 
 
 def settlement_file(charges: int = 3, **terms: str) -> bytes:

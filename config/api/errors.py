@@ -159,7 +159,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "statement_too_long": (400, "The statement would have too many lines. Ask for a shorter time."),
     # Files of PSPs and banks
     "unknown_source": (400, "Files are not taken from this PSP or bank. The detail says from whom."),
-    "file_of_another_kind": (400, "A PSP sends settlement files and a bank sends statements; this is the other. The detail says what it is."),
+    "file_of_another_kind": (400, "Settlement files come from PSPs and statements from banks. The detail says what this is."),
     "file_empty": (400, "The file has no bytes."),
     "file_too_large": (413, "A file has 200 MB at most. Ask for it in parts."),
     "file_of_another_source": (409, "The same bytes were received before, as the file of another PSP or bank."),

@@ -138,12 +138,16 @@ def _own(batch: Batch, number: int, line: Line, figures: Figures) -> Sequence[st
 
 
 def _adyen(batch: Batch, number: int, line: Line, figures: Figures) -> Sequence[str | int]:
-    """Adyen gives each amount without its sign, as debit or as credit, and no gross, fee or reference where no payment is meant."""
+    """Adyen gives each amount without its sign, as debit or as credit, and no gross, fee or reference where no payment is meant.
+
+    The fee of a dispute has no gross either, and names the payment and the dispute.
+    """
     who, when, kind = (batch.account, batch.account), f"{line.occurred_at:%Y-%m-%d %H:%M:%S}", ADYEN_TYPES[line.type]
     net = (batch.currency, *_sides(figures.net))
     if line.type in (*OF_NO_PAYMENT, "dispute_fee"):
         about = f"{batch.name} batch, {batch.account}" if line.type in OF_NO_PAYMENT else line.id
-        return *who, "", "", "", when, "UTC", kind, about, "", "", "", "", *net, "", "", "", "", "", "", batch.name, *RESERVED
+        of_charge = (line.charge, line.charge_reference, "", when, "UTC", kind, about)
+        return *who, *of_charge, "", "", "", "", *net, "", "", "", "", "", "", batch.name, *RESERVED
     method, gross = ADYEN_METHODS.get(line.method, line.method), (batch.currency, *_sides(figures.gross), "1")
     of_charge = (line.charge, line.charge_reference, method, when, "UTC", kind, line.id)
     return *who, *of_charge, *gross, *net, figures.fee, "", "", "", "", line.reference, batch.name, *RESERVED

@@ -86,7 +86,7 @@ def read(stream: BinaryIO) -> Iterator[SettlementLine]:
             raise MalformedFile(line, str(error)) from None
         about, ours = (payment, order) if kind is LineKind.CAPTURE else (modification, our_modification if kind in REFUNDS else order)
         yield SettlementLine(
-            line, kind, type_.strip(), batch.strip(), (about if payment else "").strip(), payment.strip(), ours.strip(), gross_currency, gross,
+            line, kind, type_.strip(), batch.strip(), (about if payment or kind is LineKind.FEE else "").strip(), payment.strip(), ours.strip(), gross_currency, gross,
             net_currency, kept, net, rate, moment, method.strip(), "" if payment else modification.strip(),
         )  # fmt: skip
     if not line:
@@ -138,11 +138,13 @@ def the_only_account(merchant: str, *, before: str | None) -> str:
 
 
 def check(gross: Decimal, gross_currency: str, rate: Decimal, fee: Decimal, net: Decimal, net_currency: str) -> None:
-    """Check that net is gross * rate - fee.  Raises Unreadable.
+    """Check that net is gross * rate - fee, and the rate 1 within one currency.  Raises Unreadable.
 
     Between two currencies Adyen rounds to the net currency's unit, and writes the rate with fewer digits than it has: half of the last one,
     or of the fourth, is granted.
     """
+    if gross_currency == net_currency and rate != ONE:
+        raise Unreadable(f"Exchange Rate is {rate} within {net_currency}, where it can only be 1")
     if gross * rate - fee == net:
         return
     if gross_currency == net_currency:

@@ -8,7 +8,8 @@ mark too many, or another number of cells than the header is refused with its li
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from contextlib import suppress
+from itertools import chain, islice
 from operator import itemgetter
 from typing import BinaryIO
 
@@ -122,12 +123,21 @@ def decoded(block: bytes, *, line: int) -> list[str]:
 
 def columns(head: bytes) -> list[str]:
     """Return the names in the header of a file that begins so; of one in UTF-16 too, so that it can be told why it is refused."""
+    return [name.strip() for name in next(rows_in(head), [])]
+
+
+def seen(head: bytes) -> list[dict[str, str]]:
+    """Return the rows of a file that begins so, by column; without the last, which may be cut off, unless it is the only one."""
+    header = columns(head)
+    found = [dict(zip(header, row, strict=True)) for row in islice(rows_in(head), 1, None) if len(row) == len(header)]
+    return found[:-1] or found
+
+
+def rows_in(head: bytes) -> Iterator[list[str]]:
+    """Yield the rows until the first that is no CSV."""
     text = head.decode("utf-16", errors="replace") if head.startswith(UTF16_MARKS) else head.decode("utf-8-sig", errors="replace")
-    try:
-        header = next(csv.reader(io.StringIO(text)), [])
-    except csv.Error:
-        return []
-    return [name.strip() for name in header]
+    with suppress(csv.Error):
+        yield from csv.reader(io.StringIO(text))
 
 
 def has_most(header: Sequence[str], needed: Sequence[str]) -> bool:

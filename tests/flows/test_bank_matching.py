@@ -29,16 +29,16 @@ NOW = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 BATCH = "sb-20261120-eur"
 
 
-def staged(body: bytes, *, source: str = "sandbox_bank") -> SourceFile:
-    file, _is_new = ingestion.receive(io.BytesIO(body), "file", source=source, received_by="folder", now=NOW)
+def staged(body: bytes, *, source: str = "sandbox_bank", received_by: str = "folder") -> SourceFile:
+    file, _is_new = ingestion.receive(io.BytesIO(body), "file", source=source, received_by=received_by, now=NOW)
     file = ingestion.stage(file.pk, now=NOW)
     assert file.error == ""
     return file
 
 
-def booked_by(body: bytes) -> ComparedStatement:
+def booked_by(body: bytes, *, received_by: str = "folder") -> ComparedStatement:
     """Receive, stage and compare a statement; return what came of it."""
-    file = staged(body)
+    file = staged(body, received_by=received_by)
     assert bank_matching.match_waiting(now=NOW) == 1
     return ComparedStatement.objects.get(statement__file=file)
 
@@ -120,7 +120,7 @@ def test_what_the_sandbox_paid_in_and_paid_out_is_on_its_statement_in_every_form
     last = sandbox.client.get("/v1/bank_statements", params={"limit": 1000}).json()["data"][-1]
     again = sandbox.client.get(f"/v1/bank_statements/{last['id']}", params={"format": "mt940"}).content
     before = JournalEntry.objects.count()
-    compared = booked_by(again)
+    compared = booked_by(again, received_by=ingestion.FROM_THE_SANDBOX)
     assert (compared.again, compared.mismatched, compared.journal_entry_id) == (compared.lines, 0, None)
     assert JournalEntry.objects.count() == before
 

@@ -21,9 +21,10 @@ from django.utils import timezone
 
 from ledger import doorbell
 from reconciliation import archives, ingestion, sftp, tasks
+from reconciliation.formats import registry
 from reconciliation.models import SftpEntry, SftpSource, SourceFile
 from reconciliation.sftp import Look
-from tests.settlement_files import settlement_file
+from tests.settlement_files import settlement_file, stumbling
 
 pytestmark = pytest.mark.django_db
 NOW = timezone.now()
@@ -203,6 +204,19 @@ def test_cp_37_a_file_that_still_grows_waits(server: Servers, home: Path) -> Non
     file.write_bytes(LARGE)
     look(7)
     assert names(look(8)) == ["a.csv"]
+
+
+def test_a_file_over_which_we_stumble_holds_up_no_other_and_is_told_of(
+    server: Servers, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "a.csv").write_bytes(b"stumble")
+    (home / "b.csv").write_bytes(BODY)
+    look()
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "recognise", stumbling)
+        outcome = look(1)
+    assert (names(outcome), outcome.failed) == (["b.csv"], ["The file 'a.csv' cannot be received: IndexError."])
+    assert names(look(2)) == ["a.csv"]
 
 
 def test_sec_23_no_path_of_the_server_is_followed(server: Servers, home: Path, tmp_path: Path) -> None:

@@ -7,24 +7,27 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, InternalError, connection, transaction
+from django.db import DataError, IntegrityError, InternalError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
 from ledger import chart, journal, queries
 from ledger.models import JournalEntry, Posting
-from payments import confirmation, disputes, intake, refunds, settlement
+from payments import confirmation, disputes, intake, late, refunds, settlement
 from payments.confirmation import Confirmed
 from payments.models import PaymentOrder, PspAttempt
 from payments.psp.protocol import DisputeNotice
+from payments.sandbox import settlement_files
 from payments.settlement import Capture
-from reconciliation import ingestion, invariants, matching
+from reconciliation import ingestion, invariants, matching, staging
+from reconciliation.formats.records import LineKind, SettlementLine
 from reconciliation.models import ExpectedFee, LineMatch, Mismatch, SettlementBatch
 from tests.factories import basket, eur, new_sellers, new_shop
 from tests.settlement_files import batch_of
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
+ALL_HERE = NOW + timedelta(days=10)  # files came of all days that are meant here
 Line = tuple[str, str, str, str, str]
 
 
@@ -51,11 +54,41 @@ def charged(order: PaymentOrder, gross: str = "", *, key: str | None = None, fee
 
 def settle(*lines: Line, **terms: Any) -> SettlementBatch:
     """Receive, stage and compare a file of these lines; return its batch."""
-    body = batch_of(*lines, **terms)
-    file, _is_new = ingestion.receive(io.BytesIO(body), "sb.csv", source="sandbox", received_by="folder", now=NOW)
+    return settle_file(batch_of(*lines, **terms))
+
+
+def settle_file(body: bytes) -> SettlementBatch:
+    file, _is_new = ingestion.receive(io.BytesIO(body), "sb.csv", source="sandbox", received_by="folder", now=ALL_HERE)
     assert ingestion.stage(file.pk, now=NOW).error == ""
     assert matching.match_waiting(now=NOW) == 1
     return SettlementBatch.objects.get(file=file)
+
+
+def settle_lines(*lines: SettlementLine) -> SettlementBatch:
+    """Stage and compare these lines, as no file of our sandbox's could say them; return their batch."""
+    body = batch_of(("fee", "", "", "0.00", "1.00"))
+    file, _is_new = ingestion.receive(io.BytesIO(body), "sb.csv", source="sandbox", received_by="folder", now=NOW)
+    staging.finish(file, count=staging.stage_settlement(file, iter(lines)), now=NOW)
+    assert matching.match_waiting(now=NOW) == 1
+    return SettlementBatch.objects.get(file=file)
+
+
+def line_of(kind: LineKind, about: str, gross: str, net: str, *, currency: str = "EUR", rate: str = "1") -> SettlementLine:
+    amounts = Decimal(gross), "EUR", Decimal(0), Decimal(net), Decimal(rate)
+    return SettlementLine(2, kind, kind.value, "4711", about, "", "", currency, *amounts, NOW)
+
+
+def dispute(order: PaymentOrder) -> None:
+    """Open a dispute over the whole order, with a fee of 15.00."""
+    charge = order.attempts.get().psp_reference
+    terms = "open", order.amount, eur("15.00"), eur("0.00"), "fraudulent", NOW, NOW, NOW
+    disputes.open_dispute(DisputeNotice("dp_1", order.public_id, order.public_id, charge, *terms), psp="sandbox")
+
+
+def charge_late(order: PaymentOrder) -> None:
+    """Let the PSP charge the order, which is paid, once more under the key k2."""
+    attempt = PspAttempt.objects.create(order=order, number=2, psp="sandbox", psp_key="k2")
+    assert late.receive(Capture(order.pk, attempt.pk, "k2", "ch_late", order.amount, NOW)) == ""
 
 
 def booked(batch: SettlementBatch) -> dict[str, str]:
@@ -95,7 +128,7 @@ def test_a_batch_that_agrees_is_one_entry_and_the_psp_owes_nothing_more(orders: 
     assert [(one.kind, one.order_id or one.refund_id) for one in about[:4]] == [
         *(("capture", order.pk) for order in orders), ("refund", refund.pk),
     ]  # fmt: skip
-    assert {order.settled_at for order in PaymentOrder.objects.all()} == {batch.closed_at}
+    assert {order.settled_at for order in PaymentOrder.objects.all()} == {NOW}, "the day is not over yet"
 
 
 def test_a_batch_is_compared_once(orders: list[PaymentOrder]) -> None:
@@ -123,6 +156,23 @@ def test_a_dispute_its_fee_and_its_end_are_found(orders: list[PaymentOrder]) -> 
     disputes.close_dispute(replace(notice, status="won"), psp="sandbox")
     second = settle(("dispute_won", "dp_1", "", "10.00", "0.00"), batch="sb-20261121-eur", day="2026-11-21")
     assert (second.mismatched, booked(second)) == (0, {"bank_in_transit": "10.00", "psp_receivable:sandbox": "-10.00"})
+    assert owed() == 0
+
+
+def test_a_fee_of_adyens_that_names_a_dispute_is_the_disputes_and_one_that_names_none_is_ours(orders: list[PaymentOrder]) -> None:
+    dispute(orders[0])
+    charges = [(order, order.attempts.get().psp_reference) for order in orders]
+    said = [
+        *(("charge", id_, id_, int(order.amount.amount * 100), 0) for order, id_ in charges),
+        ("dispute", "dp_1", charges[0][1], -10_00, 0),
+        ("dispute_fee", "dp_1", charges[0][1], 0, 15_00),
+        ("dispute_fee", "Transaction fees", "", 0, 1_10),
+    ]
+    lines = [settlement_files.Line(kind, id_, charge, "", "", "", "", gross, fee, NOW) for kind, id_, charge, gross, fee in said]
+    about = settlement_files.Batch("118", NOW.date(), "EUR", "Northwind")
+    batch = settle_file(b"".join(settlement_files.written(about, lines, form=settlement_files.FORMATS["adyen"])))
+    assert (batch.file.format, batch.mismatched) == ("adyen_settlement", 0)
+    assert booked(batch) == {"bank_in_transit": "33.90", "psp_fees": "1.10", "psp_receivable:sandbox": "-35.00"}
     assert owed() == 0
 
 
@@ -215,7 +265,7 @@ def test_a_fee_that_is_not_the_expected_one_leaves_the_difference_in_suspense(or
     assert (fee.expected, fee.found) == (Decimal("0.59"), Decimal("0.60"))
     again = settle(charged(third, fee="0.59"), batch="sb-20261121-eur", day="2026-11-21")
     assert found(again) == [("duplicate", third.public_id, "29.41")]
-    assert {order.settled_at for order in PaymentOrder.objects.all()} == {batch.closed_at}
+    assert {order.settled_at for order in PaymentOrder.objects.all()} == {NOW}
 
 
 def test_a_refund_that_is_not_booked_is_a_mismatch(orders: list[PaymentOrder]) -> None:
@@ -241,6 +291,23 @@ def test_what_no_file_has_is_missed_and_what_comes_after_all_is_late(orders: lis
     assert [one.subject for one in Mismatch.objects.filter(resolved_at=None).order_by("pk")] == [third.public_id]
 
 
+def test_a_refund_and_a_late_charge_that_no_file_has_are_missed_too(orders: list[PaymentOrder]) -> None:
+    settle(*(charged(order) for order in orders))
+    charge_late(orders[0])
+    refund = refunds.request_refund(orders[1].pk, amount=eur("20.00"), reason="", now=NOW)
+    settlement.settle_refund(refund.pk, psp_reference="re_1", refunded_at=NOW)
+    [later] = sell("7.00", at=NOW + timedelta(days=9))
+    settle(charged(later), batch="sb-20261129-eur", day="2026-11-29")
+    assert [matching.find_missing(now=NOW + timedelta(days=30)) for _twice in range(2)] == [2, 0]
+    late_charge = orders[0].late_charges.get()
+    missed = Mismatch.objects.filter(resolved_at=None).values_list("subject", "expected")
+    assert dict(missed) == {late_charge.public_id: Decimal(10), refund.public_id: Decimal(-20)}
+    lines = ("charge", "ch_late", "k2", "10.00", "0.30"), ("refund", "re_1", "", "-20.00", "0.00")
+    batch = settle(*lines, batch="sb-20261130-eur", day="2026-11-30")
+    assert batch.mismatched == 0
+    assert {(one.kind, one.resolved_at) for one in batch.mismatches.all()} == {("late", NOW)}
+
+
 @pytest.mark.parametrize(
     "statement",
     [
@@ -255,6 +322,100 @@ def test_postgres_keeps_what_was_compared_as_it_is(orders: list[PaymentOrder], s
     settle(charged(orders[0]), charged(orders[1], "20.01"))
     with pytest.raises((IntegrityError, InternalError)), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement)
+
+
+def test_a_batch_that_comes_again_in_other_bytes_books_nothing_twice_and_says_so(orders: list[PaymentOrder]) -> None:
+    body = batch_of(*(charged(order) for order in orders), ("fee", "", "", "0.00", "1.10"))
+    first, again = settle_file(body), settle_file(body + b"\n")
+    assert (first.copy_of, first.mismatched, owed()) == (None, 0, Decimal(0))
+    assert (again.copy_of, again.matched, again.journal_entry_id) == (first, 0, None)
+    about = [(order.public_id, f"{order.amount.amount - Decimal('0.30'):.2f}") for order in orders]
+    assert found(again) == [
+        *(("duplicate", order_id, net) for order_id, net in about), ("duplicate", "", "-1.10"), ("duplicate", "", "-58.00"),
+    ]  # fmt: skip
+
+
+def test_what_is_new_in_a_batch_that_comes_again_counts(orders: list[PaymentOrder]) -> None:
+    settle(charged(orders[0]))
+    again = settle(charged(orders[0]), charged(orders[1]))
+    assert found(again) == [("duplicate", orders[0].public_id, "9.70"), ("duplicate", "", "-29.40")]
+    assert booked(again) == {"psp_fees": "0.30", "suspense": "19.70", "psp_receivable:sandbox": "-20.00"}
+
+
+def test_batches_without_a_name_are_not_the_same_batch(orders: list[PaymentOrder]) -> None:
+    for day in ("2026-11-20", "2026-11-21"):
+        assert settle(("fee", "", "", "0.00", "1.00"), batch="", day=day).mismatched == 0
+
+
+def test_another_charge_under_the_key_of_an_order_does_not_settle_it(orders: list[PaymentOrder]) -> None:
+    its_own = charged(orders[0])
+    charge_late(orders[0])
+    batch = settle(("charge", "ch_third", "k2", "10.00", "0.30"), ("charge", "ch_third", orders[0].public_id, "10.00", "0.30"))
+    assert found(batch) == [("missing_here", "", "9.70")] * 2
+    assert not PaymentOrder.objects.exclude(settled_at=None).exists()
+    assert settle(its_own, batch="sb-20261121-eur", day="2026-11-21").mismatched == 0
+
+
+def test_a_net_that_is_not_the_gross_less_the_fee_is_a_mismatch(orders: list[PaymentOrder]) -> None:
+    charge = orders[0].attempts.get().psp_reference
+    batch = settle_lines(line_of(LineKind.CAPTURE, charge, "10", "5", rate="0.5"), line_of(LineKind.PAYOUT, "", "-5", "-5"))
+    assert found(batch) == [("amount", orders[0].public_id, "5.00")]
+    assert (Mismatch.objects.get().expected, Mismatch.objects.get().found, owed()) == (Decimal(10), Decimal(5), Decimal(60))
+
+
+def test_what_is_paid_out_is_what_our_balance_is_less_by_whatever_the_currency_of_its_gross(orders: list[PaymentOrder]) -> None:
+    charge = orders[0].attempts.get().psp_reference
+    batch = settle_lines(
+        line_of(LineKind.CAPTURE, charge, "10", "10"), line_of(LineKind.PAYOUT, "", "-11", "-10", currency="USD", rate="0.9091")
+    )
+    assert (batch.mismatched, booked(batch)) == (0, {"bank_in_transit": "10.00", "psp_receivable:sandbox": "-10.00"})
+
+
+@pytest.mark.parametrize(("fee", "suspended", "kept"), [("-5.00", "5.00", None), ("10.01", "-0.01", "10.00"), ("9.99", None, "9.99")])
+def test_without_an_agreed_fee_none_is_below_zero_or_above_the_charge(
+    orders: list[PaymentOrder], fee: str, suspended: str | None, kept: str | None
+) -> None:
+    batch = settle(charged(orders[0], fee=fee))
+    assert found(batch) == ([("fee", orders[0].public_id, suspended)] if suspended else [])
+    assert booked(batch).get("psp_fees") == kept
+
+
+@pytest.mark.parametrize(("fee", "mismatches"), [("15.00", []), ("16.00", ["-1.00"])])
+def test_the_fee_in_the_line_of_a_dispute_is_booked_by_the_dispute_alone(
+    orders: list[PaymentOrder], fee: str, mismatches: list[str]
+) -> None:
+    dispute(orders[0])
+    batch = settle(*(charged(order) for order in orders), ("dispute", "dp_1", "", "-10.00", fee))
+    assert [(kind, suspended) for kind, _subject, suspended in found(batch)] == [("fee", suspended) for suspended in mismatches]
+    assert (booked(batch)["psp_fees"], owed()) == ("0.90", Decimal(0))
+
+
+IN_ITS_LINE = ("dispute", "dp_1", "", "-10.00", "15.00")
+BARE = ("dispute", "dp_1", "", "-10.00", "0.00")
+ALONE = ("dispute_fee", "dp_1", "", "0.00", "15.00")
+
+
+@pytest.mark.parametrize(
+    ("batches", "kind"),
+    [
+        ([[IN_ITS_LINE, ALONE]], "duplicate"),
+        ([[IN_ITS_LINE], [ALONE]], "duplicate"),
+        ([[ALONE], [IN_ITS_LINE]], "fee"),
+        ([[ALONE], [BARE]], ""),
+    ],
+)
+def test_the_fee_of_a_dispute_in_two_lines_is_one_too_many(orders: list[PaymentOrder], batches: list[list[Line]], kind: str) -> None:
+    dispute(orders[0])
+    for number, lines in enumerate(batches):
+        settle(charged(orders[number]), *lines, batch=f"sb-{number}")
+    assert list(Mismatch.objects.values_list("kind", "suspended")) == ([(kind, Decimal(-15))] if kind else [])
+
+
+def test_a_batch_of_a_day_that_is_yet_to_come_is_settled_now(orders: list[PaymentOrder]) -> None:
+    batch = settle(charged(orders[0]), day="2026-11-27")
+    orders[0].refresh_from_db()
+    entry = JournalEntry.objects.get(reference=batch.public_id)
+    assert (orders[0].settled_at, entry.effective_at) == (NOW, NOW)
 
 
 # --- Looked at ------------------------------------------------------------------------------------------------------
@@ -294,6 +455,26 @@ def test_cp_40_whoever_dies_between_matching_and_posting_leaves_nothing(
     assert (batch.matched_at, LineMatch.objects.count(), owed()) == (None, 0, Decimal(60))
     assert matching.match_waiting(now=NOW) == 1
     assert (LineMatch.objects.count(), owed()) == (2, Decimal(50))
+
+
+def test_a_batch_that_cannot_be_compared_keeps_no_other_one_waiting(orders: list[PaymentOrder], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, order in zip(("sb-bad", "sb-good"), orders, strict=False):
+        body = batch_of(charged(order), batch=name)
+        file, _is_new = ingestion.receive(io.BytesIO(body), "sb.csv", source="sandbox", received_by="folder", now=NOW)
+        ingestion.stage(file.pk, now=NOW)
+    post = matching.post
+
+    def post_unless_bad(batch: SettlementBatch, *, now: datetime) -> int | None:
+        if batch.name == "sb-bad":
+            raise DataError("numeric field overflow")
+        return post(batch, now=now)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(matching, "post", post_unless_bad)
+        assert matching.match_waiting(now=NOW) == 1
+    assert list(SettlementBatch.objects.filter(matched_at=None).values_list("name", flat=True)) == ["sb-bad"]
+    assert owed() == 40, "the good one is booked"
+    assert (matching.match_waiting(now=NOW), owed()) == (1, Decimal(30))
 
 
 def test_a_file_that_is_not_read_to_its_end_is_not_compared(orders: list[PaymentOrder]) -> None:

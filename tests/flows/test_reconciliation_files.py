@@ -24,11 +24,12 @@ from reconciliation import expected, folder, ingestion, staging
 from reconciliation.formats import registry, sandbox_settlement
 from reconciliation.formats.records import BankLine, BankRecord, SettlementLine, StatementClosed, StatementOpened
 from reconciliation.formats.registry import Format, SettlementFormat, StatementFormat
-from reconciliation.ingestion import EmptyFile, FileTooLarge, NotRefused, ReceivedFromAnother, UnknownSource
+from reconciliation.ingestion import EmptyFile, FileOfAnotherKind, FileTooLarge, NotRefused, ReceivedFromAnother, UnknownSource
 from reconciliation.models import BankStatement, ExpectedFile, FolderEntry, SourceChunk, SourceFile, StagedBankLine, StagedLine
 from tests.contract.api.conftest import caller_of
 from tests.factories import new_shop
-from tests.settlement_files import settlement_file
+from tests.settlement_files import settlement_file, stumbling
+from tests.unit.reconciliation.formats.golden_files import golden_file
 
 pytestmark = pytest.mark.django_db
 NOW = timezone.now()
@@ -48,12 +49,12 @@ def numbers_of(file: SourceFile) -> list[int]:
     return list(StagedLine.objects.filter(file=file).order_by("pk").values_list("number", flat=True))
 
 
-def zipped(*members: bytes, comment: bytes = b"") -> bytes:
+def zipped(*members: bytes, comment: bytes = b"", name: str = "../../etc/{}.csv") -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.comment = comment
         for number, member in enumerate(members):
-            archive.writestr(f"../../etc/{number}.csv", member)
+            archive.writestr(zipfile.ZipInfo(name.format(number)), member, zipfile.ZIP_DEFLATED)
     return packed.getvalue()
 
 
@@ -86,6 +87,13 @@ def test_the_same_bytes_are_the_same_file_whatever_they_are_called() -> None:
     assert (SourceFile.objects.count(), SourceChunk.objects.count(), StagedLine.objects.count()) == (1, 1, 4)
     with pytest.raises(ReceivedFromAnother, match=file.public_id):
         receive(source="sandbox_bank")
+
+
+def test_a_psp_brings_no_bank_statements_and_a_bank_no_settlement_files() -> None:
+    for body, wrong, right in ((BODY, "sandbox_bank", "sandbox"), (golden_file("mt940"), "sandbox", "sandbox_bank")):
+        with pytest.raises(FileOfAnotherKind, match=f"from {wrong} come"):
+            receive(body, source=wrong)
+        assert receive(body, source=right).status == "RECEIVED"
 
 
 def test_what_cannot_be_a_file_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +138,7 @@ LINES = BODY.splitlines(keepends=True)
         (zipped(), None, "0 members"),
         (zipped(BODY, comment=b"hello"), None, "comment"),
         (zipped(BODY)[:-30], None, "cut off"),
+        (zipped(BODY, name=""), None, "without a name"),
         (zipped(zipped(BODY)), None, "looks like nothing"),
     ],
 )
@@ -157,6 +166,21 @@ def test_a_mistake_behind_the_first_chunk_takes_back_what_was_staged(monkeypatch
     assert numbers_of(file) == [1, 2, 3, 4]
     file = ingestion.stage(file.pk, now=NOW)
     assert (file.status, file.error_line, file.staged, numbers_of(file)) == ("REFUSED", 9, 0, [])
+
+
+def test_a_day_that_is_yet_to_come_is_refused_with_its_line() -> None:
+    far = "2076-11-20"
+    for body, line in (
+        (settlement_file(1, day=far), 2),
+        (BODY.replace(b"2026-11-20T02", b"2076-11-20T02"), 3),
+        (golden_file("mt940").replace(b":61:2611201120", b":61:7611201120"), 6),
+    ):
+        source = "sandbox" if body.startswith(b"batch") else "sandbox_bank"
+        file = ingestion.stage(receive(body, source=source).pk, now=NOW)
+        assert (file.status, file.error_line) == ("REFUSED", line), file.error
+        assert f"is of {far}" in file.error and "more than 7 days after the file came" in file.error
+    soon = f"{NOW + timedelta(days=7):%Y-%m-%d}"
+    assert staged(settlement_file(1, day=soon)).status == "STAGED"
 
 
 def read_as(patch: pytest.MonkeyPatch, records: Callable[[], Iterator[Any]], kind: type[Format] = SettlementFormat) -> None:
@@ -256,6 +280,9 @@ def test_statements_are_staged_with_their_lines_and_go_on_where_they_stood(monke
         ("1", Decimal(10), Decimal("14.5"), 3, 3),
         ("2", Decimal(10), Decimal("14.5"), 3, 3),
     ]
+    for model in (BankStatement, StagedBankLine):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            model.objects.filter(file=file).update(line=1)
     line = StagedBankLine.objects.filter(file=file).order_by("number")[0]
     assert (line.number, line.amount, line.counterparty, line.text, line.parts) == (2, Decimal("1.5"), "Ada, \\.", "a\tb\n;", 1)
 
@@ -272,6 +299,10 @@ def test_statements_are_staged_with_their_lines_and_go_on_where_they_stood(monke
         "UPDATE reconciliation_sourcechunk SET content = ''",
         "DELETE FROM reconciliation_sourcechunk",
         "DELETE FROM reconciliation_stagedline WHERE number = 2",
+        "UPDATE reconciliation_stagedline SET gross = gross + 1, net = net + 1",
+        'INSERT INTO reconciliation_stagedline SELECT (again).* FROM (SELECT jsonb_populate_record(said, \'{"id": 0, "number": 9}\') AS again'
+        " FROM reconciliation_stagedline AS said WHERE number = 1) AS copy",
+        "TRUNCATE reconciliation_stagedline CASCADE",
     ],
 )
 def test_postgres_keeps_a_file_and_what_it_says(statement: str) -> None:
@@ -311,6 +342,31 @@ def test_the_folder_is_read_once_and_again_when_a_file_changes(inbox: Path, monk
     assert sorted(path.name for path in inbox.iterdir()) == ["a.csv", "copy.csv", "empty.csv"]
 
 
+def test_a_file_of_the_folder_that_is_written_to_while_it_is_read_waits(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(path := inbox / "a.csv", BODY)
+    whole = ingestion.spooled
+
+    def grown(stream: Any, spool: Any) -> tuple[int, str]:
+        path.write_bytes(BODY + BODY)
+        return whole(stream, spool)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingestion, "spooled", grown)
+        assert folder.pick_up(now=NOW) == []
+    assert not (SourceFile.objects.exists() or FolderEntry.objects.exists())
+    put(path, BODY)
+    assert len(folder.pick_up(now=NOW)) == 1
+
+
+def test_a_file_over_which_we_stumble_holds_up_no_other(inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(inbox / "a.csv", b"stumble")
+    put(inbox / "b.csv", BODY)
+    os.utime(inbox / "b.csv", (-1000, -1000))
+    monkeypatch.setattr(registry, "recognise", stumbling)
+    assert [file.name for file in folder.pick_up(now=NOW)] == ["b.csv"]
+    assert folder.pick_up(now=NOW) == []
+
+
 def test_sec_23_nothing_outside_the_folder_is_read_and_nothing_half_written(inbox: Path, tmp_path: Path) -> None:
     put(tmp_path / "secret.csv", BODY)
     (inbox / "link.csv").symlink_to(tmp_path / "secret.csv")
@@ -327,7 +383,7 @@ def test_sec_23_nothing_outside_the_folder_is_read_and_nothing_half_written(inbo
 # --- Files that do not come -----------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_due_and_not_here_is_missing_until_it_is_read() -> None:
+def test_a_file_that_is_due_and_not_here_is_missing_until_it_is_read(settings: Any) -> None:
     rule = ExpectedFile.objects.create(
         source="sandbox", kind="settlement", currency="EUR", due_at=time(9), zone="Europe/Berlin", since=date(2026, 11, 20)
     )
@@ -340,8 +396,11 @@ def test_a_file_that_is_due_and_not_here_is_missing_until_it_is_read() -> None:
     staged(b"".join(LINES[:-1]))
     staged(settlement_file(2, currency="USD", batch="usd"))
     assert len(expected.missing(now=nine)) == 1
-    staged()
+    file = staged()
     assert expected.missing(now=nine) == []
+    settings.FILE_FORMATS_ONLY_READ = [file.format]
+    assert len(expected.missing(now=nine)) == 1, "it is read and not compared"
+    settings.FILE_FORMATS_ONLY_READ = []
     assert [each.day.day for each in expected.missing(now=nine + timedelta(days=2))] == [21, 22]
     rule.has_weekends = False  # the 21st and 22nd are a Saturday and a Sunday
     rule.save()

@@ -14,15 +14,20 @@ from django.test import Client
 from ledger import chart, clock, queries
 from ledger.errors import DomainError
 from ledger.models import JournalEntry, Posting
-from payments.models import PaymentOrder
-from reconciliation import invariants, matching, resolution
+from payments import confirmation, intake, settlement
+from payments.confirmation import Confirmed
+from payments.models import PaymentOrder, PspAttempt
+from payments.settlement import Capture
+from reconciliation import invariants, matching, recognition, resolution
 from reconciliation.models import ExpectedFee, Mismatch, MismatchTransition, Proposal
 from reconciliation.resolution import AlreadyDecided, Cause, MakerMayNotApprove
 from tests.bank_statements import mt940
+from tests.factories import basket, new_sellers, new_shop
 from tests.fixtures_money import all_at_once, errors_in
 from tests.flows.test_admin import page_of, words
 from tests.flows.test_bank_matching import BATCH, booked_by, settled
-from tests.flows.test_matching import charged, sell, settle
+from tests.flows.test_matching import charged, sell, settle, settle_file
+from tests.settlement_files import batch_of
 
 NOW = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
 ADA, BEA = "staff:ada", "staff:bea"
@@ -139,6 +144,70 @@ def test_each_mismatch_comes_with_the_entry_that_would_explain_it_where_one_can_
     assert not PaymentOrder.objects.filter(settled_at=None).exists(), "the PSP has paid for each of them"
 
 
+@pytest.mark.parametrize("gross", ["0.01", "-10.00", "9.99"])
+def test_an_order_for_which_the_psp_paid_too_little_waits_for_the_next_file(orders: list[PaymentOrder], gross: str) -> None:
+    settle(charged(orders[0], gross, fee="0.00"))
+    approve(propose(Mismatch.objects.get()))
+    orders[0].refresh_from_db()
+    assert (orders[0].settled_at, in_suspense()) == (None, Decimal(0))
+    settle(charged(orders[0]), batch="sb-20261121-eur", day="2026-11-21")
+    orders[0].refresh_from_db()
+    assert orders[0].settled_at is not None
+
+
+def test_a_batch_that_came_again_leaves_the_books_as_they_were_once_it_is_resolved(orders: list[PaymentOrder]) -> None:
+    body = batch_of(charged(orders[0]), charged(orders[1], "20.01"), ("fee", "", "", "0.00", "1.10"))
+    settle_file(body)
+    approve(propose(Mismatch.objects.get()))
+    codes = chart.psp_fees(), chart.bank_in_transit(), chart.psp_receivable("sandbox")
+    before = [queries.balance_of(code, currency="EUR") for code in codes]
+    settle_file(body + b"\n")
+    for mismatch in Mismatch.objects.filter(resolved_at=None):
+        approve(propose(mismatch, resolution.suggested_account(mismatch)))
+    assert in_suspense() == 0
+    assert [queries.balance_of(code, currency="EUR") for code in codes] == before
+
+
+def charged_after_its_file(gross: str) -> PaymentOrder:
+    """Give an order of 40.00 whose charge a file had, less 0.30, before our books knew of it."""
+    sellers = new_sellers(new_shop(), "Bob")
+    event, _is_new = intake.open_event(sellers[0].shop, basket(sellers, "40.00"), now=NOW)
+    [order] = confirmation.confirm(event.pk, Confirmed("cs_2", "tok_2", event.amount), now=NOW)
+    attempt = PspAttempt.objects.create(order=order, number=1, psp="sandbox", psp_key=order.public_id)
+    assert settle(("charge", "ch_q", order.public_id, gross, "0.30")).mismatched == 1
+    assert recognition.resolve_known(now=NOW) == 0, "nobody knows it yet"
+    settlement.settle([Capture(order.pk, attempt.pk, attempt.psp_key, "ch_q", order.amount, NOW)])
+    return PaymentOrder.objects.get(pk=order.pk)
+
+
+def test_a_charge_that_our_books_know_after_its_file_resolves_itself_and_its_order_is_settled(orders: list[PaymentOrder]) -> None:
+    order = charged_after_its_file("40.00")
+    owed = queries.balance_of(chart.psp_receivable("sandbox"), currency="EUR").amount
+    mismatch = Mismatch.objects.get()
+    proposal = propose(mismatch)
+    assert [recognition.resolve_known(now=NOW) for _twice in range(2)] == [1, 0]
+    for row in (mismatch, order, proposal):
+        row.refresh_from_db()
+    assert (mismatch.kind, mismatch.resolved_at, order.settled_at, proposal.status) == ("late", NOW, NOW, "WITHDRAWN")
+    entry = JournalEntry.objects.get(kind="resolution")
+    legs = Posting.objects.filter(entry=entry).values_list("account__code", "amount")
+    assert (entry.reference, {code: f"{amount:.2f}" for code, amount in legs}) == (
+        mismatch.public_id, {"suspense": "39.70", "psp_fees": "0.30", "psp_receivable:sandbox": "-40.00"},
+    )  # fmt: skip
+    assert in_suspense() == 0
+    assert owed - queries.balance_of(chart.psp_receivable("sandbox"), currency="EUR").amount == 40
+    again = settle(charged(order), batch="sb-20261121-eur", day="2026-11-21")
+    assert [one.kind for one in again.mismatches.all()] == ["duplicate"]
+
+
+def test_a_charge_that_our_books_know_otherwise_is_left_to_people_who_settle_its_order(orders: list[PaymentOrder]) -> None:
+    order = charged_after_its_file("40.01")
+    assert recognition.resolve_known(now=NOW) == 0
+    approve(propose(Mismatch.objects.get()))
+    order.refresh_from_db()
+    assert order.settled_at == NOW
+
+
 def test_what_the_bank_paid_in_too_little_is_taken_off_what_is_on_its_way(db: None) -> None:
     settled("98.35")
     booked_by(mt940(("98.34", "BK1", BATCH, "A cent too little"), ("7.00", "BK2", "", "Somebody")))
@@ -153,10 +222,9 @@ def test_what_the_bank_paid_in_too_little_is_taken_off_what_is_on_its_way(db: No
 
 
 def test_sellers_accounts_and_whatever_else_cannot_explain_it_are_refused(twice: Mismatch) -> None:
-    others = ("", "cash", "suspense", "disputed:sandbox", "payouts_in_transit", "psp_receivable:other", "psp_fees:x")
-    refused = dict.fromkeys(("seller_available:1", "seller_reserved:1"), "wallet_account_refused") | dict.fromkeys(
-        others, "unknown_account"
-    )
+    others = ("", "cash", "disputed:sandbox", "payouts_in_transit", "psp_receivable:other", "psp_fees:x")
+    refused = dict.fromkeys(others, "unknown_account") | {"suspense": "suspense_account_refused"}
+    refused |= dict.fromkeys(("seller_available:1", "seller_reserved:1"), "wallet_account_refused")
     for account, code in refused.items():
         with pytest.raises(DomainError) as refusal:
             propose(twice, account)

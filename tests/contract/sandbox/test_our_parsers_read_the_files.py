@@ -42,7 +42,7 @@ def test_a_batch_says_the_same_in_every_form(buyer: Buyer, days: Days) -> None:
             (kind, net, "EUR") for kind, net in zip(kinds, nets, strict=False)
         ], form
         assert {line.charge_reference for line in lines[:3]} == {charge["id"]}, form
-        assert [line.psp_reference for line in lines[:3]] == [charge["id"], refund["id"], dispute["id"]], form
+        assert [line.psp_reference for line in lines[:4]] == [charge["id"], refund["id"], dispute["id"], dispute["id"]], form
         own = "key" if form == "sandbox" else "reference"
         assert [line.our_reference for line in lines[:2]] == [charge[own], refund[own]], form
         assert {line.batch for line in lines} == ({""} if form == "stripe_balance" else {listed["batch"]}), form

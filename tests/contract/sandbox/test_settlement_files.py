@@ -139,7 +139,7 @@ def test_adyens_form_says_debit_and_credit_and_names_the_batch(buyer: Buyer, day
         (("Settled", *of_charge, charge["id"], charge["reference"]), ("", "10.00", "", "9.61", "0.39")),
         (("Refunded", *of_charge, refund["id"], refund["reference"]), ("4.00", "", "4.00", "", "0.00")),
         (("Chargeback", *of_charge, rows[2]["Modification Reference"], charge["reference"]), ("1.00", "", "1.00", "", "0.00")),
-        (("Fee", "", "", rows[2]["Modification Reference"], ""), ("", "", "15.00", "", "")),
+        (("Fee", *of_charge, rows[2]["Modification Reference"], ""), ("", "", "15.00", "", "")),
         (("Balancetransfer", "", "", f"{batch} batch, {sandbox.account}", ""), ("", "", "", "10.39", "")),
     ]
     assert len(rows[0]) == 30

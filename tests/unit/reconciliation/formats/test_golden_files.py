@@ -1,5 +1,6 @@
 """Every format has a golden file: a file as a PSP or a bank sends it, and the records that it is."""
 
+import csv
 import io
 
 import pytest
@@ -20,6 +21,15 @@ def test_a_golden_file_says_what_it_said(format_: Format) -> None:
 def test_a_file_is_recognised_by_its_first_bytes_and_found_by_its_name(format_: Format) -> None:
     assert registry.recognise(golden_file(format_.name)[: registry.HEAD]) is format_
     assert registry.named(format_.name) is format_
+
+
+def test_a_report_of_stripes_payouts_is_recognised_in_whatever_order_its_columns_stand() -> None:
+    for name in ("stripe_payout_reconciliation", "stripe_balance_change"):
+        first, *others = csv.reader(io.StringIO(golden_file(name).decode()))
+        text = io.StringIO()
+        csv.writer(text).writerows(row[::-1] for row in (first, *others))
+        for content in (golden_file(name), text.getvalue().encode()):
+            assert registry.recognise(content[: registry.HEAD]) is registry.named(name)
 
 
 @formats

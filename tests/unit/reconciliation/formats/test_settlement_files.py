@@ -77,7 +77,7 @@ def test_between_two_currencies_adyens_net_may_be_off_by_what_it_rounded() -> No
         ("P1,o1,visa,2026-11-20 10:00:00,UTC,Settled,M1,EUR,5.00,5.00,1,EUR,,4.88,0.12,,,", "have an amount both"),
         ("P1,o1,visa,2026-11-20 10:00:00,UTC,Settled,M1,EUR,-5.00,,1,EUR,,5.00,,,,", "Debit .GC. is below zero"),
         ("P1,o1,visa,2026-11-20 10:00:00,UTC,Settled,M1,EUR,,5.00,1,EUR,,,,,,", "are both empty"),
-        ("P1,o1,visa,2026-11-20 10:00:00,UTC,Settled,M1,EUR,,5.00,1.2,EUR,,6.00,,,,", "the net is 6.00 EUR, but gross|adds up"),
+        ("P1,o1,visa,2026-11-20 10:00:00,UTC,Settled,M1,EUR,,5.00,1.2,EUR,,6.00,,,,", "line 2: Exchange Rate is 1.2 within EUR"),
         ("P1,o1,visa,2026-11-20 10:00:00,UTC,Settled,M1,USD,,5.00,,EUR,,4.88,,,,", "Exchange Rate is ''"),
         ("P1,o1,visa,2026-11-20 10:00:00,UTC,,M1,EUR,,5.00,1,EUR,,5.00,,,,", "Type is empty"),
     ],
@@ -103,12 +103,25 @@ def test_two_merchant_accounts_in_one_file_are_refused_since_each_numbers_its_ba
 
 def test_stripes_payout_is_all_that_its_lines_are() -> None:
     content = golden_file("stripe_payout_reconciliation")
-    lost = content.replace(b"po_1,2026-11-23 00:00:00,txn_5", b"po_2,2026-11-23 00:00:00,txn_5")
+    lost = content.replace(b"po_1,2026-11-23 00:00:00,txn_5", b"po_3,2026-11-23 00:00:00,txn_5")
     with pytest.raises(MalformedFile, match=r"line 9: the lines of po_1 and its payout add up to 0\.55, not to nothing"):
         list(stripe_payout_reconciliation.read(io.BytesIO(lost)))
     unpaid = content.replace(b"po_2,2026-11-23", b",2026-11-23")
     with pytest.raises(MalformedFile, match="line 10: automatic_payout_id is empty"):
         list(stripe_payout_reconciliation.read(io.BytesIO(unpaid)))
+
+
+def test_a_payout_of_stripes_without_a_line_pays_out_what_its_lines_are() -> None:
+    lines = golden_file("stripe_payout_reconciliation").splitlines(keepends=True)
+    content = b"".join(line for line in lines if b"STRIPE PAYOUT" not in line)
+    *_, of_euros, of_yen = stripe_payout_reconciliation.read(io.BytesIO(content))
+    assert [(line.kind, line.batch, line.psp_reference, line.net, line.currency, str(line.settled_on)) for line in (of_euros, of_yen)] == [
+        (LineKind.PAYOUT, "po_1", "po_1", Decimal("-25.00"), "EUR", "2026-11-23"),
+        (LineKind.PAYOUT, "po_2", "po_2", Decimal(-1446), "JPY", "2026-11-23"),
+    ]
+    mixed = content.replace(b"po_2,", b"po_1,")
+    with pytest.raises(MalformedFile, match="line 9: is in JPY, but po_1 pays out EUR"):
+        list(stripe_payout_reconciliation.read(io.BytesIO(mixed)))
 
 
 def test_a_quiet_day_at_stripe_is_a_header_alone() -> None:

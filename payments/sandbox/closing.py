@@ -17,12 +17,13 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count, Max, Sum
 
-from payments.sandbox import clock, journal, planting
+from payments.sandbox import charges, clock, disputes, journal, payouts, planting, refunds
 from payments.sandbox.amounts import digits_of
 from payments.sandbox.models import BankEntry, BankStatement, ClosedDay, JournalRow, SettlementBatch, SettlementLine
 
 ONE_AT_A_TIME = 7_311_043
-A_DAY = timedelta(days=1)
+A_DAY, A_MOMENT = timedelta(days=1), timedelta(seconds=1)
+RIPENED_AT_ONCE = 100
 SETTLED = {  # what becomes of a row of the journal: its line, the sign of its gross, the sign of the fee that it costs
     "charge.succeeded": ("charge", 1, 1),
     "charge.voided": ("refund", -1, -1),
@@ -91,16 +92,25 @@ def close_days(*, now: datetime) -> None:
 
 
 def end_day(*, now: datetime) -> date:
-    """Put the clock forward to the end of today, or of the day that is open if that is later, and close it. Return the day."""
+    """Put the clock forward to the end of today, or of the day that is open if that is later, and close it. Return the day.
+
+    What was pending, and is decided by then, is decided on that day, as if the clock had run.
+    """
     last_seq = journal.last_seq()
     closed = ClosedDay.objects.aggregate(day=Max("day"), up_to=Max("up_to_seq"))
     rows = JournalRow.objects.filter(seq__gt=closed["up_to"] or 0, seq__lte=last_seq, type__in=MONEY)
     latest: datetime | None = rows.aggregate(at=Max("at"))["at"]
     open_day: date | None = closed["day"] and closed["day"] + A_DAY
     day = max(filter(None, [now.date(), open_day, latest and latest.date()]))
+    _ripen(now=_midnight_after(day) - A_MOMENT)
     clock.advance((_midnight_after(day) - now).total_seconds())
     close_days(now=clock.now())
     return day
+
+
+def _ripen(*, now: datetime) -> None:
+    while max(ripen(now=now, limit=RIPENED_AT_ONCE) for ripen in (charges.ripen, refunds.ripen, disputes.ripen, payouts.ripen)):
+        pass
 
 
 def _next_day(last_seq: int, *, now: datetime) -> Day | None:

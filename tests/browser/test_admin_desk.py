@@ -25,9 +25,11 @@ from wallet.models import Seller
 
 pytestmark = pytest.mark.browser
 PASSWORD = "as-long-as-it-is-calm"
+# Looked at once fonts are there and two frames are drawn: a page that was just made wider is not laid out yet
 TOO_WIDE = """
-    [document.documentElement, ...document.querySelectorAll(".results, .rows-table, .readonly, fieldset")]
-        .filter(part => part.scrollWidth > part.clientWidth).map(part => part.className || part.tagName)
+    document.fonts.ready.then(() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))).then(() =>
+        [document.documentElement, ...document.querySelectorAll(".results, .rows-table, .readonly, fieldset")]
+            .filter(part => part.scrollWidth > part.clientWidth).map(part => part.className || part.tagName))
 """
 NOW = datetime(2026, 11, 21, 14, 5, tzinfo=UTC)
 

@@ -284,8 +284,10 @@ def all_at_once(*calls: Callable[[], Answer]) -> list[Answer | Exception]:
 
 def wait_until_somebody_waits() -> None:
     """Wait until another connection to this database waits for a lock, inside the caller's transaction."""
+    until = time.monotonic() + 30
     with connection.cursor() as cursor:
         while cursor.execute(WAITING).fetchone() == (0,):
+            assert time.monotonic() < until, "nobody waits for a lock"
             cursor.execute("SELECT pg_sleep(0.01), pg_stat_clear_snapshot()")
 
 

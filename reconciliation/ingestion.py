@@ -11,7 +11,6 @@ import logging
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from typing import IO, BinaryIO
 
@@ -21,6 +20,7 @@ from django.db import DataError, connection, transaction
 from ledger.errors import DomainError
 from ledger.line import plain
 from reconciliation import originals, staging
+from reconciliation.alone import alone_at
 from reconciliation.archives import LARGEST, unpacked
 from reconciliation.formats import registry
 from reconciliation.formats.records import BankLine, BankRecord, MalformedFile, SettlementLine, StatementClosed
@@ -41,8 +41,6 @@ TOO_FAR_AHEAD = f"is more than {FARTHEST_AHEAD.days} days after the file came"
 READER_FAILED = (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, RecursionError, csv.Error)
 
 NEXT_FILE = "SELECT nextval(pg_get_serial_sequence('reconciliation_sourcefile', 'id'))"
-TAKE_IT = "SELECT pg_try_advisory_lock(hashtextextended('reconciliation.staging', %s))"
-LET_IT_GO = "SELECT pg_advisory_unlock(hashtextextended('reconciliation.staging', %s))"
 
 
 class UnknownSource(DomainError):
@@ -183,7 +181,7 @@ def stage(file_id: int, *, now: datetime) -> SourceFile:
     Commits chunk by chunk; called again after a crash, it goes on where it stood.
     """
     file = SourceFile.objects.get(pk=file_id)
-    with alone_at(file_id) as is_mine:
+    with alone_at(f"reconciliation.staging {file_id}") as is_mine:
         if is_mine and file.status == SourceFile.Status.RECEIVED:
             try:
                 read_to_the_end(file, now=now)
@@ -227,20 +225,6 @@ def booked_until(last: date, records: Iterator[BankRecord]) -> Iterator[BankReco
         if day and day > last:
             raise MalformedFile(record.line, f"is of {day}, which {TOO_FAR_AHEAD}")
         yield record
-
-
-@contextmanager
-def alone_at(file_id: int) -> Iterator[bool]:
-    """Say whether nobody else is at the file, and keep others from it until the end, or until this process or its connection dies."""
-    with connection.cursor() as cursor:
-        cursor.execute(TAKE_IT, [file_id])
-        [is_mine] = cursor.fetchone()
-    try:
-        yield is_mine
-    finally:
-        if is_mine:
-            with connection.cursor() as cursor:
-                cursor.execute(LET_IT_GO, [file_id])
 
 
 @transaction.atomic(durable=True)

@@ -9,18 +9,16 @@ the admin, and holds up no other.
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Coalesce
 
 from ledger.errors import DomainError
 from reconciliation import ingestion, sftp_server
+from reconciliation.alone import alone_at
 from reconciliation.archives import LARGEST
 from reconciliation.ingestion import IN_MEMORY, FileTooLarge
 from reconciliation.models import SftpEntry, SftpSource, SourceFile
@@ -34,9 +32,6 @@ ONE_LOOK_S = 110  # at one server, the fetching of its files included; a file of
 FAILURES_SHOWN = 3  # in a row; one alone heals itself
 LONGEST_ERROR = 500
 AT_ONCE = 1000  # rows
-
-TAKE_IT = "SELECT pg_try_advisory_lock(hashtextextended('reconciliation.sftp', hashtext(%s)))"
-LET_IT_GO = "SELECT pg_advisory_unlock(hashtextextended('reconciliation.sftp', hashtext(%s)))"
 
 
 @dataclass(slots=True)
@@ -70,7 +65,7 @@ def sources_in_turn() -> list[str]:
 
 def look_at(source: str, *, now: datetime) -> Look | None:
     """Receive what is new at one server, and keep whether that failed; None while another process is at it.  No transaction may be open."""
-    with alone_at(source) as is_mine:
+    with alone_at(f"reconciliation.sftp {source}") as is_mine:
         if not is_mine:
             return None
         SftpSource.objects.update_or_create(source=source, defaults={"looked_at": now})
@@ -82,20 +77,6 @@ def look_at(source: str, *, now: datetime) -> Look | None:
             look.failed.append(str(error))
         keep_outcome(source, look, now=now)
         return look
-
-
-@contextmanager
-def alone_at(source: str) -> Iterator[bool]:
-    """Say whether nobody else is at the source, and keep others from it until the end, or until this process or its connection dies."""
-    with connection.cursor() as cursor:
-        cursor.execute(TAKE_IT, [source])
-        [is_mine] = cursor.fetchone()
-    try:
-        yield is_mine
-    finally:
-        if is_mine:
-            with connection.cursor() as cursor:
-                cursor.execute(LET_IT_GO, [source])
 
 
 def keep_outcome(source: str, look: Look, *, now: datetime) -> None:

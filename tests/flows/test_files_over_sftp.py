@@ -20,7 +20,7 @@ from django.test import Client
 from django.utils import timezone
 
 from ledger import doorbell
-from reconciliation import archives, ingestion, sftp, tasks
+from reconciliation import alone, archives, ingestion, sftp, tasks
 from reconciliation.formats import registry
 from reconciliation.models import SftpEntry, SftpSource, SourceFile
 from reconciliation.sftp import Look
@@ -308,9 +308,9 @@ def test_one_process_looks_at_a_server_at_a_time(server: Servers) -> None:
     other = connection.copy()
     try:
         with other.cursor() as cursor:
-            cursor.execute(sftp.TAKE_IT, ["sandbox"])
+            cursor.execute(alone.TAKE_IT, ["reconciliation.sftp sandbox"])
             assert sftp.look_at("sandbox", now=NOW) is None
-            cursor.execute(sftp.LET_IT_GO, ["sandbox"])
+            cursor.execute(alone.LET_IT_GO, ["reconciliation.sftp sandbox"])
             assert look() == Look()
     finally:
         other.close()

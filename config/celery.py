@@ -111,6 +111,7 @@ app.conf.update(
             "schedule": 3600.0,
             "options": {"expires": 3600},
         },
+        "close_expired_approvals": {"task": "wallet.tasks.close_expired_approvals", "schedule": 3600.0, "options": {"expires": 3600}},
         "issue_fee_invoices": {
             "task": "wallet.tasks.issue_fee_invoices",  # each night: what one night missed, the next one makes up
             "schedule": crontab(hour=4, minute=23),

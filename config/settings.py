@@ -5,6 +5,7 @@ sandbox configured (here), and on a Postgres whose durability is switched off (c
 """
 
 import base64
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -114,6 +115,26 @@ TEST_CLOCK_FILE = env.str("TEST_CLOCK_FILE", default="")  # see ledger/clock.py
 WEBHOOKS_ALLOW_PRIVATE = env.bool("WEBHOOKS_ALLOW_PRIVATE", default=ENVIRONMENT in {"test", "demo"})  # http://, and our own machines
 CHECKOUT_LIFETIME_S = env.int("CHECKOUT_LIFETIME_S", default=24 * 3600)
 
+# What takes two people (ledger/approvals.py): for how many days it waits for the second one, and above which amount in each currency, such as
+# EUR=500,USD=500, one person is not enough for a refund or a manual entry. A currency that is not named has no limit
+APPROVAL_DAYS = env.int("APPROVAL_DAYS", default=14)
+
+
+def limits_of(name: str) -> dict[str, Decimal]:
+    """Return the limit of each currency that the variable names."""
+    try:
+        limits = {currency.strip(): Decimal(most) for currency, most in (each.split("=") for each in env.list(name, default=[]))}
+    except (ValueError, InvalidOperation):
+        limits = {"": Decimal(0)}
+    if not MINOR_UNITS.keys() >= limits.keys() or not all(most.is_finite() and most >= 0 for most in limits.values()):
+        raise ImproperlyConfigured(f"{name} must name an amount for each currency, such as EUR=500,USD=500.")
+    return limits
+
+
+REFUND_APPROVAL_LIMITS = limits_of("REFUND_APPROVAL_LIMITS")  # by staff
+API_REFUND_LIMITS = limits_of("API_REFUND_LIMITS")  # by a shop's back end, over REST
+API_ENTRY_LIMITS = limits_of("API_ENTRY_LIMITS")
+
 # Bank details: keys of 32 bytes in base64 (payouts/vault.py); of BANK_DETAILS_KEYS the first seals, and all open
 INSECURE_KEY = base64.b64encode(b"insecure-secret-of-dev-and-tests").decode()
 BANK_DETAILS_KEYS = env.list("BANK_DETAILS_KEYS", default=[] if PRODUCTION else [INSECURE_KEY])
@@ -142,6 +163,20 @@ FILES_FOLDER = env.str("FILES_FOLDER", default="")
 
 # Formats whose files are read and not compared, since another report of the same PSP has their lines: Stripe gives two of the same payments
 FILE_FORMATS_ONLY_READ = env.list("FILE_FORMATS_ONLY_READ", default=["stripe_balance_change"])
+
+# Within how many bank days what a PSP pays us, and what we pay sellers, stands on our bank's statements; a tolerance may say otherwise of a PSP
+BANK_DAYS_TO_ARRIVE = env.int("BANK_DAYS_TO_ARRIVE", default=3)
+
+# Within how many bank days a mismatch must be explained (reconciliation/causes.py): what resolves itself, what is put right by hand, and the rest
+DUE_BANK_DAYS = env.list("MISMATCH_DUE_BANK_DAYS", cast=int, default=[1, 3, 5])
+if len(DUE_BANK_DAYS) != 3 or not all(0 <= days <= 60 for days in DUE_BANK_DAYS):
+    raise ImproperlyConfigured("MISMATCH_DUE_BANK_DAYS must be three numbers from 0 to 60, such as 1,3,5.")
+MISMATCH_DUE_BANK_DAYS = dict(zip(("automatic", "by_hand", "unknown"), DUE_BANK_DAYS, strict=True))
+
+# What may still be open when a month is closed (reconciliation/close_checks.py): mismatches that are younger than so many days, and older ones
+# up to an amount in each currency together, such as EUR=100,USD=100. A currency that is not named: nothing
+CLOSE_MISMATCH_DAYS = env.int("CLOSE_MISMATCH_DAYS", default=5)
+CLOSE_MISMATCH_LIMITS = limits_of("CLOSE_MISMATCH_LIMITS")
 
 # SFTP servers that keep files for us (reconciliation/sftp_server.py), by the same short names, as JSON
 FILES_SFTP = env.json("FILES_SFTP", default={})

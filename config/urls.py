@@ -14,6 +14,7 @@ urlpatterns = [
     path("", include("payments.urls")),
     path("", include("payouts.urls")),
     path("", include("wallet.urls")),
+    path("admin/", include("reconciliation.urls")),
     path("admin/", admin.site.urls),
 ]
 

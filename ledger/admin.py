@@ -7,6 +7,7 @@ never count a large table, and amounts and links written alike everywhere.
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.paginator import Paginator
@@ -20,6 +21,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from djmoney.money import Money
 
@@ -209,8 +211,8 @@ class AccountAdmin(LookOnly):
     list_display = ("code", "currency", "grows")
     list_filter = (CurrencyFilter,)
     search_help_text = _("The code of an account, or how it begins, such as seller_pending:42")
-    fields = ("code", "currency", "grows", "balance", "latest")
-    readonly_fields = ("grows", "balance", "latest")
+    fields = ("code", "currency", "grows", "balance", "explained", "latest")
+    readonly_fields = ("grows", "balance", "explained", "latest")
 
     def sought(self, term: str) -> Q:
         return Q(code__startswith=term)
@@ -222,6 +224,10 @@ class AccountAdmin(LookOnly):
     @admin.display(description=_("balance now"))
     def balance(self, account: Account) -> SafeString:
         return format_html('<strong class="amount">{}</strong>', amount(queries.balance_of(account.code, currency=account.currency)))
+
+    @admin.display(description=_("what makes it"))
+    def explained(self, account: Account) -> SafeString:
+        return format_html('<a href="{}">{}</a>', reverse("explain_account", args=[account.pk]), gettext("Down to the entries"))
 
     @admin.display(description=_("latest postings"))
     def latest(self, account: Account) -> str:
@@ -247,6 +253,7 @@ class JournalEntryAdmin(LookOnly):
         "reference_link",
         "memo",
         time_column("effective_at", _("effective")),
+        time_column("occurred_at", _("happened, in a month that was closed by then")),
         time_column("booked_at", _("booked")),
         "postings",
     )
@@ -283,15 +290,35 @@ LISTS = {
     "late": "payments_latecharge",
     "can": "payments_cancellation",
     "po": "payouts_payout",
+    "pf": "payouts_paymentfile",
     "sb": "reconciliation_settlementbatch",
     "bs": "reconciliation_bankstatement",
     "mm": "reconciliation_mismatch",
+    "dl": "payments_deadletter",
+    "apr": "ledger_approval",
 }  # of ids, by their prefix
 
 
+ON_A_PATH = ("ord", "re", "dsp", "late", "can", "po")  # prefixes of what belongs to a payment
+
+
 def reference_of(reference: str) -> SafeString:
-    """Return the reference, as a link to whatever has this id where that can be told from its prefix."""
-    owner = LISTS.get(reference.partition("_")[0])
+    """Return the reference, as a link to whatever has this id where that can be told from its prefix, and to the payment's whole path."""
+    prefix = reference.partition("_")[0]
+    owner = LISTS.get(prefix)
     if owner is None:
         return format_html("{}", reference)
-    return format_html('<a href="{}?q={}">{}</a>', reverse(f"admin:{owner}_changelist"), reference.partition(":")[0], reference)
+    own = format_html('<a href="{}?q={}">{}</a>', reverse(f"admin:{owner}_changelist"), reference.partition(":")[0], reference)
+    return format_html("{} {}", own, path_of(reference)) if prefix in ON_A_PATH else own
+
+
+def path_of(term: str) -> SafeString:
+    """Return a link to the whole path of the payment that the id, ours or the PSP's, belongs to.  The page is of an app above, called by name."""
+    words = format_html(gettext('path<span class="visually-hidden"> of {}</span>'), term)
+    return format_html('<a class="whole-path" href="{}?{}">{}</a>', reverse("payment_find"), urlencode({"q": term}), words)
+
+
+@admin.display(description=_("whole path"))
+def whole_path(row: Any) -> SafeString:
+    """The way from a row with an id to the page of its payment's whole path."""
+    return path_of(row.public_id)

@@ -5,11 +5,12 @@ The books are the whole installation's, not one shop's: the ledger scopes belong
 
 from typing import Any
 
+from django.conf import settings
 from django.http import Http404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from ledger import chart, clock, manual, queries
+from ledger import approvals, chart, clock, manual, queries
 from ledger.endpoint import Endpoint, operation
 from ledger.errors import DomainError
 from ledger.journal import Draft, Leg
@@ -54,8 +55,13 @@ class Ledger(Endpoint):
         The entry must balance in every currency, and each account must be open.  A wallet's accounts (`seller_pending`,
         `seller_available`, `seller_reserved`) are refused: they move only together with the wallet.  Entries are never changed; correct one
         by posting its reverse.  The same reference with the same legs answers 200 with the entry that stands.
+
+        Where this installation lets a key post up to an amount only (`API_ENTRY_LIMITS`), an entry that moves more answers 409 with
+        `approval_needed`: staff propose it in the admin, where a second person approves it.
         """
-        entry, is_new = manual.post(draft_of(self.read(request)))
+        draft = draft_of(self.read(request))
+        approvals.require_within(draft, settings.API_ENTRY_LIMITS)
+        entry, is_new = manual.post(draft)
         return self.answer(entry, status=201 if is_new else 200)
 
 

@@ -32,14 +32,17 @@ KINDS = {
     "paid_twice": AccountType.ASSET,
     "bank_in_transit": AccountType.ASSET,
     "psp_fees": AccountType.EXPENSE,
+    "bank_charges": AccountType.EXPENSE,
     "suspense": AccountType.LIABILITY,
     "owed_to_buyers": AccountType.LIABILITY,
     "disputed": AccountType.ASSET,
     "dispute_costs": AccountType.EXPENSE,
     "dispute_losses": AccountType.EXPENSE,
+    "write_offs": AccountType.EXPENSE,
 }
 
 WALLET_KINDS = frozenset({"seller_pending", "seller_available", "seller_reserved"})
+OWNED_KINDS = WALLET_KINDS | {"psp_receivable", "disputed"}  # of which there is an account for each owner
 
 
 def psp_receivable(psp: str) -> str:
@@ -97,6 +100,11 @@ def psp_fees() -> str:
     return "psp_fees"
 
 
+def bank_charges() -> str:
+    """What banks keep of what the PSPs pay us, within the tolerance that finance has set."""
+    return "bank_charges"
+
+
 def suspense() -> str:
     """Money whose reason nobody knows yet."""
     return "suspense"
@@ -120,6 +128,11 @@ def dispute_costs() -> str:
 def dispute_losses() -> str:
     """What buyers' banks took beyond what a seller had of it: the platform bears it."""
     return "dispute_losses"
+
+
+def write_offs() -> str:
+    """What is owed to us and will not come any more."""
+    return "write_offs"
 
 
 def kind_of(code: str) -> str:

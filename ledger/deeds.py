@@ -20,10 +20,12 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger.admin import LookOnly
 from ledger.errors import DomainError
+from ledger.models import Approval
 from ledger.wire import forbidden_in
 
 LONGEST_NOTE = 200
 NOT_ANY_MORE = _("This is not possible any more.")
+PROPOSED = _("Proposed. Somebody else must approve it before it is done.")
 
 
 class NotPossible(DomainError):
@@ -109,9 +111,13 @@ class WithDeeds(LookOnly):
         """Return what one must know of the row before doing anything to it: each a title and a value."""
         return []
 
+    def may_do(self, request: HttpRequest, deed: Deed, row: Any) -> bool:
+        """May whoever asks do this to the row?  Pages whose rows have rights of their own say more."""
+        return deed.is_allowed(request)
+
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> HttpResponse:
         row: Any = context.get("original")
-        possible = [deed for deed in self.deeds if row and deed.is_allowed(request) and deed.is_possible(row)]
+        possible = [deed for deed in self.deeds if row and self.may_do(request, deed, row) and deed.is_possible(row)]
         buttons = [(deed, self.address_of(deed, row)) for deed in possible]
         return super().render_change_form(request, context | {"deeds": buttons}, *args, **kwargs)
 
@@ -121,7 +127,10 @@ class WithDeeds(LookOnly):
         row = self.get_queryset(request).filter(pk=pk).first()
         if row is None:
             raise Http404
+        if not self.may_do(request, deed, row):
+            raise PermissionDenied
         form = deed.form(row, request.POST if request.method == "POST" else None)
+        form.files = request.FILES
         if form.is_valid() and (following := self.do(deed, row, form=form, request=request)):
             return HttpResponseRedirect(page_of(following))
         if request.method != "POST" and not deed.is_possible(row):
@@ -148,7 +157,8 @@ class WithDeeds(LookOnly):
             form.add_error(error.field if error.field in form.fields else None, error.detail)
             return None
         self.log_change(request, row, f"{deed.title}: {form.cleaned_data['note']}")
-        self.message_user(request, deed.done, messages.SUCCESS)
+        is_proposed = isinstance(following, Approval) and not isinstance(row, Approval)
+        self.message_user(request, PROPOSED if is_proposed else deed.done, messages.SUCCESS)
         return following
 
     def address_of(self, deed: Deed, row: models.Model) -> str:

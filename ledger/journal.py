@@ -36,7 +36,10 @@ class UnknownAccount(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An entry about to be posted.  Amounts are positive; the side gives the direction.  Legs of no money at all are left out."""
+    """An entry about to be posted.  Amounts are positive; the side gives the direction.  Legs of no money at all are left out.
+
+    `effective_at` is when it happened.  If the month of that is closed, the entry is effective from the first open moment on.
+    """
 
     kind: str
     reference: str
@@ -46,10 +49,16 @@ class Draft:
     memo: str = field(default="")
 
 
-POST = """
-WITH entry AS (
-    INSERT INTO ledger_journalentry (kind, reference, memo, effective_at)
-    SELECT * FROM json_to_recordset(%s) AS draft (kind text, reference text, memo text, effective_at timestamptz)
+# What lies in a closed month is booked at the first open moment, and keeps the time at which it happened: the guard of migration 0011 refuses
+# what is not.  Asked once per statement; the function sees what is committed as it is called.
+OPEN_MONTHS = "open AS MATERIALIZED (SELECT ledger_open_since() AS since)"
+OPEN_TIMES = "greatest(effective_at, since), CASE WHEN effective_at < since THEN effective_at END"
+
+POST = f"""
+WITH {OPEN_MONTHS}, entry AS (
+    INSERT INTO ledger_journalentry (kind, reference, memo, effective_at, occurred_at)
+    SELECT kind, reference, memo, {OPEN_TIMES}
+    FROM json_to_recordset(%s) AS draft (kind text, reference text, memo text, effective_at timestamptz), open
     ON CONFLICT (reference) DO NOTHING
     RETURNING id, reference
 ), posting AS (
@@ -60,12 +69,12 @@ WITH entry AS (
     LEFT JOIN ledger_account AS account USING (code, currency)
 )
 SELECT reference, id FROM entry
-"""
+"""  # noqa: S608 (constants of this module)
 
-POST_FROM = """
-WITH draft AS MATERIALIZED ({rows}), entry AS (
-    INSERT INTO ledger_journalentry (id, kind, reference, memo, effective_at)
-    SELECT id, kind, reference, memo, effective_at FROM draft
+POST_FROM = f"""
+WITH {OPEN_MONTHS}, draft AS MATERIALIZED ({{rows}}), entry AS (
+    INSERT INTO ledger_journalentry (id, kind, reference, memo, effective_at, occurred_at)
+    SELECT id, kind, reference, memo, {OPEN_TIMES} FROM draft, open
     RETURNING id
 ), posting AS (
     INSERT INTO ledger_posting (entry_id, line, account_id, amount, currency)
@@ -77,7 +86,7 @@ WITH draft AS MATERIALIZED ({rows}), entry AS (
     LEFT JOIN ledger_account AS account USING (code, currency)
 )
 SELECT count(*) FROM entry
-"""
+"""  # noqa: S608 (constants of this module)
 
 NEXT_ID = "nextval(pg_get_serial_sequence('ledger_journalentry', 'id'))"
 WILL_WRITE = "LOCK TABLE ledger_journalentry IN ROW EXCLUSIVE MODE"
@@ -108,7 +117,8 @@ def post(drafts: Sequence[Draft]) -> list[int]:
     """Write each draft as a journal entry; return the ids of the entries, in the order of the drafts.
 
     Runs inside the caller's transaction and takes no locks: one statement for any number of drafts, one more if some of their references
-    were posted before.  A reference that stands with the same kind and legs answers with its entry and writes nothing.  Raises
+    were posted before.  A reference that stands with the same kind and legs answers with its entry and writes nothing.  What happened in a
+    month that is closed by now is booked in the open one, and says when it happened (`occurred_at`): money never waits for a month.  Raises
     Unbalanced, ReferenceConflict (the reference stands with other legs, or comes twice here), NeedsTransaction; an account that was
     never opened is refused by Postgres (IntegrityError).
     """
@@ -129,7 +139,7 @@ def post_from(rows: str, parameters: Mapping[str, Any]) -> int:
 
     A row has id, kind, reference, memo, effective_at, debit and credit (codes of accounts), amount (more than nothing) and currency.  Its id
     was drawn by NEXT_ID after `will_draw_ids`, so that the row can name its entry before there is one.  One statement, no locks, inside the
-    caller's transaction.  Postgres refuses a reference that was posted before, and an account that was never opened (IntegrityError).
+    caller's transaction.  Of a closed month as `post` says.  Postgres refuses a reference that was posted before, and an account that was never opened (IntegrityError).
     """
     return execute_from(POST_FROM, rows, parameters)
 

@@ -34,6 +34,12 @@ def post(draft: Draft) -> tuple[JournalEntry, bool]:
 
     Raises WalletAccountRefused, SuspenseAccountRefused, ReferenceReserved, UnknownAccount, and what `journal.post` raises.
     """
+    entry_id, is_new = posted(draft)
+    return JournalEntry.objects.prefetch_related("postings__account").get(pk=entry_id), is_new
+
+
+def posted(draft: Draft) -> tuple[int, bool]:
+    """Post one manual entry inside the caller's transaction, and otherwise as `post`; return its id, and whether it is new."""
     if OUR_OWN.fullmatch(draft.reference):
         raise ReferenceReserved(f"{draft.reference} looks like an id of this system. Use a reference of your own.", field="reference")
     for code, _amount in (*draft.debits, *draft.credits):
@@ -41,7 +47,7 @@ def post(draft: Draft) -> tuple[JournalEntry, bool]:
     journal.require_accounts([draft])
     is_new = not JournalEntry.objects.filter(reference=draft.reference).exists()
     [entry_id] = journal.post([draft])
-    return JournalEntry.objects.prefetch_related("postings__account").get(pk=entry_id), is_new
+    return entry_id, is_new
 
 
 def require_bookable(code: str) -> None:

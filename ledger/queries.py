@@ -14,6 +14,7 @@ from ledger import chart
 from ledger.money import minor_units
 
 ALL_BOOKED = datetime.max.replace(tzinfo=UTC)  # as of a moment after everything: the balance that stands now
+BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 BALANCE_NOW = """
 SELECT coalesce((SELECT balance FROM ledger_balancesnapshot WHERE account_id = account.id ORDER BY through_entry_id DESC LIMIT 1), 0)
@@ -30,14 +31,28 @@ JOIN ledger_journalentry AS entry ON entry.id = posting.entry_id
 WHERE account.code = %s AND account.currency = %s AND entry.effective_at < %s
 """
 
+# What the months came to that were closed by then is kept: only what is effective after them is summed up.  If a month is closed in between
+# these statements, nothing differs: what is kept of it is what is summed up.  `id + 0`: found by the dates, not by going through all ids.
+CLOSED_BY = """
+SELECT (max(month) + interval '1 month') AT TIME ZONE 'UTC' FROM ledger_closedmonth
+WHERE (month + interval '1 month') AT TIME ZONE 'UTC' <= %(as_of)s
+"""
+FIRST_SINCE = "SELECT coalesce(min(id + 0), 0) FROM ledger_journalentry WHERE effective_at >= %(since)s"
 TRIAL_BALANCE = """
-SELECT split_part(account.code, ':', 1) AS kind, account.currency,
-       coalesce(sum(posting.amount) FILTER (WHERE posting.amount > 0), 0), coalesce(-sum(posting.amount) FILTER (WHERE posting.amount < 0), 0)
-FROM ledger_account AS account
-JOIN ledger_posting AS posting ON posting.account_id = account.id
-JOIN ledger_journalentry AS entry ON entry.id = posting.entry_id
-WHERE entry.effective_at < %s
-GROUP BY 1, 2 ORDER BY 2, 1
+SELECT kind, currency, sum(debits), sum(credits) FROM (
+    SELECT kind, currency, debits, credits FROM ledger_closedtotal
+    WHERE month_id < (%(since)s AT TIME ZONE 'UTC')::date
+    UNION ALL
+    SELECT split_part(account.code, ':', 1), account.currency,
+           coalesce(sum(posting.amount) FILTER (WHERE posting.amount > 0), 0),
+           coalesce(-sum(posting.amount) FILTER (WHERE posting.amount < 0), 0)
+    FROM ledger_journalentry AS entry
+    JOIN ledger_posting AS posting ON posting.entry_id = entry.id
+    JOIN ledger_account AS account ON account.id = posting.account_id
+    WHERE entry.effective_at >= %(since)s AND entry.effective_at < %(as_of)s
+      AND entry.id >= %(first_id)s AND posting.entry_id >= %(first_id)s
+    GROUP BY 1, 2
+) AS moved GROUP BY 1, 2 ORDER BY 2, 1
 """
 
 STATEMENT = """
@@ -100,9 +115,15 @@ def balance_of(code: str, *, currency: str, as_of: datetime = ALL_BOOKED) -> Mon
 
 
 def trial_balance(*, as_of: datetime = ALL_BOOKED) -> list[TrialBalanceLine]:
-    """Return a line for each kind of account and currency, from the entries effective before `as_of`; debits equal credits per currency."""
+    """Return a line for each kind of account and currency, from the entries effective before `as_of`; debits equal credits per currency.
+
+    Costs what came since the last month that was closed by then: what closed months came to is kept.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(TRIAL_BALANCE, [as_of])
+        cursor.execute(CLOSED_BY, {"as_of": as_of})
+        [since] = cursor.fetchone()
+        first_id = first_id_since(since) if since else 0
+        cursor.execute(TRIAL_BALANCE, {"as_of": as_of, "since": since or BEFORE_ALL, "first_id": first_id})
         return [
             TrialBalanceLine(
                 kind,
@@ -113,6 +134,14 @@ def trial_balance(*, as_of: datetime = ALL_BOOKED) -> list[TrialBalanceLine]:
             )
             for kind, currency, debits, credits in cursor.fetchall()
         ]
+
+
+def first_id_since(moment: datetime) -> int:
+    """Return the lowest id of the entries that are effective from the moment on; 0 if there is none."""
+    with connection.cursor() as cursor:
+        cursor.execute(FIRST_SINCE, {"since": moment})
+        [first_id] = cursor.fetchone()
+    return int(first_id)
 
 
 def statement(code: str, *, currency: str, since: datetime, until: datetime) -> Statement:

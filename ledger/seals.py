@@ -67,7 +67,7 @@ SELECT entry.id AS entry_id, sha256(convert_to(json_build_array(
     (SELECT json_agg(json_build_array(posting.line, account.code, account.currency, posting.amount, posting.currency) ORDER BY posting.line)
      FROM ledger_posting AS posting LEFT JOIN ledger_account AS account ON account.id = posting.account_id
      WHERE posting.entry_id = entry.id)
-)::text, 'UTF8')) AS digest
+)::text || coalesce(extract(epoch FROM entry.occurred_at)::text, ''), 'UTF8')) AS digest
 FROM ledger_journalentry AS entry
 """
 

@@ -14,7 +14,7 @@ SLACK = timedelta(minutes=10)  # longer than any transaction lives (config/setti
 
 HALVE = """
 WITH RECURSIVE halving (low, high) AS (
-    SELECT 0::bigint, (SELECT coalesce(max(id), 0) + 1 FROM {table})
+    SELECT 0::bigint, (SELECT coalesce(max(id), 0)::bigint + 1 FROM {table})
     UNION ALL
     SELECT CASE WHEN probe.is_early THEN probe.id + 1 ELSE low END, CASE WHEN probe.is_early THEN high ELSE (low + high) / 2 END
     FROM halving LEFT JOIN LATERAL (

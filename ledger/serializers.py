@@ -73,7 +73,8 @@ class PostingSerializer(StrictSerializer):
 class JournalEntrySerializer(StrictSerializer):
     """One fact in the books, with its legs."""
 
-    example = {"id": "je_4711", "object": "journal_entry", "kind": "manual", "booked_at": "2026-11-21T09:30:02.114Z"} | FEE_CORRECTION
+    example = {"id": "je_4711", "object": "journal_entry", "kind": "manual", "occurred_at": None, "booked_at": "2026-11-21T09:30:02.114Z"}
+    example |= FEE_CORRECTION
 
     id = serializers.CharField(source="public_id")
     object = ObjectName("journal_entry")
@@ -81,6 +82,7 @@ class JournalEntrySerializer(StrictSerializer):
     reference = serializers.CharField()
     memo = serializers.CharField(allow_blank=True)
     effective_at = serializers.DateTimeField()
+    occurred_at = serializers.DateTimeField(allow_null=True, help_text="When it happened, if its month was closed: it is effective later")
     booked_at = serializers.DateTimeField()
     postings = serializers.SerializerMethodField()
 

@@ -12,3 +12,8 @@ def by(actor: str, *, reason: str) -> None:
     require_transaction("transitions.by")
     with connection.cursor() as cursor:
         cursor.execute(NAME, [actor, reason[:500]])
+
+
+def is_same_person(actor: str, other: str) -> bool:
+    """Is it the same login, be it as staff or as a seller's person (`staff:ada`, `user:ada`)?"""
+    return (actor.partition(":")[2] or actor) == (other.partition(":")[2] or other)

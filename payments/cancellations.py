@@ -9,8 +9,9 @@ One cancellation lives per order; asking again finds it, unless money that had g
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -73,6 +74,13 @@ def cancel(event_id: int, order_ids: Sequence[int], *, reason: str, once: str, r
         raise refusals[0]
     settlement.close_events([event_id])
     return list(Cancellation.objects.filter(pk__in=kept).select_related("order", "refund").order_by("order_id"))
+
+
+def require_within(orders: Iterable[PaymentOrder], limits: Mapping[str, Decimal]) -> None:
+    """Raise ApprovalNeeded if to cancel one of the orders is to give back more than one may without a second person (refunds.py)."""
+    for order in orders:
+        if order.status == OrderStatus.SUCCESS:
+            refunds.require_within(order, order.amount - order.disputed, limits)
 
 
 def standing(order: PaymentOrder, *, once: str) -> Cancellation | None:

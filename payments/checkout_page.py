@@ -152,7 +152,7 @@ def card_text(brand: str, last4: str) -> str:
 
 def paid_at(orders: Sequence[PaymentOrder], locale: Locale) -> str:
     """Return when the PSP took the last of the money, or nothing."""
-    moments = [order.journal_entry.effective_at for order in orders if order.journal_entry]
+    moments = [order.journal_entry.happened_at for order in orders if order.journal_entry]
     return wording.moment_text(max(moments), locale) if moments else ""
 
 

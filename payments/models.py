@@ -77,6 +77,7 @@ class FeeSchedule(models.Model):
     class Meta:
         verbose_name = _("fee schedule")
         verbose_name_plural = _("fee schedules")
+        permissions = [("approve_feeschedule", _("Can approve or reject a change of fee schedules that somebody else proposes"))]
         indexes = [models.Index(fields=["shop", "seller", "currency"], name="fee_schedule_by_shop")]
         constraints = [
             models.CheckConstraint(condition=Q(basis_points__lte=10_000, fixed__gte=0), name="fee_is_between_nothing_and_all"),
@@ -485,6 +486,7 @@ class Refund(models.Model):
     class Meta:
         verbose_name = _("refund")
         verbose_name_plural = _("refunds")
+        permissions = [("approve_refund", _("Can approve or reject a refund that somebody else proposes"))]
         indexes = [
             models.Index(fields=["next_attempt_at"], condition=Q(status="EXECUTING"), name="refund_to_execute"),
             models.Index(fields=["psp_reference"], condition=~Q(psp_reference=""), name="refund_by_psp_reference"),
@@ -712,6 +714,7 @@ class DeadLetter(models.Model):
     class Meta:
         verbose_name = _("dead letter")
         verbose_name_plural = _("dead letters")
+        permissions = [("approve_deadletter", _("Can approve or reject what somebody else would decide about a dead letter"))]
         indexes = [models.Index(fields=["id"], condition=Q(decided_at__isnull=True), name="dead_letter_open")]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="dead_letter_has_one_public_id"),

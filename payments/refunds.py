@@ -4,13 +4,17 @@ Under the order's row lock and a CHECK, so that requests that race never give ba
 (refund_executor.py).  The same wish - the same Idempotency-Key, or the shop's own reference - gives the same refund, for ever.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from django.db import transaction
 from django.db.models import Q
 from djmoney.money import Money
 
+from ledger import approvals
+from ledger.approvals import ApprovalNeeded
 from ledger.errors import DomainError
 from ledger.money import text, zero
 from payments import fees, queries
@@ -31,7 +35,9 @@ class RefundConflict(DomainError):
 class Wish:
     """What somebody wants back of one order.  `amount` None is all that is left; `fee_policy` "" is the shop's.
 
-    `once` (an Idempotency-Key) and `reference` (the shop's own id of the refund) each name the wish; `requested_by` says who has it.
+    `once` (an Idempotency-Key) and `reference` (the shop's own id of the refund) each name the wish; `requested_by` says who has it, and
+    `limits` how much of an order may go back, in each currency, without a second person; with what went back before, so that many small
+    refunds are as much as a large one.
     """
 
     amount: Money | None
@@ -41,6 +47,7 @@ class Wish:
     once: str = ""
     requested_by: str = ""
     cause: str = Refund.Cause.REQUESTED
+    limits: Mapping[str, Decimal] | None = None
 
 
 @transaction.atomic(durable=True)
@@ -55,14 +62,15 @@ def request_refund(
     once: str = "",
     requested_by: str = "",
     cause: str = Refund.Cause.REQUESTED,
+    limits: Mapping[str, Decimal] | None = None,
 ) -> Refund:
     """Reserve a refund of the order, to be executed by the worker; the parameters are those of a Wish.
 
-    Locks the order.  Raises NotRefundable (not paid, disputed, another currency, nothing, or more than is left of what was taken) and
-    RefundConflict (the same wish stands with other terms; `field` names which).
+    Locks the order.  Raises NotRefundable (not paid, disputed, another currency, nothing, or more than is left of what was taken),
+    ApprovalNeeded (more than the limits), and RefundConflict (the same wish stands with other terms; `field` names which).
     """
     order = PaymentOrder.objects.select_for_update(no_key=True).get(pk=order_id)
-    return reserve(order, Wish(amount, reason, fee_policy, reference, once, requested_by, cause), now=now)
+    return reserve(order, Wish(amount, reason, fee_policy, reference, once, requested_by, cause, limits), now=now)
 
 
 def reserve(order: PaymentOrder, wish: Wish, *, now: datetime) -> Refund:
@@ -73,6 +81,7 @@ def reserve(order: PaymentOrder, wish: Wish, *, now: datetime) -> Refund:
     left = order.amount - order.refunded - order.disputed
     amount = left if wish.amount is None else wish.amount
     require_refundable(order, amount, left=left)
+    require_within(order, order.refunded + amount, wish.limits or {})
     refund = Refund(order=order, cause=wish.cause, charge=queries.charge_of(order), reason=wish.reason, next_attempt_at=now)
     refund.reference, refund.once, refund.requested_by = wish.reference, wish.once, wish.requested_by
     refund.fee_policy = wish.fee_policy or order.shop.refund_fee_policy
@@ -118,6 +127,13 @@ def require_refundable(order: PaymentOrder, amount: Money, *, left: Money) -> No
     if amount.amount <= 0 or amount > left:
         why = "" if left else ": nothing of it is left to give back"
         raise NotRefundable(f"Of {order.public_id}, {text(left)} {left.currency} can still be refunded{why}.", field="amount")
+
+
+def require_within(order: PaymentOrder, amount: Money, limits: Mapping[str, Decimal]) -> None:
+    """Raise ApprovalNeeded if so much of the order may not go back without a second person."""
+    if approvals.is_above(amount, limits):
+        most = f"{limits[amount.currency.code]} {amount.currency}"
+        raise ApprovalNeeded(f"To give back more than {most} of an order, as of {order.public_id}, takes two people.", field="amount")
 
 
 def fee_of(order: PaymentOrder, amount: Money, *, policy: str) -> Money:

@@ -123,7 +123,7 @@ def require_likely(order: PaymentOrder, *, at: datetime, now: datetime) -> None:
     if at > now:
         raise WrongDeliveryTime("The time of the delivery lies in the future. Tell us once it is delivered.", field="delivered_at")
     entry = order.journal_entry
-    if entry is None or at < min(entry.effective_at, entry.booked_at):
+    if entry is None or at < min(entry.happened_at, entry.booked_at):
         raise WrongDeliveryTime(f"The time of the delivery lies before {order.public_id} was paid.", field="delivered_at")
 
 

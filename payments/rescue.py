@@ -57,7 +57,43 @@ def redrive(letter_id: int, *, actor: str, note: str, now: datetime) -> DeadLett
     What may have been sent is asked for first, as always.  An order that failed because its tries were used up is charged under the same
     key, as long as its checkout is open; a late charge whose refund has failed gets another one.  Raises AlreadyDecided, NotToRescue.
     """
+    return decide(letter_id, DeadLetter.Decision.REDRIVE, actor=actor, note=note, now=now)
+
+
+@transaction.atomic(durable=True)
+def fail(letter_id: int, *, actor: str, note: str, now: datetime) -> DeadLetter:
+    """Fail it, although nobody may know what became of it.  A charge that succeeds after all is booked, or given back, when the PSP tells.
+
+    What failed already is taken note of.  Raises AlreadyDecided, NotToRescue.
+    """
+    return decide(letter_id, DeadLetter.Decision.FAIL, actor=actor, note=note, now=now)
+
+
+@transaction.atomic(durable=True)
+def void(letter_id: int, *, actor: str, note: str, now: datetime) -> DeadLetter:
+    """Cancel the order: the PSP voids the charge, or what it took is given back in full.  Raises AlreadyDecided, NotToRescue."""
+    return decide(letter_id, DeadLetter.Decision.VOID, actor=actor, note=note, now=now)
+
+
+def decide(letter_id: int, decision: str, *, actor: str, note: str, now: datetime) -> DeadLetter:
+    """Decide inside the caller's transaction, and otherwise as `redrive`, `fail` and `void` say.
+
+    The letter is decided before the refund of a late charge fails, which writes another one: that the buyer's money is still with us.
+    """
     case = opened(letter_id, actor=actor, note=note)
+    letter = decided(case, DeadLetter.Decision(decision), actor=actor, note=note, now=now)
+    match decision:
+        case DeadLetter.Decision.REDRIVE:
+            try_again(case, now=now)
+        case DeadLetter.Decision.FAIL:
+            let_fail(case, note=note)
+        case _:
+            require(case.refund is None, "A refund cannot be voided. Try it again, or fail it.")
+            call_off(case.event, case.order, actor=actor, note=note, now=now)
+    return letter
+
+
+def try_again(case: Case, *, now: datetime) -> None:
     if case.refund is not None and case.refund.late_charge is not None and case.refund.status == RefundStatus.FAILED:
         refund_again(case.refund.late_charge)
     elif case.refund is not None:
@@ -67,33 +103,14 @@ def redrive(letter_id: int, *, actor: str, note: str, now: datetime) -> DeadLett
         charge_again(case, now=now)
     else:
         make_due(case.order, now=now)
-    return decided(case, DeadLetter.Decision.REDRIVE, actor=actor, note=note, now=now)
 
 
-@transaction.atomic(durable=True)
-def fail(letter_id: int, *, actor: str, note: str, now: datetime) -> DeadLetter:
-    """Fail it, although nobody may know what became of it.  A charge that succeeds after all is booked, or given back, when the PSP tells.
-
-    What failed already is taken note of.  The letter is decided before the refund of a late charge fails, which writes another one: that the
-    buyer's money is still with us.  Raises AlreadyDecided, NotToRescue.
-    """
-    case = opened(letter_id, actor=actor, note=note)
-    letter = decided(case, DeadLetter.Decision.FAIL, actor=actor, note=note, now=now)
+def let_fail(case: Case, *, note: str) -> None:
     if case.refund is not None:
         if case.refund.status == RefundStatus.EXECUTING:
             give_refund_up(case.order, case.refund, code=GIVEN_UP)
     elif case.order.status == OrderStatus.EXECUTING:
         give_up(case.order, note=note)
-    return letter
-
-
-@transaction.atomic(durable=True)
-def void(letter_id: int, *, actor: str, note: str, now: datetime) -> DeadLetter:
-    """Cancel the order: the PSP voids the charge, or what it took is given back in full.  Raises AlreadyDecided, NotToRescue."""
-    case = opened(letter_id, actor=actor, note=note)
-    require(case.refund is None, "A refund cannot be voided. Try it again, or fail it.")
-    call_off(case.event, case.order, actor=actor, note=note, now=now)
-    return decided(case, DeadLetter.Decision.VOID, actor=actor, note=note, now=now)
 
 
 @transaction.atomic(durable=True)

@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from ledger import retries
 from ledger.retries import Policy
-from payouts import calls, queries, settlement
+from payouts import calls, queries, settlement, stops
 from payouts.calls import Outcome
 from payouts.models import Payout, PayoutAttempt, PayoutSchedule, ReturnWatch
 from payouts.providers import registry
@@ -39,7 +39,7 @@ LEASE_S = 60  # longer than a call takes
 MOST_DEATHS = 8
 MOST_BOOKINGS = 8
 POLICY = Policy(first_s=2, longest_s=3600, most_tries=40)  # a bank may be away for a day: nothing is lost by waiting
-LOOK_AT_HOLD_AGAIN = timedelta(hours=1)
+LOOK_AT_HOLD_AGAIN = timedelta(hours=1)  # or at a stop of all payouts
 OVERLAP = timedelta(days=1)
 FIRST_LOOK = timedelta(days=90)
 LONGEST_REASON = 500
@@ -120,12 +120,14 @@ def execute(payout: Payout, *, now: datetime) -> None:
 def asked_since(payout: Payout, *, sent_at: datetime | None) -> datetime:
     """Return since when the bank is asked: since the first call, or since the payout was given up, which its entry says."""
     if payout.status == PayoutStatus.FAILED and payout.return_entry is not None:
-        return payout.return_entry.effective_at
+        return payout.return_entry.happened_at
     return sent_at or payout.created_at
 
 
 def held_back_until(payout: Payout, *, now: datetime) -> datetime | None:
-    """Return when to look again at a payout whose seller is on hold: no money leaves meanwhile.  None if nothing holds it back."""
+    """Return when to look again at a payout while all are stopped, or its seller is on hold: no money leaves.  None if nothing holds it back."""
+    if stops.active() is not None:
+        return now + LOOK_AT_HOLD_AGAIN
     hold = holds.active([payout.seller_id], now).get(payout.seller_id)
     return min(hold.until or now + LOOK_AT_HOLD_AGAIN, now + LOOK_AT_HOLD_AGAIN) if hold else None
 
@@ -134,9 +136,11 @@ def held_back_until(payout: Payout, *, now: datetime) -> datetime | None:
 def open_attempt(payout: Payout, *, now: datetime) -> PayoutAttempt | None:
     """Write the call that is about to be sent; COMMIT.
 
-    None if the claim was lost meanwhile, if the payout came to its end, or if nothing of it has left and its account was replaced just now:
-    the next claim puts its money back.
+    None if the claim was lost meanwhile, if the payout came to its end, if all payouts were stopped just now, or if nothing of it has left
+    and its account was replaced just now: the next claim puts its money back.
     """
+    if stops.active() is not None:
+        return None
     mine = Payout.objects.select_for_update(no_key=True, of=("self",)).select_related("bank_account")
     found = mine.filter(pk=payout.pk, status=PayoutStatus.EXECUTING, tries=payout.tries).first()
     if found is None or (found.bank_account.replaced_at is not None and not queries.may_have_left(found)):

@@ -160,7 +160,7 @@ def lock(file_id: int, seen: Seen) -> PaymentFile:
     file = PaymentFile.objects.select_for_update(no_key=True).get(pk=file_id)
     if file.downloaded_at is None:
         raise FileConflict(f"{file.public_id} was never fetched: no statement can tell of it. Put it aside if it must not leave.")
-    if requests.is_same_person(seen.actor, file.downloaded_by):
+    if transitions.is_same_person(seen.actor, file.downloaded_by):
         raise MakerMayNotApprove(f"You fetched {file.public_id} yourself. Somebody else must say what the statement shows.")
     return file
 

@@ -35,12 +35,12 @@ def came_back(payout_id: int, *, on: date, code: str, actor: str, reason: str, n
         raise NotBookable(f"There is no reason {code!r}; there are {', '.join(CODES)}.", field="code")
     transitions.by(actor, reason=reason)
     file = locked(sent_in(Payout.objects.get(pk=payout_id)))
-    if file is not None and requests.is_same_person(actor, file.downloaded_by):
+    if file is not None and transitions.is_same_person(actor, file.downloaded_by):
         raise requests.MakerMayNotApprove(f"You fetched {file.public_id} yourself. Somebody else must say what came back.")
     payout = settlement.lock(payout_id)
     again = paid_twice.still_out(payout)
     if again is not None and again.again_entry is not None:
-        at = moment_of(on, payout, since=again.again_entry.effective_at, now=now)
+        at = moment_of(on, payout, since=again.again_entry.happened_at, now=now)
         paid_twice.call_back(again, payout, code=code, message=reason, at=at)
         if payout.status == PayoutStatus.SUCCESS:
             requests.keep(payout, actor=actor, reason=reason)

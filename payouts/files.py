@@ -21,7 +21,7 @@ from djmoney.money import Money
 
 from ledger import money, transitions
 from ledger.errors import DomainError
-from payouts import account_numbers, pain001, requests, settlement, vault
+from payouts import account_numbers, pain001, requests, settlement, stops, vault
 from payouts.models import PaymentFile, PaymentFileLine, Payout, new_file_id
 from payouts.pain001 import CannotBeWritten, DoesNotAddUp, Transfer
 from payouts.providers.bank_file import BankFile
@@ -228,12 +228,12 @@ def recount(file: PaymentFile) -> PaymentFile:
 def approve(file_id: int, *, actor: str, reason: str, now: datetime) -> PaymentFile:
     """Let the file go to the bank, as its hash says.  Locks it, then its payouts.
 
-    Raises MakerMayNotApprove, and FileConflict if it was decided before, or some of its payouts may not be paid by it any more.
+    Raises MakerMayNotApprove, PayoutsPaused, and FileConflict if it was decided before, or some of its payouts may not be paid by it any more.
     """
     file = lock_undecided(file_id)
     if not file.sha256:
         raise FileConflict(f"{file.public_id} is not finished. Make it again: what was begun is gone on with.")
-    if any(requests.is_same_person(actor, maker) for maker in (file.created_by, file.finished_by)):
+    if any(transitions.is_same_person(actor, maker) for maker in (file.created_by, file.finished_by)):
         raise MakerMayNotApprove(f"You made {file.public_id} yourself, or finished it. Somebody else must approve it.")
     require_payable(file, now=now)
     transitions.by(actor, reason=reason)
@@ -276,8 +276,9 @@ def lock_unfetched(file_id: int) -> PaymentFile:
 
 def require_payable(file: PaymentFile, *, now: datetime) -> None:
     """Raise FileConflict, naming them, unless every payout of the file still waits for it, to an account that its seller still has, and no
-    seller is on hold.  Locks the payouts by id, then their accounts by id.
+    seller is on hold.  Locks the payouts by id, then their accounts by id.  Raises PayoutsPaused while all payouts are stopped.
     """
+    stops.require_none()
     with connection.cursor() as cursor:
         cursor.execute(IN_THE_WAY, {"file": file.pk, "now": now, "most": MOST_NAMED})
         found = cursor.fetchall()
@@ -299,7 +300,7 @@ def named(count: int, some: Sequence[str]) -> str:
 def fetch(file_id: int, *, actor: str, now: datetime) -> PaymentFile:
     """Note who takes the file, for the first time; return it, for `stream`.  Locks it, then (the first time) its payouts and their accounts.
 
-    Raises FileConflict for a file that nobody approved, for one that the bank has answered, since it might be paid twice, and for one that
+    Raises PayoutsPaused the first time, and FileConflict for a file that nobody approved, for one that the bank has answered, since it might be paid twice, and for one that
     somebody else has fetched: who says later that it never left (file_outcomes.py) has never held it.  The first time also if it makes other
     bytes than were approved, or if some of its payouts may not be paid by it any more; it can be rejected then.  That is why its bytes are
     made here once more than `stream` makes them: as soon as the file counts as fetched, only the bank's answer frees its payouts, and no
@@ -309,7 +310,7 @@ def fetch(file_id: int, *, actor: str, now: datetime) -> PaymentFile:
     if file.status != FileStatus.APPROVED:
         why = "somebody other than its maker must approve it first" if file.status == FileStatus.MADE else f"it is {file.status}"
         raise FileConflict(f"{file.public_id} cannot be fetched: {why}.")
-    if file.downloaded_at is not None and not requests.is_same_person(actor, file.downloaded_by):
+    if file.downloaded_at is not None and not transitions.is_same_person(actor, file.downloaded_by):
         raise FileConflict(f"{file.public_id} was fetched by {file.downloaded_by}. Nobody else may have it.")
     if file.downloaded_at is None:
         require_unchanged(file)

@@ -255,6 +255,7 @@ class Payout(models.Model):
                 condition=Q(status=PayoutStatus.WAITING) | Q(status=PayoutStatus.EXECUTING, next_attempt_at=None),
                 name="payout_for_a_person",
             ),
+            models.Index(fields=["currency"], condition=Q(status__in=[*LIVE]), name="payout_in_transit"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="payout_has_one_public_id"),
@@ -484,6 +485,37 @@ class PaymentFileLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.file.public_id} #{self.number}"
+
+
+class PayoutStop(models.Model):
+    """While one of these is not lifted, nothing is paid out to anybody (stops.py).  Postgres keeps it as it was made, and as it was lifted."""
+
+    reason = models.TextField(help_text=_("What was found"))
+    placed_by = models.TextField()
+    placed_at = models.DateTimeField()
+    lifted_by = models.TextField(db_default="", default="", blank=True)
+    lifted_at = models.DateTimeField(null=True)
+    lift_reason = models.TextField(db_default="", default="", blank=True)
+
+    class Meta:
+        verbose_name = _("stop of all payouts")
+        verbose_name_plural = _("stops of all payouts")
+        default_permissions = ("view",)
+        permissions = [("lift_payoutstop", "Can let payouts go on after they were stopped")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["lifted_at"], condition=Q(lifted_at=None), name="payouts_are_stopped_once", nulls_distinct=False
+            ),
+            models.CheckConstraint(condition=~Q(reason="") & ~Q(placed_by=""), name="stop_of_payouts_says_why_and_by_whom"),
+            models.CheckConstraint(
+                condition=Q(lifted_at=None, lifted_by="", lift_reason="")
+                | Q(lifted_at__isnull=False) & ~Q(lifted_by="") & ~Q(lift_reason="") & ~Q(lifted_by=F("placed_by")),
+                name="stop_of_payouts_is_lifted_by_another_who_says_why",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"since {self.placed_at:%Y-%m-%d %H:%M}"
 
 
 class PaymentFileAnswer(models.Model):

@@ -23,7 +23,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
-from ledger.admin import CurrencyFilter, Rows, id_column, link, money_column, recent, short, time_column
+from ledger.admin import CurrencyFilter, Rows, id_column, link, money_column, recent, short, time_column, whole_path
 from ledger.deeds import Deed, DeedForm, WithDeeds, leave_to_the_domain, page_of
 from ledger.errors import DomainError
 from ledger.templatetags.written import amount, moment
@@ -196,6 +196,7 @@ class PayoutAdmin(WithDeeds):
             {
                 "fields": (
                     "public_id",
+                    whole_path,
                     "shop",
                     seller_link,
                     money_column("amount", _("amount")),

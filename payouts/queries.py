@@ -11,7 +11,7 @@ from djmoney.money import Money
 from ledger import seek
 from ledger.errors import DomainError
 from ledger.money import text, zero
-from payouts import terms
+from payouts import stops, terms
 from payouts.models import BankAccount, PaymentFileLine, Payout, PayoutTransition
 from payouts.providers.bank_file import BankFile
 from payouts.states import CAME_TO_NOTHING, AttemptStatus, PayoutOperation, PayoutStatus, RunStatus
@@ -111,7 +111,10 @@ def payable_of(seller: Seller, agreed: Terms, *, available: Money, now: datetime
 
 
 def hindrance(seller: Seller, currency: str, *, now: datetime) -> DomainError | None:
-    """Return what keeps the seller's money here whatever its amount: a hold, or the bank account.  None if nothing does."""
+    """Return what keeps the seller's money here whatever its amount: a stop of all payouts, a hold, or the bank account.  None if nothing does."""
+    paused = stops.hindrance()
+    if paused is not None:
+        return paused
     hold = holds.active([seller.pk], now).get(seller.pk)
     if hold is not None:
         return SellerOnHold(f"Payouts to {seller.name} are on hold {lasting(hold)}.", field="seller")

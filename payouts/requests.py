@@ -18,7 +18,7 @@ from ledger import chart, journal, transitions
 from ledger.errors import DomainError
 from ledger.money import text
 from ledger.statements import execute
-from payouts import calls, queries, settlement, terms
+from payouts import calls, queries, settlement, stops, terms
 from payouts.models import PaymentFile, Payout, PayoutRun, PayoutTransition
 from payouts.providers.bank_file import BankFile
 from payouts.providers.protocol import PaidOut, PayoutFailed, PayoutReturned
@@ -135,7 +135,7 @@ def request_payout(
     """Take a payout off the seller's available balance, to be executed by the worker; the parameters are those of a Wish.
 
     Without an amount it is all that can be paid out in `currency`.  Above the limit of the seller's terms it waits for approval first.
-    Locks the shop against a run, the wallet, then the bank account against being replaced.  Raises the errors of queries.py (NotPayable, NoBankAccount, BankAccountNotVerified, BankAccountOnHold, SellerOnHold),
+    Locks the shop against a run, the wallet, then the bank account against being replaced.  Raises PayoutsPaused, the errors of queries.py (NotPayable, NoBankAccount, BankAccountNotVerified, BankAccountOnHold, SellerOnHold),
     UnknownWallet, UnknownProvider, and PayoutConflict (the same wish stands with other terms; `field` names which).
     """
     if amount is None and not currency:
@@ -222,8 +222,10 @@ def asked_before(seller: Seller, wish: Wish) -> Payout | None:
 def approve(payout_id: int, *, actor: str, reason: str = "", now: datetime) -> Payout:
     """Let a payout that waits for approval be executed.  Locks its run, it, and its bank account against being replaced.
 
-    Raises NotWaiting, MakerMayNotApprove (whoever asked for it), BankAccountReplaced, and SellerOnHold if a hold was placed since.
+    Raises NotWaiting, MakerMayNotApprove (whoever asked for it), BankAccountReplaced, SellerOnHold if a hold was placed since, and
+    PayoutsPaused.
     """
+    stops.require_none()
     payout = lock_waiting(payout_id, actor=actor, reason=reason)
     if execute(HOLD_ACCOUNTS_AND_FIND_REPLACED, [{"id": payout.pk}]):
         said = f"{payout.public_id} would go to a bank account that was replaced since. Reject it: its money is available again."
@@ -272,14 +274,16 @@ def decide_run(run_id: int, *, approve: bool, actor: str, reason: str, now: date
 
     A payout to a bank account that was replaced since is cancelled all the same, and the run's reason says how many were.  The others are
     due one after the other, A_SECOND of them each second.  Locks the run, its payouts by id, (to approve) the bank accounts by id, then (to
-    put money back) the wallets by id.  Raises NotWaiting, MakerMayNotApprove, ReasonMissing.
+    put money back) the wallets by id.  Raises NotWaiting, MakerMayNotApprove, ReasonMissing, and PayoutsPaused for an approval.
     """
     require_reason(reason)
+    if approve:
+        stops.require_none()
     transitions.by(actor, reason=reason)
     run = PayoutRun.objects.select_for_update(no_key=True).get(pk=run_id)
     if run.status != RunStatus.WAITING:
         raise NotWaiting(f"{run.public_id} is {run.status}: it was decided already.")
-    if is_same_person(actor, run.made_by):
+    if transitions.is_same_person(actor, run.made_by):
         raise MakerMayNotApprove(f"{run.public_id} was made by {actor}: somebody else must decide it.")
     waiting = settlement.lock_waiting(run.pk)
     if approve:
@@ -389,7 +393,7 @@ def lock_waiting(payout_id: int, *, actor: str, reason: str) -> Payout:
     if run is not None and run.status == RunStatus.WAITING:
         said = f"{payout.public_id} is part of {run.public_id}, which waits itself. Approve or reject the run as a whole."
         raise NotWaiting(said)
-    if is_same_person(actor, payout.requested_by):
+    if transitions.is_same_person(actor, payout.requested_by):
         raise MakerMayNotApprove(f"{payout.public_id} was asked for by {actor}: somebody else must decide it.")
     return payout
 
@@ -409,11 +413,6 @@ def keep(payout: Payout, *, actor: str, reason: str) -> None:
     PayoutTransition.objects.create(
         kind=PayoutTransition.Kind.PAYOUT, object_id=payout.pk, actor=actor, reason=reason[:LONGEST_REASON], **same
     )
-
-
-def is_same_person(actor: str, other: str) -> bool:
-    """Is it the same login, be it as staff or as a seller's person (`staff:ada`, `user:ada`)?"""
-    return (actor.partition(":")[2] or actor) == (other.partition(":")[2] or other)
 
 
 def require_waiting(payout: Payout) -> None:

@@ -19,7 +19,7 @@ from ledger.errors import DomainError
 from ledger.ids import new_id_in_sql
 from ledger.models import JournalEntry
 from ledger.queries import TrialBalanceLine
-from payouts import calendars, choice, requests
+from payouts import calendars, choice, requests, stops
 from payouts.calendars import Calendar, Period
 from payouts.choice import Difference, PassedOver, Which
 from payouts.models import Payout, PayoutRun, PayoutSchedule, new_run_id
@@ -127,7 +127,7 @@ def run(which: Which, *, now: datetime, made_by: str) -> tuple[PayoutRun, bool]:
     Above the approval limit of the shop's schedule the run and its payouts wait for another person (requests.decide_run), their money taken
     off the balances all the same.  A run that pays nobody is kept, too: its period is done.  Locks the shop, the wallets by id, then the
     bank accounts by id against being replaced.
-    Raises UnknownPeriod, PeriodNotOver, UnknownProvider.
+    Raises UnknownPeriod, PeriodNotOver, UnknownProvider, and PayoutsPaused for a new run while payouts are stopped.
     """
     return write(which, now=now, made_by=made_by)
 
@@ -165,7 +165,10 @@ def begin(which: Which, *, now: datetime) -> Period:
 def write(which: Which, *, now: datetime, made_by: str) -> tuple[PayoutRun, bool]:
     period = begin(which, now=now)
     standing = run_of(which)
-    return (standing, False) if standing else (make(which, period, now=now, made_by=made_by), True)
+    if standing:
+        return standing, False
+    stops.require_none()
+    return make(which, period, now=now, made_by=made_by), True
 
 
 def period_over(which: Which, *, now: datetime) -> Period:
@@ -236,8 +239,11 @@ def run_due(*, now: datetime) -> int:
     """Run every period that is over and was not run yet; return how many were made.  Safe to call at any time, by anyone, and twice.
 
     Of a calendar it is the latest period alone: what an earlier one left is available still, and paid out with it.  One that cannot be made
-    is logged, and tried again next time; it keeps nobody else waiting.
+    is logged, and tried again next time; it keeps nobody else waiting.  While payouts are stopped none is made.
     """
+    if stops.active() is not None:
+        logger.warning("payouts are stopped: no payout run is made")
+        return 0
     made = 0
     for which in due(now=now):
         try:

@@ -14,7 +14,7 @@ from djmoney.money import Money
 
 from ledger.money import zero
 from ledger.templatetags.written import amount, day, moment
-from payouts import queries, wording
+from payouts import queries, stops, wording
 from payouts.models import BankAccount, Payout
 from payouts.states import LIVE, PayoutStatus
 from payouts.views import Outlook, came_to_nothing, outlooks
@@ -22,7 +22,7 @@ from wallet.home import NOTICED_FOR, Ahead, Notice, Part, Task
 from wallet.models import Seller
 from wallet.views import Desk
 
-STOPS = (queries.SellerOnHold.code, queries.NoBankAccount.code, queries.BankAccountNotVerified.code)
+STOPS = (stops.PayoutsPaused.code, queries.SellerOnHold.code, queries.NoBankAccount.code, queries.BankAccountNotVerified.code)
 
 
 def part(seller: Seller, *, now: datetime) -> Part:
@@ -31,7 +31,11 @@ def part(seller: Seller, *, now: datetime) -> Part:
     under_way = on_their_way(seller)
     broken = came_to_nothing(seller, now=now)
     return Part(
-        tasks=[*(mend(payout) for payout, must_mend in broken if must_mend), *account_tasks(expected, now=now)],
+        tasks=[
+            *paused(expected),
+            *(mend(payout) for payout, must_mend in broken if must_mend),
+            *account_tasks(expected, now=now),
+        ],
         notices=[*(told(payout) for payout, must_mend in broken if not must_mend), *changed_details(seller, now=now)],
         ahead={each.currency: ahead(each, under_way.get(each.currency)) for each in expected},
     )
@@ -56,6 +60,12 @@ def ahead(outlook: Outlook, on_its_way: Money | None) -> Ahead:
 
 
 # --- What needs doing -----------------------------------------------------------------------------------------------
+
+
+def paused(expected: Sequence[Outlook]) -> Iterator[Task]:
+    """Yield that nobody is paid at present, if that is so and there is anything to be paid."""
+    if any(each.able.why_not is not None and each.able.why_not.code == stops.PayoutsPaused.code for each in expected):
+        yield Task(_("Payouts are paused"), str(wording.PAUSED), tone="info")
 
 
 def account_tasks(expected: Sequence[Outlook], *, now: datetime) -> Iterator[Task]:

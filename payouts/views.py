@@ -274,9 +274,9 @@ def ended_at(shown: Payout, change: PayoutTransition, *, not_before: datetime) -
             at = shown.paid_at
         case PayoutStatus.RETURNED:
             entry = shown.late_return_entry or shown.return_entry
-            at = entry.effective_at if entry else None
+            at = entry.happened_at if entry else None
         case _other:
-            at = shown.return_entry.effective_at if shown.return_entry else None
+            at = shown.return_entry.happened_at if shown.return_entry else None
     return max(at or change.at, not_before)
 
 

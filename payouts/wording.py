@@ -51,6 +51,9 @@ REASONS: dict[str, tuple[object, bool]] = {  # what the bank says, and whether o
     "declined": (gettext_lazy("Your bank did not take the money and does not say why. Ask your bank, or give us another account."), True),
 }
 REPLACED = gettext_lazy("Your bank details were changed before it left, so it did not. The next payout goes to your new account.")
+PAUSED = gettext_lazy(
+    "Payouts to all sellers are paused while we check our figures. Your money is safe, and there is nothing you need to do: we pay as soon as that is done."
+)
 OUR_SIDE = gettext_lazy("This was not your doing, and your bank details are all right. You are paid with the next payout.")
 
 
@@ -85,6 +88,8 @@ def why_nothing_can_be_paid(able: Payable, *, account: BankAccount | None, hold:
     match able.why_not.code if able.why_not else "":
         case "":
             return ""
+        case "payouts_paused":
+            return str(PAUSED)
         case "seller_on_hold" if hold and hold.until:
             return format_html(_("Your payouts are on hold until {}. Your sales go on as always."), moment(hold.until))
         case "seller_on_hold":

@@ -10,10 +10,19 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext_lazy as _
 
 from ledger.admin import LookOnly, time_column
-from reconciliation import figures_admin, file_admin, match_admin, sftp_admin
+from reconciliation import bank_admin, close_admin, figures_admin, file_admin, inside_admin, match_admin, roles_admin, sftp_admin
 from reconciliation.models import AcceptedHead, InvariantRun, QueueHeartbeat
 
-__all__ = ["figures_admin", "file_admin", "match_admin", "sftp_admin"]  # Django looks for an app's pages here
+__all__ = [
+    "bank_admin",
+    "close_admin",
+    "figures_admin",
+    "file_admin",
+    "inside_admin",
+    "match_admin",
+    "roles_admin",
+    "sftp_admin",
+]  # Django looks for an app's pages here
 
 
 @admin.display(description=_("number"))

@@ -4,7 +4,7 @@ An expected file is one about each day, or each weekday.  The day of a file is t
 read to its end, and is compared, counts: a refused one, or one that is only read, is as good as none.  Looked at by the banner of the admin, by /metrics' watchers and by beat.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -35,11 +35,22 @@ def missing(*, now: datetime) -> list[Missing]:
     return sorted((each for expected in ExpectedFile.objects.order_by("pk") for each in missing_of(expected, now=now)), key=overdue_since)
 
 
+def missing_between(first_day: date, last_day: date) -> list[Missing]:
+    """Return the files about these days (both are counted in) that are not here, due or not, the oldest first."""
+    days = [first_day + number * A_DAY for number in range((last_day - first_day).days + 1)]
+    missed = (each for expected in ExpectedFile.objects.order_by("pk") for each in missing_about(expected, days))
+    return sorted(missed, key=overdue_since)
+
+
 def missing_of(expected: ExpectedFile, *, now: datetime) -> Iterator[Missing]:
-    due = {day: due_at for day in days_back(now=now) if is_wanted(expected, day) and (due_at := due_of(expected, day)) <= now}
-    if due:
-        here = days_here(expected, since=min(due))
-        yield from (Missing(expected, day, due_at) for day, due_at in due.items() if day not in here)
+    return missing_about(expected, [day for day in days_back(now=now) if due_of(expected, day) <= now])
+
+
+def missing_about(expected: ExpectedFile, days: Iterable[date]) -> Iterator[Missing]:
+    wanted = [day for day in days if is_wanted(expected, day)]
+    if wanted:
+        here = days_here(expected, since=min(wanted))
+        yield from (Missing(expected, day, due_of(expected, day)) for day in wanted if day not in here)
 
 
 def days_back(*, now: datetime) -> Iterator[date]:

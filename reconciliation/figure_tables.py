@@ -22,7 +22,7 @@ from ledger.admin import NOTHING
 from ledger.money import text
 from ledger.templatetags.written import NO_BREAK_SPACE, day, digits, reader
 from payments.models import PaymentOrder, PspAttempt
-from reconciliation import reports
+from reconciliation import explain_questions, reports
 from reconciliation.reports import Asked, By, Sales
 from wallet.sheets import harmless, written
 
@@ -38,11 +38,13 @@ KINDS = {
     "paid_twice": _("Paid out twice"),
     "bank_in_transit": _("On its way to our bank account"),
     "psp_fees": _("Fees of PSPs"),
+    "bank_charges": _("Charges of banks"),
     "suspense": _("Not explained yet"),
     "owed_to_buyers": _("Owed to buyers"),
     "disputed": _("In open disputes"),
     "dispute_costs": _("Fees for disputes"),
     "dispute_losses": _("Lost in disputes"),
+    "write_offs": _("Written off"),
 }
 TYPES = {"asset": _("Asset"), "liability": _("Liability"), "revenue": _("Revenue"), "expense": _("Expense")}
 
@@ -126,6 +128,25 @@ def listed(user: Any, app: str, model: str, lookups: dict[str, Any]) -> str:
     return f"{reverse(f'admin:{app}_{model}_changelist')}?{urlencode(lookups)}"
 
 
+def explained(user: Any, name: str, asked: Asked, **group: str) -> str:
+    """Return where that figure is explained down to its rows, or nothing to whom may not see them."""
+    if not user.has_perms(explain_questions.FIGURES[name]):
+        return ""
+    return f"{reverse('explain_figure', args=[name])}?{urlencode({**days_of(asked), 'currency': asked.currency, **group})}"
+
+
+def explained_kind(user: Any, code: str, asked: Asked, *days: str) -> str:
+    """Return where a figure of a kind of account is explained: of these days (`since`, `until`), or at the end of the last one."""
+    if not user.has_perms(("ledger.view_account", "ledger.view_journalentry")):
+        return ""
+    chosen = {name: day for name, day in days_of(asked).items() if name in days}
+    return f"{reverse('explain_kind', args=[code, asked.currency])}?{urlencode(chosen)}"
+
+
+def days_of(asked: Asked) -> dict[str, str]:
+    return {"since": asked.first_day.isoformat(), "until": asked.last_day.isoformat()}
+
+
 def made_within(model: Any, asked: Asked) -> dict[str, Any]:
     """Return the lookups of the rows that were made on the days, by id too: no list reads a large table by its times alone."""
     ids = reports.ids_of(model, asked)
@@ -154,7 +175,9 @@ SALES_COLUMNS = (
 NOT_KNOWN = _("Not known")
 
 
-def sales_cells(group: Sales, first: Cell, lookups: dict[str, Any], user: Any) -> list[Cell]:
+def sales_cells(group: Sales, first: Cell, lookups: dict[str, Any], rows: str, user: Any) -> list[Cell]:
+    """Return the cells of one group: its numbers lead to its orders, its amounts to `rows`, where they are explained."""
+
     def orders(**more: str) -> str:
         return listed(user, "payments", "paymentorder", lookups | more)
 
@@ -163,12 +186,12 @@ def sales_cells(group: Sales, first: Cell, lookups: dict[str, Any], user: Any) -
         count(group.opened, orders()),
         count(group.paid, orders(status__exact="SUCCESS")),
         percent(group.success_rate),
-        sum_of(group.volume),
-        sum_of(group.fees),
+        sum_of(group.volume, rows),
+        sum_of(group.fees, rows),
         percent(group.take_rate),
-        sum_of(group.refunded, orders(status__exact="SUCCESS", refunded__gt="0")),
+        sum_of(group.refunded, rows),
         percent(group.refund_rate),
-        sum_of(group.disputed),
+        sum_of(group.disputed, rows),
         percent(group.dispute_rate),
         in_days(group.settled_after),
     ]
@@ -184,15 +207,22 @@ def tables_of(sold: dict[By, list[Sales]], asked: Asked, user: Any) -> list[Tabl
 
     def of(by: By, lookup: str) -> list[list[Cell]]:
         return [
-            sales_cells(group, word(group.key or NOT_KNOWN, group.key), all_of_them | {lookup: group.key}, user)
+            sales_cells(
+                group,
+                word(group.key or NOT_KNOWN, group.key),
+                all_of_them | {lookup: group.key},
+                explained(user, "sales", asked, by=by.value, group=group.key),
+                user,
+            )
             for group in sold.get(by, [])
         ]
 
     days = []
     for group in sold.get(By.DAY, []):
         that = date.fromisoformat(group.key)
-        lookups = all_of_them | between("created_at", Asked(that, that, asked.currency))
-        days.append(sales_cells(group, word(day(that), group.key), lookups, user))
+        alone = Asked(that, that, asked.currency)
+        lookups = all_of_them | between("created_at", alone)
+        days.append(sales_cells(group, word(day(that), group.key), lookups, explained(user, "sales", alone), user))
     note = _("Orders that were opened on these days, as they stand now.")
     return [
         Table("days", _("Day by day"), note, (("day", _("Day")), *SALES_COLUMNS), days),
@@ -205,13 +235,17 @@ def tables_of(sold: dict[By, list[Sales]], asked: Asked, user: Any) -> list[Tabl
 def decline_tables(asked: Asked, user: Any) -> list[Table]:
     declined = {"operation__exact": "charge", "status__exact": "DECLINED", "order__currency": asked.currency}
     lookups = made_within(PspAttempt, asked) | declined
+
+    def rows_of(reason: str, **more: str) -> str:
+        return explained(user, "declines", asked, group=reason, **more)
+
     rows = [
         [
             word(each.reason.replace("_", " ") or NOT_KNOWN, each.reason),
             count(each.calls, listed(user, "payments", "pspattempt", lookups | {"error_code": each.reason})),
-            count(each.orders),
-            sum_of(each.amount),
-            count(each.paid_after_all),
+            count(each.orders, rows_of(each.reason)),
+            sum_of(each.amount, rows_of(each.reason)),
+            count(each.paid_after_all, rows_of(each.reason, kind="SUCCESS")),
         ]
         for each in reports.declines(asked)
     ]
@@ -231,7 +265,7 @@ def fee_tables(asked: Asked, user: Any) -> list[Table]:
         [
             word(each.psp or _("Other entries"), each.psp),
             count(each.entries, listed(user, "reconciliation", "settlementbatch", lookups | {"psp": each.psp}) if each.psp else ""),
-            sum_of(each.fees),
+            sum_of(each.fees, explained(user, "psp_fees", asked, group=each.psp)),
         ]
         for each in reports.psp_fees(asked)
     ]
@@ -251,7 +285,7 @@ def payable_tables(asked: Asked, user: Any) -> list[Table]:
         [
             word(title, name),
             count(each.sellers, listed(user, "wallet", "wallet", {"currency": asked.currency} | lookup)),
-            sum_of(each.amount),
+            sum_of(each.amount, explained(user, name, asked)),
         ]
         for name, title, each, lookup in named
     ]
@@ -264,7 +298,10 @@ def payable_tables(asked: Asked, user: Any) -> list[Table]:
             _("Available for how long"),
             format_lazy("{} {}", now, _("What became available first is taken to be paid out first.")),
             (("days", _("Days")), ("amount", _("Amount"))),
-            [[age, sum_of(each)] for age, each in zip(ages, found.by_age, strict=True)],
+            [
+                [age, sum_of(each, explained(user, "ageing", asked, group=str(place)))]
+                for place, (age, each) in enumerate(zip(ages, found.by_age, strict=True))
+            ],
         ),
     ]
 
@@ -278,7 +315,14 @@ def aged() -> list[tuple[str, str]]:
 
 def result_tables(asked: Asked, user: Any) -> list[Table]:
     results = reports.profit_and_loss(asked)
-    rows = [[kind(each.kind, asked.currency, user), word(TYPES[each.type], each.type), sum_of(each.amount)] for each in results]
+    rows = [
+        [
+            kind(each.kind, asked.currency, user),
+            word(TYPES[each.type], each.type),
+            sum_of(each.amount, explained_kind(user, each.kind, asked, "since", "until")),
+        ]
+        for each in results
+    ]
     if rows:
         rows.append([word(_("Profit"), "profit"), word("", ""), sum_of(reports.profit(results, asked.currency))])
     columns = (("accounts", _("Accounts")), ("type", _("Type")), ("amount", _("Amount")))
@@ -288,16 +332,14 @@ def result_tables(asked: Asked, user: Any) -> list[Table]:
 def book_tables(asked: Asked, user: Any) -> list[Table]:
     lines = reports.trial_balance(asked)
     cash = reports.cash_position(lines)
-    cash_rows = [[kind(code, asked.currency, user), sum_of(each)] for code, each in cash]
+    cash_rows = [[kind(code, asked.currency, user), sum_of(each, explained_kind(user, code, asked, "until"))] for code, each in cash]
     if cash:
         cash_rows.append([word(_("Together"), "together"), sum_of(sum((each for _code, each in cash[1:]), start=cash[0][1]))])
     balance = [
         [
             kind(line.kind, asked.currency, user),
             word(TYPES[line.type], line.type),
-            sum_of(line.debits),
-            sum_of(line.credits),
-            sum_of(line.balance),
+            *(sum_of(each, explained_kind(user, line.kind, asked, "until")) for each in (line.debits, line.credits, line.balance)),
         ]
         for line in lines
     ]

@@ -153,6 +153,7 @@ def all_figures(asked: Asked, user: Any) -> dict[str, Any]:
         "tables": [*by_others, *beside],
         "left_out": left_out,
         "query": query,
+        "rows": figure_tables.explained(user, "sales", asked),
     }
 
 

@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from djmoney.money import Money
 
 from ledger import clock
-from ledger.admin import NOTHING, LookOnly, id_column, link, number_in, time_column
+from ledger.admin import NOTHING, LookOnly, id_column, link, number_in, path_of, time_column
 from ledger.currencies import MINOR_UNITS
 from ledger.deeds import Deed, WithDeeds, page_of
 from ledger.errors import DomainError
@@ -222,6 +222,7 @@ class StagedLineAdmin(OfAFile):
         "type",
         "batch",
         "our_reference",
+        "path_link",
         "psp_reference",
         "charge_reference",
         "gross",
@@ -236,6 +237,11 @@ class StagedLineAdmin(OfAFile):
         "text",
     )
     readonly_fields: ClassVar[Any] = fields
+
+    @admin.display(description=_("whole path"))
+    def path_link(self, line: StagedLine) -> SafeString | str:
+        key = line.our_reference or line.charge_reference or line.psp_reference
+        return path_of(key) if key else NOTHING
 
 
 @admin.register(BankStatement)
@@ -310,7 +316,13 @@ class StagedBankLineAdmin(OfAFile):
         "code",
         "return_reason",
         "parts",
+        "matches_link",
     )
+
+    @admin.display(description=_("what of ours it is"))
+    def matches_link(self, line: StagedBankLine) -> SafeString:
+        address = reverse("admin:reconciliation_banklinematch_changelist")
+        return format_html('<a href="{}?q={}">{}</a>', address, line.pk, gettext("Look at it"))
 
 
 class ExpectedFileForm(forms.ModelForm):  # type: ignore[type-arg]

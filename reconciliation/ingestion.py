@@ -9,6 +9,7 @@ import csv
 import hashlib
 import logging
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -199,12 +200,16 @@ def stage(file_id: int, *, now: datetime) -> SourceFile:
 
 
 def read_to_the_end(file: SourceFile, *, now: datetime) -> None:
-    format_, contents = registry.named(file.format), unpacked(originals.opened(file), size=file.size)
+    """Stage the file's records.  The original comes whole from Postgres first, which can give nothing more while it takes rows."""
+    format_ = registry.named(file.format)
     last_day = date.max if file.received_by == FROM_THE_SANDBOX else file.received_at.date() + FARTHEST_AHEAD
-    if format_.kind == "settlement":
-        count = staging.stage_settlement(file, settled_until(last_day, format_.read(contents)))
-    else:
-        count = staging.stage_statement(file, booked_until(last_day, format_.read(contents)))
+    with tempfile.TemporaryFile() as original:
+        shutil.copyfileobj(originals.opened(file), original, PIECE)
+        contents = unpacked(original, size=file.size)
+        if format_.kind == "settlement":
+            count = staging.stage_settlement(file, settled_until(last_day, format_.read(contents)))
+        else:
+            count = staging.stage_statement(file, booked_until(last_day, format_.read(contents)))
     staging.finish(file, count=count, now=now)
     logger.info("%s is staged: %s records", file.public_id, count)
 

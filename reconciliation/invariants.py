@@ -120,7 +120,7 @@ CHECKS: dict[str, Check] = {
         FULL JOIN (
             SELECT wallet_id, date_trunc('month', created_at AT TIME ZONE '{settings.TIME_ZONE}')::date AS month, sum(net) AS net
             FROM wallet_walletentry
-            WHERE id < (SELECT next_id FROM wallet_monthlyposition) AND kind NOT IN ('payout', 'payout_return') GROUP BY 1, 2
+            WHERE id < (SELECT next_id FROM wallet_monthlyposition) AND kind NOT IN ('payout', 'payout_return', 'write_off') GROUP BY 1, 2
         ) AS moved USING (wallet_id, month)
         WHERE coalesce(kept.net, 0) <> coalesce(moved.net, 0)
     """,  # noqa: S608 (a setting)
@@ -566,14 +566,38 @@ CHECKS: dict[str, Check] = {
                   OR transition.kind = 'refund' AND transition.object_id IN (SELECT id FROM payments_refund WHERE order_id = payment.id)
                   OR transition.kind = 'dispute' AND transition.object_id IN (SELECT id FROM payments_dispute WHERE order_id = payment.id)))
     """,
+    "INV-19 closed months are what was kept of them as they were closed": """
+        WITH closed AS (
+            SELECT month, until, coalesce(lag(until) OVER (ORDER BY month), '-infinity') AS since
+            FROM (SELECT month, (month + interval '1 month') AT TIME ZONE 'UTC' AS until FROM ledger_closedmonth) AS each
+        ), booked AS (
+            SELECT month AS month_id, split_part(account.code, ':', 1) AS kind, account.currency,
+                   coalesce(sum(posting.amount) FILTER (WHERE posting.amount > 0), 0) AS debits,
+                   coalesce(-sum(posting.amount) FILTER (WHERE posting.amount < 0), 0) AS credits
+            FROM closed JOIN ledger_journalentry AS entry ON entry.effective_at >= closed.since AND entry.effective_at < closed.until
+            JOIN ledger_posting AS posting ON posting.entry_id = entry.id JOIN ledger_account AS account ON account.id = posting.account_id
+            GROUP BY 1, 2, 3
+        )
+        SELECT month_id, kind, currency, kept.debits, kept.credits, booked.debits, booked.credits
+        FROM ledger_closedtotal AS kept FULL JOIN booked USING (month_id, kind, currency)
+        WHERE (kept.debits, kept.credits) IS DISTINCT FROM (booked.debits, booked.credits)
+    """,
+    "INV-19 a closed month was closed by two people, on evidence that is as it was": """
+        SELECT closed.month, close.public_id, close.status, evidence.sha256
+        FROM ledger_closedmonth AS closed
+        FULL JOIN (SELECT * FROM reconciliation_monthclose WHERE status = 'CLOSED') AS close ON close.closed_month_id = closed.month
+        LEFT JOIN reconciliation_closeevidence AS evidence ON evidence.close_id = close.id
+        WHERE closed.month IS NULL OR close.id IS NULL OR close.decided_by = close.prepared_by
+           OR evidence.sha256 IS DISTINCT FROM encode(sha256(evidence.document), 'hex') OR evidence.sha256 IS NULL
+    """,
     "INV-20 nothing that may become available has been due for an hour": """
         SELECT order_id, due_at FROM payments_duerelease WHERE due_at < now() - interval '1 hour'
         UNION ALL SELECT order_id, free_at FROM payments_reserve WHERE released_at IS NULL AND free_at < now() - interval '1 hour'
     """,
     "INV-20 what waits for the PSP's file was paid no longer than thirty days ago": """
-        SELECT due.order_id, entry.effective_at FROM payments_duerelease AS due JOIN payments_paymentorder AS payment ON payment.id = due.order_id
+        SELECT due.order_id, entry.occurred_at, entry.effective_at FROM payments_duerelease AS due JOIN payments_paymentorder AS payment ON payment.id = due.order_id
         JOIN ledger_journalentry AS entry ON entry.id = payment.journal_entry_id
-        WHERE due.waits_for_file AND entry.effective_at < now() - interval '30 days'
+        WHERE due.waits_for_file AND coalesce(entry.occurred_at, entry.effective_at) < now() - interval '30 days'
     """,
     "INV-20 what a PSP told us is looked at within the hour": """
         SELECT psp, event_id, status, received_at, next_attempt_at FROM payments_pspevent
@@ -634,7 +658,7 @@ CHECKS: dict[str, Check] = {
            OR proposal.id IS NOT NULL AND proposal.reason = ''
     """,
     "INV-21 the entry of a bank statement says what the statement says, and suspense has of it what its mismatches are over": """
-        SELECT compared.public_id, compared.paid_in, compared.suspended, missed.amount, booked.*
+        SELECT compared.public_id, compared.paid_in, compared.charges, compared.suspended, missed.amount, booked.*
         FROM reconciliation_comparedstatement AS compared JOIN reconciliation_bankstatement AS statement ON statement.id = compared.statement_id,
         LATERAL (
             SELECT coalesce(sum(suspended), 0) AS amount FROM reconciliation_mismatch AS mismatch
@@ -642,28 +666,42 @@ CHECKS: dict[str, Check] = {
         ) AS missed, LATERAL (
             SELECT coalesce(sum(amount) FILTER (WHERE code = 'operating_bank'), 0) AS moved,
                    coalesce(-sum(amount) FILTER (WHERE code = 'bank_in_transit'), 0) AS paid_in,
+                   coalesce(sum(amount) FILTER (WHERE code = 'bank_charges'), 0) AS charges,
                    coalesce(-sum(amount) FILTER (WHERE code = 'suspense'), 0) AS suspended
             FROM ledger_posting AS posting JOIN ledger_account AS account ON account.id = posting.account_id
             WHERE posting.entry_id = compared.journal_entry_id AND posting.currency = statement.currency
         ) AS booked
-        WHERE (compared.paid_in, compared.suspended, compared.paid_in + compared.suspended) <> (booked.paid_in, booked.suspended, booked.moved)
-           OR missed.amount <> compared.suspended
+        WHERE (compared.paid_in, compared.charges, compared.suspended) <> (booked.paid_in, booked.charges, booked.suspended)
+           OR booked.moved <> compared.paid_in - compared.charges + compared.suspended OR missed.amount <> compared.suspended
     """,
     "INV-21 every line of a compared bank statement is matched or is a mismatch, once": """
-        SELECT compared.public_id, compared.lines, compared.matched, compared.mismatched, compared.again, compared.paid_in, its.*
+        SELECT compared.public_id, compared.lines, compared.matched, compared.mismatched, compared.again, compared.paid_in, compared.charges, its.*
         FROM reconciliation_comparedstatement AS compared, LATERAL (
             SELECT count(*) AS lines, count(*) FILTER (WHERE mismatch.id IS NULL) AS matched, count(mismatch.id) AS mismatched,
-                   count(*) FILTER (WHERE match.kind = 'again') AS again,
-                   coalesce(sum(line.amount) FILTER (WHERE match.kind = 'settlement'), 0) AS paid_in,
-                   count(*) FILTER (WHERE match.line_id IS NULL AND mismatch.id IS NULL
-                                       OR match.line_id IS NOT NULL AND mismatch.kind <> 'amount') AS neither_nor_both
+                   count(*) FILTER (WHERE match.is_again) AS again,
+                   coalesce(sum(match.paid_in) FILTER (WHERE mismatch.id IS NULL), 0) AS paid_in,
+                   coalesce(sum(match.charges) FILTER (WHERE mismatch.id IS NULL), 0) AS charges,
+                   count(*) FILTER (WHERE match.amount <> line.amount) AS in_part,
+                   count(*) FILTER (WHERE match.amount IS NULL AND (mismatch.id IS NULL OR mismatch.kind = 'late')
+                                       OR match.amount IS NOT NULL AND mismatch.kind NOT IN ('amount', 'late')) AS neither_nor_both
             FROM reconciliation_stagedbankline AS line
-            LEFT JOIN reconciliation_banklinematch AS match ON match.line_id = line.id
+            LEFT JOIN (
+                SELECT its.line_id, bool_or(kind = 'again') AS is_again, sum(coalesce(its.amount, part.amount)) AS amount, sum(short_by) AS charges,
+                       sum(coalesce(its.amount, part.amount) + short_by) FILTER (WHERE kind IN ('settlement', 'instalment')) AS paid_in
+                FROM reconciliation_banklinematch AS its JOIN reconciliation_stagedbankline AS part ON part.id = its.line_id
+                WHERE part.statement_id = compared.statement_id GROUP BY 1
+            ) AS match ON match.line_id = line.id
             LEFT JOIN reconciliation_mismatch AS mismatch ON mismatch.bank_line_id = line.id
             WHERE line.statement_id = compared.statement_id
         ) AS its
-        WHERE (compared.lines, compared.matched, compared.mismatched, compared.again, compared.paid_in)
-           <> (its.lines, its.matched, its.mismatched, its.again, its.paid_in) OR its.neither_nor_both > 0
+        WHERE (compared.lines, compared.matched, compared.mismatched, compared.again, compared.paid_in, compared.charges)
+           <> (its.lines, its.matched, its.mismatched, its.again, its.paid_in, its.charges) OR its.in_part > 0 OR its.neither_nor_both > 0
+    """,
+    "INV-21 what lines of the bank's brought of a batch, and what the bank kept of it, is what the PSP paid out": """
+        SELECT batch.public_id, batch.paid_out, sum(coalesce(its.amount, line.amount)), sum(its.short_by)
+        FROM reconciliation_banklinematch AS its JOIN reconciliation_stagedbankline AS line ON line.id = its.line_id
+        JOIN reconciliation_settlementbatch AS batch ON batch.id = its.batch_id
+        GROUP BY batch.id HAVING sum(coalesce(its.amount, line.amount) + its.short_by) <> batch.paid_out
     """,
     "INV-21 every line of a compared batch is matched or is a mismatch, once": """
         SELECT batch.public_id, batch.lines, batch.matched, batch.mismatched, its.*
@@ -678,6 +716,22 @@ CHECKS: dict[str, Check] = {
         WHERE batch.matched_at IS NOT NULL
           AND ((batch.lines, batch.matched, batch.mismatched) <> (its.lines, its.matched, its.mismatched) OR its.neither_nor_both > 0)
     """,
+    "INV-22 what two people approved is booked once, as they approved it, and nothing is written off otherwise": """
+        SELECT coalesce(approval.public_id, entry.reference), approval.reference, approval.moved, entry.*
+        FROM (
+            SELECT public_id, journal_entry_id, split_part(made_by, ':', 2) = split_part(decided_by, ':', 2) AS is_one_person,
+                   CASE kind WHEN 'entry' THEN terms ->> 'reference' ELSE public_id END AS reference,
+                   CASE kind WHEN 'entry' THEN (SELECT sum((leg ->> 1)::numeric) FROM jsonb_array_elements(terms -> 'debits') AS leg)
+                             ELSE (terms ->> 'amount')::numeric END AS moved
+            FROM ledger_approval WHERE status = 'APPROVED' AND kind IN ('entry', 'write_off')
+        ) AS approval
+        FULL JOIN (
+            SELECT entry.id, entry.reference, sum(amount) FILTER (WHERE amount > 0) AS moved
+            FROM ledger_journalentry AS entry JOIN ledger_posting AS posting ON posting.entry_id = entry.id
+            WHERE kind = 'write_off' OR entry.id IN (SELECT journal_entry_id FROM ledger_approval) GROUP BY entry.id
+        ) AS entry ON entry.id = approval.journal_entry_id
+        WHERE (approval.reference, approval.moved) IS DISTINCT FROM (entry.reference, entry.moved) OR approval.is_one_person
+    """,
 }
 # Too slow to be asked every few minutes of a large ledger; asked each night.
 NIGHTLY = frozenset(
@@ -688,10 +742,13 @@ NIGHTLY = frozenset(
         "INV-15 a payment file pays as many, and as much, as stand in it",
         "INV-17 the books are as they were sealed",
         "INV-18 no entry mixes the sellers of two shops",
+        "INV-19 closed months are what was kept of them as they were closed",
         "INV-19 the invoices of a month come to the fees of its movements, kind by kind, and to nothing else",
         "INV-21 a mismatch that people resolved has one entry over what it had in suspense, or had nothing there, and a reason",
         "INV-21 every line of a compared bank statement is matched or is a mismatch, once",
+        "INV-21 what lines of the bank's brought of a batch, and what the bank kept of it, is what the PSP paid out",
         "INV-21 every line of a compared batch is matched or is a mismatch, once",
+        "INV-22 what two people approved is booked once, as they approved it, and nothing is written off otherwise",
     }
 )
 

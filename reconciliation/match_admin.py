@@ -1,40 +1,56 @@
 """Settlement batches and mismatches in the admin: what was compared, what came of it, and what waits to be explained.
 
-Mismatches are finance's work queue: each arrives with the entry that would explain it, where one can be told, and is resolved by two people.
+Mismatches are finance's work queue, the most urgent first: each arrives with the entry that would explain it, where one can be told, and is
+resolved by two people.
 """
 
-from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
-from django.urls import reverse
-from django.utils.html import format_html
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.http import content_disposition_header
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from djmoney.money import Money
 
 from ledger import clock
-from ledger.admin import NOTHING, LookOnly, Rows, id_column, link, reference_of, time_column
-from ledger.deeds import Deed, DeedForm, WithDeeds, leave_to_the_domain
+from ledger.admin import LISTS, NOTHING, LookOnly, Rows, id_column, link, reference_of, short, time_column, whole_path
 from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.templatetags.written import amount
-from reconciliation import resolution
-from reconciliation.models import Mismatch, MismatchTransition, Proposal, SettlementBatch, SourceFile, StagedBankLine, StagedLine
-from reconciliation.resolution import Cause
-
-CAUSES = {
-    Cause.AUTOMATIC: _("Known, and put right by itself"),
-    Cause.BY_HAND: _("Known, and put right by hand"),
-    Cause.UNKNOWN: _("Not known yet"),
-}
+from reconciliation import causes, resolution
+from reconciliation.match_bulk import InBulk
+from reconciliation.match_deeds import BULKS, DEEDS, draft_for, is_open
+from reconciliation.match_filters import (
+    CAUSES,
+    AgeFilter,
+    CauseFilter,
+    DueFilter,
+    OwnerFilter,
+    StateFilter,
+    SuspenseFilter,
+    state_asked_for,
+)
+from reconciliation.models import (
+    Mismatch,
+    MismatchAttachment,
+    MismatchNote,
+    MismatchTransition,
+    Proposal,
+    SettlementBatch,
+    SourceFile,
+    StagedBankLine,
+    StagedLine,
+)
 
 
 def figure(name: str, title: Any) -> Any:
@@ -66,6 +82,7 @@ class SettlementBatchAdmin(LookOnly):
     search_help_text = _("A batch's id, or its name at the PSP")
     fields: ClassVar[Any] = (
         "public_id",
+        whole_path,
         "file_link",
         "psp",
         "name",
@@ -105,79 +122,6 @@ class SettlementBatchAdmin(LookOnly):
         return format_html('<a href="{}?q={}">{}</a>', address, batch.public_id, gettext("Look at them"))
 
 
-STATES = {
-    "open": Q(resolved_at=None),
-    "proposed": Q(resolved_at=None, pk__in=Proposal.objects.filter(status=Proposal.Status.WAITING).values("mismatch")),
-    "resolved": Q(resolved_at__isnull=False),
-}
-
-
-class StateFilter(admin.SimpleListFilter):
-    """Mismatches that wait to be explained, those that somebody would approve, and those that are explained."""
-
-    title = _("state")
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [("open", _("Open")), ("proposed", _("Waiting for approval")), ("resolved", _("Resolved"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(STATES.get(self.value() or "", Q()))
-
-
-class AgeFilter(admin.SimpleListFilter):
-    """Mismatches that were found so many days ago."""
-
-    title = _("age")
-    parameter_name = "older_than_days"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [("1", _("More than a day")), ("7", _("More than 7 days")), ("30", _("More than 30 days"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() not in dict(self.lookup_choices):
-            return queryset
-        return queryset.filter(found_at__lt=clock.now() - timedelta(days=int(self.value() or 0)))
-
-
-class OwnerFilter(admin.SimpleListFilter):
-    """Mismatches that the reader looks into, and those that nobody does."""
-
-    title = _("owner")
-    parameter_name = "owned_by"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [("me", _("Me")), ("nobody", _("Nobody yet"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        match self.value():
-            case "me":
-                return queryset.filter(owner=f"staff:{request.user.get_username()}")
-            case "nobody":
-                return queryset.filter(owner="")
-            case _:
-                return queryset
-
-
-class SuspenseFilter(admin.SimpleListFilter):
-    """Mismatches that have money in suspense, and those that have not."""
-
-    title = _("money in suspense")
-    parameter_name = "in_suspense"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [("yes", _("Something")), ("no", _("Nothing"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        match self.value():
-            case "yes":
-                return queryset.filter(resolved_at=None).exclude(suspended=0)
-            case "no":
-                return queryset.filter(~Q(resolved_at=None) | Q(suspended=0))
-            case _:
-                return queryset
-
-
 NAMES = {"open": _("Open"), "resolved": _("Resolved")} | {str(name): title for name, title in Proposal.Status.choices}
 
 
@@ -199,6 +143,37 @@ class ProposalRows(Rows):
         return link(JournalEntry, proposal.journal_entry_id, f"je_{proposal.journal_entry_id}")
 
 
+class OfWhoeverMayViewIt(Rows):
+    """Rows without a permission of their own: who may view the mismatch sees them."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("reconciliation.view_mismatch")
+
+
+class NoteRows(OfWhoeverMayViewIt):
+    model = MismatchNote
+    fields: ClassVar[Any] = (time_column("written_at", _("when")), "written_by", "text")
+    readonly_fields: ClassVar[Any] = fields
+
+
+class AttachmentRows(OfWhoeverMayViewIt):
+    model = MismatchAttachment
+    fields: ClassVar[Any] = (time_column("added_at", _("when")), "added_by", "file_link", "size_shown", "note", "sha256")
+    readonly_fields: ClassVar[Any] = fields
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("content")
+
+    @admin.display(description=_("file"))
+    def file_link(self, attachment: MismatchAttachment) -> SafeString:
+        address = reverse("admin:reconciliation_mismatch_attachment", args=[attachment.mismatch_id, attachment.pk])
+        return format_html('<a href="{}">{}</a>', address, attachment.name)
+
+    @admin.display(description=_("size"))
+    def size_shown(self, attachment: MismatchAttachment) -> str:
+        return filesizeformat(attachment.size)
+
+
 class TransitionRows(Rows):
     model = MismatchTransition
     fields = readonly_fields = (time_column("at", _("when")), "what", "before_shown", "after_shown", "actor", "reason")
@@ -212,101 +187,21 @@ class TransitionRows(Rows):
         return str(NAMES.get(change.after, change.after)) or NOTHING
 
 
-class ProposeForm(DeedForm):
-    """Which account explains it.  The entry that would follow from the one that is suggested stands above."""
-
-    account = forms.ChoiceField(
-        label=_("Account that explains it"),
-        required=False,
-        help_text=_("If the PSP's file was wrong and its next one will put it right: what the PSP owes us."),
-    )
-
-    field_order = ("account", "note")
-
-    def __init__(self, row: Mismatch, data: Any = None) -> None:
-        super().__init__(row, data)
-        able = resolution.accounts_for(row) if row.suspended else []
-        account: Any = self.fields["account"]
-        account.choices = [("", _("None: nothing is posted") if not able else NOTHING), *((code, code) for code in able)]
-        account.initial = resolution.suggested_account(row)
-
-
-class DecideForm(DeedForm):
-    """Yes or no to the very proposal that was shown: another one may wait by now."""
-
-    proposal = forms.IntegerField(widget=forms.HiddenInput)
-
-    def __init__(self, row: Mismatch, data: Any = None) -> None:
-        super().__init__(row, data)
-        waiting = waiting_for(row)
-        self.fields["proposal"].initial = waiting and waiting.pk
-
-    def clean(self) -> dict[str, Any]:
-        said = super().clean() or {}
-        if not self.row.proposals.filter(pk=said.get("proposal")).exists():
-            raise forms.ValidationError(_("This is not a proposal for this mismatch. Go back, and look at it again."))
-        return said
-
-
-def waiting_for(mismatch: Mismatch) -> Proposal | None:
-    return mismatch.proposals.filter(status=Proposal.Status.WAITING).first()
-
-
-def is_open(mismatch: Mismatch) -> bool:
-    return mismatch.resolved_at is None
-
-
-def is_proposed(mismatch: Mismatch) -> bool:
-    return is_open(mismatch) and waiting_for(mismatch) is not None
-
-
-def is_to_propose(mismatch: Mismatch) -> bool:
-    return is_open(mismatch) and waiting_for(mismatch) is None
-
-
-def take_over(mismatch: Mismatch, said: dict[str, Any], actor: str) -> Mismatch:
-    return resolution.take_over(mismatch.pk, actor=actor, reason=said["note"])
-
-
-def propose(mismatch: Mismatch, said: dict[str, Any], actor: str) -> Mismatch:
-    resolution.propose(mismatch.pk, said["account"], said["note"], actor=actor, now=clock.now())
-    return mismatch
-
-
-def approve(mismatch: Mismatch, said: dict[str, Any], actor: str) -> Mismatch:
-    resolution.approve(said["proposal"], actor=actor, reason=said["note"], now=clock.now())
-    return mismatch
-
-
-def reject(mismatch: Mismatch, said: dict[str, Any], actor: str) -> Mismatch:
-    resolution.reject(said["proposal"], actor=actor, reason=said["note"], now=clock.now())
-    return mismatch
-
-
-def draft_for(mismatch: Mismatch) -> Draft | None:
-    """Return the entry that is proposed, or else the one that would explain the mismatch; None if there is none."""
-    waiting = waiting_for(mismatch)
-    if waiting is None:
-        return resolution.draft_of(mismatch, now=clock.now())
-    return resolution.entry_of(mismatch, waiting.account, memo=waiting.memo, now=clock.now()) if waiting.account else None
-
-
 def written(draft: Draft | None) -> str:
     return render_to_string("admin/_draft.html", {"draft": draft}) if draft else NOTHING
 
 
 @admin.register(Mismatch)
-class MismatchAdmin(WithDeeds):
+class MismatchAdmin(InBulk):
     list_display = (
         id_column,
-        "kind",
-        "psp",
-        "subject_link",
+        "what",
+        "subject_short",
         figure("suspended", _("in suspense")),
-        "age",
+        "due",
         "owner",
     )
-    list_filter = (StateFilter, SuspenseFilter, AgeFilter, OwnerFilter, "kind", "psp", "currency")
+    list_filter = (StateFilter, CauseFilter, DueFilter, OwnerFilter, SuspenseFilter, AgeFilter, "kind", "psp", "currency")
     search_help_text = _("The id of a mismatch, of a batch, or of what it is about")
     fields: ClassVar[Any] = (
         "public_id",
@@ -318,68 +213,49 @@ class MismatchAdmin(WithDeeds):
         "line_link",
         "bank_line_link",
         "subject_link",
+        "could_be_shown",
         figure("expected", _("by our books")),
         figure("found", _("by the file")),
         figure("suspended", _("in suspense")),
         time_column("found_at", _("found")),
         "age",
+        "due",
         time_column("resolved_at", _("resolved")),
         "draft",
     )
     readonly_fields: ClassVar[Any] = fields
-    inlines = (ProposalRows, TransitionRows)
-    deeds = (
-        Deed(
-            name="take_over",
-            title=_("Take over"),
-            meaning=_("You look into this mismatch from now on. Your name stands beside it in the list."),
-            done=_("It is yours."),
-            permissions=("reconciliation.propose_resolution",),
-            act=take_over,
-            is_possible=is_open,
-            refuse=leave_to_the_domain,
-        ),
-        Deed(
-            name="propose",
-            title=_("Propose"),
-            meaning=_(
-                "Once somebody else has approved it, what stands in suspense of this mismatch goes to the account that you name, and it is "
-                "closed. The fee in its line is booked as a fee of the PSP."
-            ),
-            done=_("Proposed. Somebody else approves it now."),
-            permissions=("reconciliation.propose_resolution",),
-            act=propose,
-            is_possible=is_to_propose,
-            refuse=leave_to_the_domain,
-            form=ProposeForm,
-        ),
-        Deed(
-            name="approve",
-            title=_("Approve"),
-            meaning=_("The entry below is posted, and the mismatch is closed. Whoever proposed it may not approve it."),
-            done=_("Approved: the mismatch is resolved."),
-            permissions=("reconciliation.approve_resolution",),
-            act=approve,
-            is_possible=is_proposed,
-            refuse=leave_to_the_domain,
-            form=DecideForm,
-        ),
-        Deed(
-            name="reject",
-            title=_("Reject"),
-            meaning=_("Nothing is posted, and the mismatch stays open for another proposal."),
-            done=_("Rejected: the mismatch is open."),
-            permissions=("reconciliation.approve_resolution",),
-            act=reject,
-            is_possible=is_proposed,
-            refuse=leave_to_the_domain,
-            form=DecideForm,
-            is_grave=True,
-        ),
-    )
+    inlines = (ProposalRows, NoteRows, AttachmentRows, TransitionRows)
+    deeds = DEEDS
+    bulks = BULKS
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.attachment_view)
+        return [path("<int:pk>/attachments/<int:attachment_id>/", view, name="reconciliation_mismatch_attachment"), *super().get_urls()]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Mismatch]:
+        return causes.with_days_left(Mismatch.objects.all(), now=clock.now()).order_by(*self.get_ordering(request))
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """The most urgent first, where the list is of open ones: that of all is too long to be sorted."""
+        return ("days_left", "found_at", "pk") if state_asked_for(request) in ("open", "proposed") else ("-pk",)
+
+    def attachment_view(self, request: HttpRequest, pk: int, attachment_id: int) -> HttpResponse:
+        """Give an attachment to whoever may view its mismatch: as a download, which no browser shows or takes for anything else."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        attachment = MismatchAttachment.objects.filter(pk=attachment_id, mismatch=pk).select_related("mismatch").first()
+        if attachment is None:
+            raise Http404
+        self.log_change(request, attachment.mismatch, gettext("Downloaded: %s") % attachment.name)
+        headers = {
+            "Content-Disposition": content_disposition_header(True, attachment.name) or "attachment",
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-store",
+        }
+        return HttpResponse(bytes(attachment.content), content_type=attachment.media_type, headers=headers)
 
     def facts(self, row: Mismatch) -> list[tuple[Any, Any]]:
-        waiting = waiting_for(row)
+        waiting = resolution.waiting_for(row)
         proposed = [(_("proposed by"), waiting.made_by), (_("because"), waiting.memo)] if waiting else []
         return [
             (_("mismatch"), row.get_kind_display()),
@@ -392,9 +268,34 @@ class MismatchAdmin(WithDeeds):
     def sought(self, term: str) -> Q:
         return Q(public_id=term) | Q(subject=term) | Q(batch__public_id=term)
 
+    @admin.display(description=_("kind and cause"))
+    def what(self, mismatch: Mismatch) -> SafeString:
+        return format_html('{}<br><span class="quiet">{}</span>', mismatch.get_kind_display(), self.cause(mismatch))
+
+    @admin.display(description=_("about"))
+    def subject_short(self, mismatch: Mismatch) -> SafeString | str:
+        """What of ours it is about, by the end of its id: the list needs the width."""
+        listed = LISTS.get(mismatch.subject.partition("_")[0])
+        if listed is None:
+            return short(mismatch.subject) if mismatch.subject else NOTHING
+        address = reverse(f"admin:{listed}_changelist")
+        return format_html('<a href="{}?q={}">{}</a>', address, mismatch.subject, short(mismatch.subject))
+
     @admin.display(description=_("cause"))
     def cause(self, mismatch: Mismatch) -> str:
-        return str(CAUSES[resolution.cause_of(mismatch)])
+        return str(CAUSES[causes.cause_of(mismatch)])
+
+    @admin.display(description=_("due"), ordering="days_left")
+    def due(self, mismatch: Mismatch) -> SafeString | str:
+        """By when it must be explained: in a word, and a colour."""
+        if not is_open(mismatch):
+            return NOTHING
+        due, today = causes.due_on(mismatch), clock.now().astimezone(UTC).date()
+        if due > today:
+            return format_html('<span class="due">{}</span>', due.isoformat())
+        if due == today:
+            return format_html('<span class="due due-today">{}</span>', gettext("Due today"))
+        return format_html('<span class="due due-over">{}</span>', gettext("Overdue since %s") % due.isoformat())
 
     @admin.display(description=_("age"))
     def age(self, mismatch: Mismatch) -> str:
@@ -408,6 +309,13 @@ class MismatchAdmin(WithDeeds):
     @admin.display(description=_("what of ours it is about"))
     def subject_link(self, mismatch: Mismatch) -> SafeString | str:
         return reference_of(mismatch.subject) if mismatch.subject else NOTHING
+
+    @admin.display(description=_("what it could be"))
+    def could_be_shown(self, mismatch: Mismatch) -> SafeString | str:
+        either = [
+            format_html_join(" + ", "{}", ((reference_of(each),) for each in line.split())) for line in mismatch.could_be.splitlines()
+        ]
+        return format_html_join(format_html("<br>{} ", gettext("or")), "{}", ((each,) for each in either)) or NOTHING
 
     @admin.display(description=_("settlement batch"))
     def batch_link(self, mismatch: Mismatch) -> SafeString | str:

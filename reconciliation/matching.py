@@ -11,7 +11,7 @@ a batch that was compared before, from another file, nothing counts twice.  Call
 import logging
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 from django.conf import settings
@@ -31,6 +31,7 @@ from reconciliation.models import ExpectedFee, LineMatch, SettlementBatch
 logger = logging.getLogger(__name__)
 
 LONGEST_S = 240  # of one statement: a batch may have two million lines
+MEMORY = "128MB"  # of Postgres, for a sort or a hash of a million lines
 PAGE = 1000  # orders that are told at once
 DISPUTE_KNOWN_AFTER = timedelta(days=2)  # since its fee stands in a file that we read
 MISSING_AFTER = timedelta(days=5)  # a PSP may take so long to settle a charge
@@ -40,8 +41,8 @@ ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('reconciliation.matching'
 OPEN_BATCHES = f"""
 INSERT INTO reconciliation_settlementbatch
     (public_id, file_id, psp, name, currency, closed_at, lines, matched, mismatched, paid_out, fees, suspended)
-SELECT {new_id_in_sql("sb")}, of.id, of.source, of.batch, of.net_currency, of.closed_at, 0, 0, 0, 0, 0, 0 FROM (
-    SELECT file.id, source, batch, net_currency,
+SELECT {new_id_in_sql("sb")}, of.id, of.source, of.batch, of.net_currency, of.closed_at, of.lines, 0, 0, 0, 0, 0 FROM (
+    SELECT file.id, source, batch, net_currency, count(*) AS lines,
            coalesce(max(settled_on + time '23:59:59') AT TIME ZONE 'UTC', max(occurred_at)) AS closed_at
     FROM reconciliation_sourcefile AS file JOIN reconciliation_stagedline AS line ON line.file_id = file.id
     WHERE status = 'STAGED' AND file.kind = 'settlement' AND file.format <> ALL(%(only_read)s::text[])
@@ -61,108 +62,135 @@ WHERE matched_at IS NULL AND (file.staged_at < %(until)s OR NOT EXISTS (
 )) ORDER BY batch.closed_at, batch.id
 """
 
-# `place` orders what a line could be about, the surest first.  Amounts are signed as our balance at the PSP sees them.  What was just staged
-# the planner knows nothing of and takes for one line, so a line's own columns go along and nothing but tables with their indexes is joined.
-# A charge is told by its own id, whoever's key stands beside it.  The fee of a dispute is booked by the dispute, in whichever line it stands.
+# Of what was just staged the planner knows nothing, and takes it for one line.  That is the right plan where our tables are far larger than the
+# batch: each line finds its own by an index.  Else the tables are read from end to end, once.
+PLAN = """
+SELECT set_config('work_mem', %(memory)s, true), set_config('enable_nestloop', CASE WHEN %(lines)s * 8 > reltuples THEN 'off' ELSE 'on' END, true)
+FROM pg_class WHERE oid = 'payments_pspattempt'::regclass
+"""
+AS_BEFORE = "SELECT set_config('enable_nestloop', 'on', true)"
+
+# Nearly all lines are captures.  They go straight through joins with keys of which each has one partner, and carry no more than numbers from
+# there on, so that a million of them are sorted once.  Of the others, `place` orders what a line could be about, the surest first.
+# Amounts are signed as our balance at the PSP sees them.  A charge is told by its own id, whoever's key stands beside it.  A line with two claims
+# on one thing, whose call was made twice, counts once.  The fee of a dispute is booked by the dispute, in whichever line it stands.
+# Nothing but tables with their indexes is joined: what has neither would be compared line by line.
 COMPARE = f"""
-WITH line AS MATERIALIZED (
-    SELECT id, number, kind, type, psp_reference, our_reference, currency, net_currency, gross, fee, net,
-           CASE kind WHEN 'fee' THEN net ELSE gross END AS found
-    FROM reconciliation_stagedline WHERE (file_id, batch, net_currency) = (%(file)s, %(name)s, %(currency)s)
+WITH other AS MATERIALIZED (
+    SELECT id, number, kind, type, psp_reference, our_reference, currency, gross, fee, net, CASE kind WHEN 'fee' THEN net ELSE gross END AS found
+    FROM reconciliation_stagedline WHERE (file_id, batch, net_currency) = (%(file)s, %(name)s, %(currency)s) AND kind <> 'capture'
 ), claim AS (
-    SELECT line.*, 1 AS place, NULL::numeric AS fee_of_dispute,
-           payment.id AS order_id, NULL::bigint AS refund_id, NULL::bigint AS dispute_id, late.id AS late_charge_id,
-           coalesce(late.public_id, payment.public_id) AS subject, coalesce(late.amount, payment.amount) AS expected,
-           coalesce(late.currency, payment.currency) AS expected_in
-    FROM line LEFT JOIN payments_latecharge AS late ON late.psp = %(psp)s AND late.psp_reference = line.psp_reference
+    SELECT other.*, 1 AS place, NULL::numeric AS fee_of_dispute, refund.id AS refund_id, NULL::bigint AS dispute_id,
+           CASE other.kind WHEN 'refund' THEN -refund.amount ELSE refund.amount END AS expected, refund.currency AS expected_in
+    FROM other JOIN payments_pspattempt AS attempt ON attempt.psp_key = other.our_reference AND attempt.psp_key <> '' AND attempt.psp = %(psp)s
+    JOIN payments_refund AS refund ON refund.id = attempt.refund_id
+    WHERE other.kind IN ('refund', 'refund_failed')
+      AND CASE other.kind WHEN 'refund' THEN refund.journal_entry_id ELSE refund.reversal_entry_id END IS NOT NULL
+    UNION ALL
+    SELECT other.*, 2, NULL, refund.id, NULL, CASE other.kind WHEN 'refund' THEN -refund.amount ELSE refund.amount END, refund.currency
+    FROM other JOIN payments_refund AS refund ON refund.psp_reference = other.psp_reference AND refund.psp_reference <> ''
+    JOIN payments_paymentorder AS payment ON payment.id = refund.order_id AND payment.psp = %(psp)s
+    WHERE other.kind IN ('refund', 'refund_failed')
+      AND CASE other.kind WHEN 'refund' THEN refund.journal_entry_id ELSE refund.reversal_entry_id END IS NOT NULL
+    UNION ALL
+    SELECT other.*, 1, dispute.fee, NULL, dispute.id,
+           CASE other.kind WHEN 'dispute' THEN -dispute.amount WHEN 'fee' THEN -dispute.fee ELSE dispute.amount - dispute.lost END, dispute.currency
+    FROM other JOIN payments_dispute AS dispute ON dispute.psp = %(psp)s AND dispute.psp_reference = other.psp_reference
+    WHERE other.kind IN ('dispute', 'fee') OR other.kind = 'dispute_reversed' AND dispute.closing_entry_id IS NOT NULL
+    UNION ALL
+    SELECT other.*, 9, NULL, NULL, NULL, NULL, NULL FROM other
+), best AS (
+    SELECT DISTINCT ON (id) * FROM claim ORDER BY id, place, expected
+), compared AS (
+    SELECT line.id, line.number, line.kind, payment.id AS order_id, NULL::bigint AS refund_id, NULL::bigint AS dispute_id, late.id AS late_charge_id,
+           gross, line.fee, line.net, gross AS found, coalesce(late.amount, payment.amount) AS expected,
+           coalesce(round(gross * %(basis_points)s::numeric / 10000 + %(fixed)s::numeric, %(places)s), greatest(0, least(line.fee, gross))) AS expected_fee,
+           line.currency <> coalesce(late.currency, payment.currency) OR %(currency)s <> coalesce(late.currency, payment.currency) AS is_foreign,
+           coalesce(of_order.line_id, of_late_charge.line_id) IS NOT NULL AS is_again, false AS is_own
+    FROM reconciliation_stagedline AS line
+    LEFT JOIN payments_latecharge AS late ON late.psp = %(psp)s AND late.psp_reference = line.psp_reference
     LEFT JOIN payments_pspattempt AS by_key
            ON late.id IS NULL AND by_key.psp_key = line.our_reference AND by_key.psp_key <> ''
           AND by_key.psp = %(psp)s AND by_key.operation = 'charge' AND by_key.status = 'SUCCEEDED'
           AND by_key.psp_reference IN ('', line.psp_reference)
-    LEFT JOIN payments_pspattempt AS by_id
-           ON late.id IS NULL AND by_key.id IS NULL AND by_id.psp_reference = line.psp_reference AND by_id.psp_reference <> ''
-          AND by_id.psp = %(psp)s AND by_id.operation = 'charge' AND by_id.status = 'SUCCEEDED'
+    LEFT JOIN LATERAL (
+        SELECT order_id FROM payments_pspattempt AS attempt
+        WHERE late.id IS NULL AND by_key.id IS NULL AND attempt.psp_reference = line.psp_reference AND attempt.psp_reference <> ''
+          AND attempt.psp = %(psp)s AND attempt.operation = 'charge' AND attempt.status = 'SUCCEEDED'
+        LIMIT 1
+    ) AS by_id ON true
     LEFT JOIN payments_paymentorder AS payment ON payment.id = coalesce(by_key.order_id, by_id.order_id) AND payment.status = 'SUCCESS'
-    WHERE line.kind = 'capture'
+    LEFT JOIN reconciliation_linematch AS of_order ON of_order.order_id = payment.id AND of_order.kind = 'capture'
+    LEFT JOIN reconciliation_linematch AS of_late_charge ON of_late_charge.late_charge_id = late.id AND of_late_charge.kind = 'capture'
+    WHERE (line.file_id, line.batch, line.net_currency) = (%(file)s, %(name)s, %(currency)s) AND line.kind = 'capture'
     UNION ALL
-    SELECT line.*, 1, NULL, NULL, refund.id, NULL, NULL, refund.public_id,
-           CASE line.kind WHEN 'refund' THEN -refund.amount ELSE refund.amount END, refund.currency
-    FROM line JOIN payments_pspattempt AS attempt ON attempt.psp_key = line.our_reference AND attempt.psp_key <> '' AND attempt.psp = %(psp)s
-    JOIN payments_refund AS refund ON refund.id = attempt.refund_id
-    WHERE line.kind IN ('refund', 'refund_failed')
-      AND CASE line.kind WHEN 'refund' THEN refund.journal_entry_id ELSE refund.reversal_entry_id END IS NOT NULL
-    UNION ALL
-    SELECT line.*, 2, NULL, NULL, refund.id, NULL, NULL, refund.public_id,
-           CASE line.kind WHEN 'refund' THEN -refund.amount ELSE refund.amount END, refund.currency
-    FROM line JOIN payments_refund AS refund ON refund.psp_reference = line.psp_reference AND refund.psp_reference <> ''
-    JOIN payments_paymentorder AS payment ON payment.id = refund.order_id AND payment.psp = %(psp)s
-    WHERE line.kind IN ('refund', 'refund_failed')
-      AND CASE line.kind WHEN 'refund' THEN refund.journal_entry_id ELSE refund.reversal_entry_id END IS NOT NULL
-    UNION ALL
-    SELECT line.*, 1, dispute.fee, NULL, NULL, dispute.id, NULL, dispute.public_id,
-           CASE line.kind WHEN 'dispute' THEN -dispute.amount WHEN 'fee' THEN -dispute.fee ELSE dispute.amount - dispute.lost END, dispute.currency
-    FROM line JOIN payments_dispute AS dispute ON dispute.psp = %(psp)s AND dispute.psp_reference = line.psp_reference
-    WHERE line.kind IN ('dispute', 'fee') OR line.kind = 'dispute_reversed' AND dispute.closing_entry_id IS NOT NULL
-    UNION ALL
-    SELECT line.*, 9, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM line WHERE line.kind <> 'capture'
-), best AS (
-    SELECT DISTINCT ON (id) * FROM claim ORDER BY id, place, expected
-), compared AS (
-    SELECT best.*,
-           CASE best.kind
-               WHEN 'capture' THEN coalesce(
-                   round(gross * %(basis_points)s::numeric / 10000 + %(fixed)s::numeric, %(places)s), greatest(0, least(fee, gross)))
-               WHEN 'dispute' THEN CASE WHEN fee = 0 OR EXISTS (
-                   SELECT FROM reconciliation_linematch AS its WHERE its.dispute_id = best.dispute_id AND its.kind = 'fee'
-               ) THEN 0 ELSE fee_of_dispute END
-           END AS expected_fee,
-           row_number() OVER (PARTITION BY best.kind, subject ORDER BY number) > 1
-               OR best.kind = 'fee' AND best.psp_reference IN (SELECT psp_reference FROM line WHERE kind = 'dispute' AND fee <> 0)
-               OR best.kind = 'fee' AND EXISTS (
-                   SELECT FROM reconciliation_linematch AS its JOIN reconciliation_stagedline AS earlier ON earlier.id = its.line_id
-                   WHERE its.dispute_id = best.dispute_id AND its.kind = 'dispute' AND earlier.fee <> 0)
-               OR coalesce(of_order.line_id, of_refund.line_id, of_dispute.line_id, of_late_charge.line_id) IS NOT NULL AS is_again
+    SELECT best.id, best.number, best.kind, NULL, best.refund_id, best.dispute_id, NULL, gross, fee, net, found, expected,
+           CASE WHEN best.kind = 'dispute' THEN CASE WHEN fee = 0 OR EXISTS (
+               SELECT FROM reconciliation_linematch AS its WHERE its.dispute_id = best.dispute_id AND its.kind = 'fee'
+           ) THEN 0 ELSE fee_of_dispute END END,
+           best.currency <> expected_in OR %(currency)s <> expected_in,
+           coalesce(of_refund.line_id, of_dispute.line_id) IS NOT NULL
+               OR best.kind = 'fee' AND best.psp_reference IN (SELECT psp_reference FROM other WHERE kind = 'dispute' AND fee <> 0)
+               OR best.kind = 'fee' AND EXISTS (SELECT FROM reconciliation_stagedline AS earlier WHERE earlier.fee <> 0 AND earlier.id = (
+                   SELECT line_id FROM reconciliation_linematch AS its WHERE its.dispute_id = best.dispute_id AND its.kind = 'dispute')),
+           best.kind = ANY(%(own)s) OR best.kind = 'fee' AND best.dispute_id IS NULL AND type <> 'dispute_fee'
     FROM best
-    LEFT JOIN reconciliation_linematch AS of_order ON of_order.order_id = best.order_id AND of_order.kind = best.kind
     LEFT JOIN reconciliation_linematch AS of_refund ON of_refund.refund_id = best.refund_id AND of_refund.kind = best.kind
     LEFT JOIN reconciliation_linematch AS of_dispute ON of_dispute.dispute_id = best.dispute_id AND of_dispute.kind = best.kind
-    LEFT JOIN reconciliation_linematch AS of_late_charge
-           ON of_late_charge.late_charge_id = best.late_charge_id AND of_late_charge.kind = best.kind
+), in_order AS (
+    SELECT *, lag(id) OVER same AS id_before FROM compared
+    WINDOW same AS (PARTITION BY order_id, late_charge_id, refund_id, dispute_id, kind ORDER BY number)
 ), decided AS MATERIALIZED (
-    SELECT compared.*, CASE
-        WHEN kind = ANY(%(own)s) OR kind = 'fee' AND subject IS NULL AND type <> 'dispute_fee'
-            THEN CASE WHEN %(is_copy)s THEN 'duplicate' ELSE '' END
-        WHEN subject IS NULL THEN 'missing_here'
-        WHEN is_again THEN 'duplicate'
-        WHEN currency <> expected_in OR net_currency <> expected_in THEN 'currency'
+    SELECT id, kind, order_id, refund_id, dispute_id, late_charge_id, gross, fee, net, found, expected, expected_fee, CASE
+        WHEN is_own THEN CASE WHEN %(is_copy)s THEN 'duplicate' ELSE '' END
+        WHEN coalesce(order_id, late_charge_id, refund_id, dispute_id) IS NULL THEN 'missing_here'
+        WHEN is_again OR id_before IS NOT NULL THEN 'duplicate'
+        WHEN is_foreign THEN 'currency'
         WHEN found <> expected OR net <> gross - fee THEN 'amount'
         WHEN fee <> expected_fee THEN 'fee'
         ELSE ''
-    END AS verdict FROM compared
+    END AS verdict FROM in_order WHERE id_before IS DISTINCT FROM id
 ), matched AS (
     INSERT INTO reconciliation_linematch (line_id, batch_id, kind, order_id, refund_id, dispute_id, late_charge_id)
     SELECT id, %(batch)s, kind, order_id, refund_id, dispute_id, late_charge_id FROM decided WHERE verdict IN ('', 'fee')
 ), mismatched AS (
     INSERT INTO reconciliation_mismatch
         (public_id, kind, psp, batch_id, line_id, subject, currency, expected, found, suspended, found_at)
-    SELECT {new_id_in_sql("mm")}, verdict, %(psp)s, %(batch)s, id, coalesce(subject, ''), net_currency,
+    SELECT {new_id_in_sql("mm")}, verdict, %(psp)s, %(batch)s, id, coalesce(
+               (SELECT public_id FROM payments_latecharge WHERE id = late_charge_id), (SELECT public_id FROM payments_paymentorder WHERE id = order_id),
+               (SELECT public_id FROM payments_refund WHERE id = refund_id), (SELECT public_id FROM payments_dispute WHERE id = dispute_id), ''),
+           %(currency)s,
            CASE WHEN verdict = 'fee' THEN expected_fee WHEN verdict = 'amount' AND found = expected THEN gross - fee ELSE expected END,
            CASE WHEN verdict = 'fee' THEN fee WHEN verdict = 'amount' AND found = expected THEN net ELSE found END,
            CASE verdict WHEN 'fee' THEN expected_fee - fee ELSE net END, %(now)s
     FROM decided WHERE verdict <> ''
-), come_late AS (
-    UPDATE reconciliation_mismatch AS missing SET kind = 'late', resolved_at = %(now)s, batch_id = %(batch)s
-    FROM decided WHERE missing.line_id IS NULL AND missing.kind = 'missing_there' AND missing.subject = decided.subject AND missing.resolved_at IS NULL
-      AND decided.kind IN ('capture', 'refund') AND decided.verdict IN ('', 'fee')
 )
 SELECT count(*), count(*) FILTER (WHERE verdict = ''),
        coalesce(-sum(net + fee) FILTER (WHERE kind = ANY(%(to_bank)s) AND verdict = ''), 0),
        coalesce(sum(CASE WHEN kind = 'dispute' THEN 0 WHEN verdict = 'fee' THEN expected_fee
-                         WHEN kind <> 'fee' THEN fee WHEN subject IS NULL THEN -net ELSE 0 END)
+                         WHEN kind <> 'fee' THEN fee WHEN dispute_id IS NULL THEN -net ELSE 0 END)
                 FILTER (WHERE verdict IN ('', 'fee')), 0),
        coalesce(sum(CASE verdict WHEN 'fee' THEN expected_fee - fee ELSE net END) FILTER (WHERE verdict <> ''), 0)
 FROM decided
 """  # noqa: S608 (a constant)
+
+# What was missing there, and is in this batch after all.
+COME_LATE = """
+UPDATE reconciliation_mismatch AS missing SET kind = 'late', resolved_at = %(now)s, batch_id = %(batch)s
+FROM (
+    SELECT missing.id, payment.id AS order_id, refund.id AS refund_id, late.id AS late_charge_id
+    FROM reconciliation_mismatch AS missing
+    LEFT JOIN payments_paymentorder AS payment ON payment.public_id = missing.subject
+    LEFT JOIN payments_refund AS refund ON refund.public_id = missing.subject
+    LEFT JOIN payments_latecharge AS late ON late.public_id = missing.subject
+    WHERE missing.line_id IS NULL AND missing.kind = 'missing_there' AND missing.resolved_at IS NULL
+) AS of
+WHERE missing.id = of.id AND (
+    EXISTS (SELECT FROM reconciliation_linematch AS its WHERE (its.order_id, its.kind, its.batch_id) = (of.order_id, 'capture', %(batch)s))
+    OR EXISTS (SELECT FROM reconciliation_linematch AS its WHERE (its.refund_id, its.kind, its.batch_id) = (of.refund_id, 'refund', %(batch)s))
+    OR EXISTS (SELECT FROM reconciliation_linematch AS its WHERE (its.late_charge_id, its.kind, its.batch_id) = (of.late_charge_id, 'capture', %(batch)s))
+)
+"""
 
 # Charges, late ones too, and refunds that the PSP should have settled by now, and has not, since its files are read; what it voided it settles
 # never.  A line that says otherwise of a refund or a late charge is a line all the same; an order of which it paid too little still waits.
@@ -191,11 +219,12 @@ WITH unsettled AS (
 )
 INSERT INTO reconciliation_mismatch (public_id, kind, psp, subject, currency, expected, suspended, found_at)
 SELECT {new_id_in_sql("mm")}, 'missing_there', unsettled.psp, unsettled.public_id, unsettled.currency, unsettled.amount, 0, %(now)s
-FROM unsettled JOIN ledger_journalentry AS booked ON booked.id = unsettled.journal_entry_id
+FROM unsettled
+JOIN (SELECT id, coalesce(occurred_at, effective_at) AS happened_at FROM ledger_journalentry) AS booked ON booked.id = unsettled.journal_entry_id
 JOIN (SELECT psp, currency, min(closed_at) - interval '1 day' AS since, max(closed_at) AS until
       FROM reconciliation_settlementbatch WHERE matched_at IS NOT NULL GROUP BY psp, currency) AS read USING (psp, currency)
-WHERE booked.effective_at >= read.since AND booked.effective_at < %(charged_before)s
-  AND booked.effective_at < read.until - make_interval(days => %(closed_after)s)
+WHERE booked.happened_at >= read.since AND booked.happened_at < %(charged_before)s
+  AND booked.happened_at < read.until - make_interval(days => %(closed_after)s)
   AND NOT EXISTS (SELECT FROM reconciliation_mismatch AS its WHERE its.subject = unsettled.public_id AND its.resolved_at IS NULL)
 ORDER BY booked.id
 ON CONFLICT (subject) WHERE line_id IS NULL AND bank_line_id IS NULL DO NOTHING
@@ -282,8 +311,11 @@ def compare(batch: SettlementBatch, *, now: datetime) -> tuple[int, int, Decimal
         "now": now,
     }
     with connection.cursor() as cursor:
+        cursor.execute(PLAN, {"memory": MEMORY, "lines": batch.lines})
         cursor.execute(COMPARE, asked)
         lines, matched, paid_out, fees, suspended = cursor.fetchone()
+        cursor.execute(AS_BEFORE)
+        cursor.execute(COME_LATE, asked)
     return lines, matched, paid_out, fees, suspended
 
 
@@ -322,12 +354,32 @@ def settled_at(batch: SettlementBatch, *, now: datetime) -> datetime:
 
 
 def settle_orders(batch: SettlementBatch, *, now: datetime) -> None:
-    """Let the orders of a compared batch know that they are paid to us, page by page; after a crash it goes on with those that do not know."""
-    captures = LineMatch.objects.filter(batch=batch, kind=LineKind.CAPTURE, order__settled_at=None, order__isnull=False).order_by("order")
+    """Let the orders that a compared batch pays know it, page by page; after a crash it goes on with those that do not know.
+
+    What is only carried over is not paid: its orders wait for the batch that pays.
+    """
+    paid = LineMatch.objects.filter(batch__in=paid_with(batch), kind=LineKind.CAPTURE)
+    captures = paid.filter(order__settled_at=None, order__isnull=False).order_by("order")
     orders = captures.values_list("order", flat=True).iterator(chunk_size=PAGE)  # read once: one cursor of the server's
     while page := list(islice(orders, PAGE)):
         releases.mark_settled(page, at=settled_at(batch, now=now))
     SettlementBatch.objects.filter(pk=batch.pk).update(orders_settled_at=now)
+
+
+def paid_with(batch: SettlementBatch) -> list[int]:
+    """Return the batches that are paid now that this one is compared: itself, and those before it that were carried over to it.
+
+    One that was only carried over is paid if its PSP has paid out a later one, whose file came before its own, and else none is.
+    """
+    if batch.closed_at is None:
+        return [batch.pk]
+    compared = SettlementBatch.objects.filter(psp=batch.psp, currency=batch.currency, matched_at__isnull=False)
+    if batch.paid_out:
+        before = compared.filter(closed_at__lt=batch.closed_at).order_by("-closed_at", "-pk")
+        return [batch.pk, *(each.pk for each in takewhile(lambda each: not each.paid_out, before.iterator()))]
+    is_carried_over = LineMatch.objects.filter(batch=batch, kind=LineKind.CARRIED_OVER).exists()
+    is_paid = not is_carried_over or compared.filter(closed_at__gt=batch.closed_at, paid_out__gt=0).exists()
+    return [batch.pk] if is_paid else []
 
 
 @transaction.atomic(durable=True)

@@ -11,7 +11,8 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from ledger.ids import new_id
-from ledger.models import JournalEntry
+from ledger.models import ClosedMonth, JournalEntry
+from ledger.money import is_exact, minor_units
 from payments.models import Dispute, LateCharge, PaymentOrder, Refund
 from payouts.models import Payout
 
@@ -30,6 +31,10 @@ def new_mismatch_id() -> str:
 
 def new_compared_statement_id() -> str:
     return new_id("bs")
+
+
+def new_month_close_id() -> str:
+    return new_id("mc")
 
 
 class InvariantRun(models.Model):
@@ -55,6 +60,32 @@ class InvariantRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.scope} run of {self.started_at:%Y-%m-%d %H:%M:%S}"
+
+
+class InsideLook(models.Model):
+    """One look inside the house (inside.py): who asked for it and why, the figures of both sides, and the run over all invariants.
+
+    `figures` and `drift` are kept for good; the run with all of its rows as long as runs are.  Not made yet: `ended_at` is empty.
+    """
+
+    asked_by = models.TextField(blank=True, help_text=_("Empty: beat, each night"))
+    reason = models.TextField(blank=True)
+    asked_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    figures = models.JSONField(default=list, blank=True, help_text=_("Of both sides"))
+    drift = models.JSONField(default=list, blank=True, help_text=_("What stops payouts"))
+    run = models.ForeignKey(InvariantRun, models.SET_NULL, null=True, related_name="+", db_index=False)
+
+    class Meta:
+        verbose_name = _("look inside")
+        verbose_name_plural = _("looks inside")
+        default_permissions = ("view",)
+        permissions = [("add_insidelook", "Can have the house looked into now")]
+        indexes = [models.Index(fields=["id"], condition=Q(ended_at=None), name="look_inside_to_be_made")]
+        constraints = [models.CheckConstraint(condition=Q(asked_by="") | ~Q(reason=""), name="look_inside_that_was_asked_for_has_a_reason")]
+
+    def __str__(self) -> str:
+        return f"look of {self.asked_at:%Y-%m-%d %H:%M}"
 
 
 class AcceptedHead(models.Model):
@@ -234,6 +265,7 @@ class SettlementBatch(models.Model):
     class Meta:
         verbose_name = _("settlement batch")
         verbose_name_plural = _("settlement batches")
+        indexes = [models.Index(fields=["name"], name="settlement_batch_by_name")]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="settlement_batch_has_one_public_id"),
             models.UniqueConstraint(fields=["file", "name", "currency"], name="settlement_batch_is_kept_once"),
@@ -311,6 +343,9 @@ class Mismatch(models.Model):
 
     Without a line it is MISSING_THERE: ours, and in no file.  If a line comes after all, it is LATE, and resolved; so is a line MISSING_HERE
     whose charge our books come to know.  Of a FEE only the difference is in suspense: its line is matched all the same.
+
+    MISSING_AT_BANK is what a PSP says that it paid us, or our books say that they paid a seller, and no bank statement has: it has no line
+    either, and is LATE if one comes.  A bank's line is LATE, too, once our books explain it.
     """
 
     class Kind(models.TextChoices):
@@ -322,6 +357,7 @@ class Mismatch(models.Model):
         DUPLICATE = "duplicate", _("Settled twice")
         LATE = "late", _("Settled late")
         WRONG_BATCH = "wrong_batch", _("In the wrong batch")
+        MISSING_AT_BANK = "missing_at_bank", _("Not at the bank")
 
     public_id = models.TextField(default=new_mismatch_id, editable=False)
     kind = models.TextField(choices=Kind)
@@ -339,6 +375,11 @@ class Mismatch(models.Model):
     found_at = models.DateTimeField()
     resolved_at = models.DateTimeField(null=True)
     owner = models.TextField(blank=True, db_default="", help_text=_("Who looks into it"))
+    could_be = models.TextField(
+        blank=True,
+        db_default="",
+        help_text=_("What of ours a bank's line may be, one possibility a line: more than one fits, so none is taken"),
+    )
 
     class Meta:
         verbose_name = _("mismatch")
@@ -346,6 +387,11 @@ class Mismatch(models.Model):
         permissions = [
             ("propose_resolution", "Can take a mismatch over, and propose how it is resolved"),
             ("approve_resolution", "Can approve or reject how somebody else would resolve a mismatch"),
+            ("annotate_mismatch", "Can write notes on a mismatch, and attach files to it"),
+        ]
+        indexes = [
+            models.Index(fields=["found_at"], condition=Q(resolved_at=None), name="open_mismatches_by_age"),
+            models.Index(fields=["subject"], name="mismatch_by_subject"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="mismatch_has_one_public_id"),
@@ -353,7 +399,7 @@ class Mismatch(models.Model):
                 fields=["subject"], condition=Q(line=None, bank_line=None), name="what_is_missing_there_is_missed_once"
             ),
             models.CheckConstraint(
-                condition=Q(line=None, bank_line=None, kind__in=["missing_there", "late"], suspended=0)
+                condition=Q(line=None, bank_line=None, kind__in=["missing_there", "missing_at_bank", "late"], suspended=0)
                 | Q(line__isnull=False, bank_line=None, batch__isnull=False)
                 | Q(line=None, bank_line__isnull=False, batch=None),
                 name="mismatch_of_a_line_is_of_its_batch",
@@ -361,7 +407,7 @@ class Mismatch(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.subject or self.line_id}"
+        return f"{self.kind} {self.subject or self.line_id or self.bank_line_id}"
 
 
 class Proposal(models.Model):
@@ -440,6 +486,53 @@ class MismatchTransition(models.Model):
         return f"{self.what}: {self.before} -> {self.after}"
 
 
+class MismatchNote(models.Model):
+    """What somebody wrote down about a mismatch.  It stays: who was wrong writes another one."""
+
+    mismatch = models.ForeignKey(Mismatch, models.PROTECT, related_name="notes")
+    text = models.TextField()
+    written_by = models.TextField()
+    written_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("note")
+        verbose_name_plural = _("notes")
+        default_permissions = ()  # whoever may view the mismatch reads them
+        constraints = [models.CheckConstraint(condition=~Q(text="") & ~Q(written_by=""), name="note_says_something_and_by_whom")]
+
+    def __str__(self) -> str:
+        return f"{self.written_by}: {self.text[:60]}"
+
+
+class MismatchAttachment(models.Model):
+    """A file that somebody attached to a mismatch: evidence, kept in the database as it came.  Postgres proves size and hash, and keeps it.
+
+    Its name is only shown, and its kind is one of notes.ATTACHABLE: it is given back as a download and never shown by a browser.
+    """
+
+    mismatch = models.ForeignKey(Mismatch, models.PROTECT, related_name="attachments")
+    name = models.CharField(max_length=100)
+    media_type = models.TextField()
+    size = models.PositiveIntegerField(help_text=_("In bytes"))
+    sha256 = models.CharField(max_length=64)
+    content = models.BinaryField()
+    note = models.TextField(help_text=_("What it shows"))
+    added_by = models.TextField()
+    added_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("attachment")
+        verbose_name_plural = _("attachments")
+        default_permissions = ()  # whoever may view the mismatch may fetch them
+        constraints = [
+            models.UniqueConstraint(fields=["mismatch", "sha256"], name="file_is_attached_once"),
+            models.CheckConstraint(condition=~Q(name="") & ~Q(note="") & ~Q(added_by=""), name="attachment_says_what_it_is_and_by_whom"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class BankStatement(models.Model):
     """A statement of one account of ours.  `is_continuation` and `is_continued` tell that it goes on where, or goes on after, another part."""
 
@@ -513,7 +606,10 @@ class ComparedStatement(models.Model):
     matched = models.PositiveIntegerField()
     mismatched = models.PositiveIntegerField()
     again = models.PositiveIntegerField(help_text=_("Of those that match: how many another statement has brought before"))
-    paid_in = models.DecimalField(max_digits=24, decimal_places=4, help_text=_("By PSPs"))
+    paid_in = models.DecimalField(max_digits=24, decimal_places=4, help_text=_("By PSPs, with what the bank kept of it"))
+    charges = models.DecimalField(
+        max_digits=24, decimal_places=4, db_default=0, default=0, help_text=_("What the bank kept of it, within a tolerance")
+    )
     suspended = models.DecimalField(max_digits=24, decimal_places=4, help_text=_("Of its mismatches together"))
     journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     matched_at = models.DateTimeField()
@@ -530,42 +626,118 @@ class ComparedStatement(models.Model):
         return self.public_id
 
 
-class BankLineMatch(models.Model):
-    """A bank line that says what our books say: a PSP's payment of a batch, a payout that went or came back, or a line that is here already.
+class ToleranceRule(models.Model):
+    """How much of what a PSP pays in may be missing at our bank, and how long it may take.  Without a rule, nothing may be missing.
 
-    A batch is paid once.  A payout goes as often as our books say that it did; `number` counts that.
+    It holds for payments that the bank books on a day from `valid_from` to `valid_until`; a rule of the PSP's own comes before one for all.
+    A rule is never changed, only ended: Postgres keeps its terms, and writes down who ended it and why.
+    """
+
+    currency = models.CharField(max_length=3)
+    psp = models.CharField(max_length=32, blank=True, help_text=_("Empty: whatever the PSP"))
+    amount = models.DecimalField(
+        max_digits=24, decimal_places=4, help_text=_("So much may be missing of one payment: it is booked as a charge of the bank's")
+    )
+    days = models.PositiveSmallIntegerField(
+        validators=[MaxValueValidator(30)], help_text=_("Bank days that a payment may take since the PSP ordered it; then it is missing")
+    )
+    valid_from = models.DateField()
+    valid_until = models.DateField(null=True, blank=True, help_text=_("The last day; empty: until it is ended"))
+    made_by = models.TextField(editable=False)
+    made_at = models.DateTimeField(editable=False)
+
+    class Meta:
+        verbose_name = _("tolerance")
+        verbose_name_plural = _("tolerances")
+        default_permissions = ("add", "change", "view")
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gte=0) & ~Q(made_by=""), name="tolerance_is_an_amount_that_somebody_named"),
+            models.CheckConstraint(condition=is_exact("amount"), name="tolerance_is_in_minor_units"),
+            models.CheckConstraint(
+                condition=Q(valid_until=None) | Q(valid_until__gte=F("valid_from")), name="tolerance_ends_after_it_began"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.psp} {round(self.amount, minor_units(self.currency))} {self.currency}".strip()
+
+
+class ToleranceChange(models.Model):
+    """That a tolerance was made, or its end moved, written by Postgres itself (a trigger): who, when and why, from what to what."""
+
+    rule = models.ForeignKey(ToleranceRule, models.PROTECT, related_name="changes")
+    before = models.TextField(blank=True, help_text=_("Until when it held"))
+    after = models.TextField(blank=True)
+    actor = models.TextField(blank=True)
+    reason = models.TextField(blank=True)
+    at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = _("change of a tolerance")
+        verbose_name_plural = _("changes of tolerances")
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.before} -> {self.after}"
+
+
+class BankLineMatch(models.Model):
+    """What of ours a bank line is: a PSP's payment of a batch, a payout that went or came back, or a line that is here already.
+
+    One line may pay several batches, or be many payouts that the bank booked in one sum: then it has a row for each, with its `amount`.  A
+    batch is paid once, by one line or by several INSTALMENTs; what it is short by, within a tolerance, the bank kept.  A payout goes as
+    often as our books say that it did; `number` counts that.
     """
 
     class Kind(models.TextChoices):
         SETTLEMENT = "settlement", _("Paid by a PSP")
+        INSTALMENT = "instalment", _("Paid by a PSP in parts")
         PAYOUT = "payout", _("Paid to a seller")
         PAYOUT_RETURN = "payout_return", _("Payout that came back")
         AGAIN = "again", _("Brought by another statement")
 
-    line = models.OneToOneField(StagedBankLine, models.PROTECT, primary_key=True, related_name="match", db_constraint=False)
+    line = models.ForeignKey(StagedBankLine, models.PROTECT, related_name="matches", db_constraint=False)
     kind = models.TextField(choices=Kind)
     batch = models.ForeignKey(SettlementBatch, models.PROTECT, null=True, related_name="+", db_index=False, db_constraint=False)
     payout = models.ForeignKey(Payout, models.PROTECT, null=True, related_name="+", db_index=False, db_constraint=False)
     number = models.PositiveIntegerField(null=True)
+    amount = models.DecimalField(max_digits=24, decimal_places=4, null=True, help_text=_("Of the line; empty: all of it"))
+    short_by = models.DecimalField(
+        max_digits=24,
+        decimal_places=4,
+        db_default=0,
+        default=0,
+        help_text=_("Of what the PSP paid: the bank kept it, within the tolerance"),
+    )
+    rule = models.ForeignKey(
+        ToleranceRule, models.PROTECT, null=True, related_name="+", db_index=False, help_text=_("The tolerance that allows what is missing")
+    )
 
     class Meta:
         verbose_name = _("matched bank line")
         verbose_name_plural = _("matched bank lines")
         constraints = [
-            models.UniqueConstraint(fields=["batch"], condition=Q(batch__isnull=False), name="batch_is_paid_to_the_bank_once"),
+            models.UniqueConstraint(fields=["line"], condition=Q(amount=None), name="bank_line_is_matched_as_a_whole_once"),
+            models.UniqueConstraint(fields=["batch"], condition=Q(kind="settlement"), name="batch_is_paid_to_the_bank_once"),
+            models.UniqueConstraint(fields=["batch", "line"], condition=Q(batch__isnull=False), name="bank_line_pays_a_batch_once"),
             models.UniqueConstraint(
                 fields=["payout", "kind", "number"], condition=Q(payout__isnull=False), name="payout_is_matched_as_often_as_it_went"
             ),
             models.CheckConstraint(
                 condition=Q(kind="settlement", batch__isnull=False, payout=None, number=None)
+                | Q(kind="instalment", batch__isnull=False, payout=None, number=None, amount=None)
                 | Q(kind__in=["payout", "payout_return"], batch=None, payout__isnull=False, number__isnull=False)
-                | Q(kind="again", batch=None, payout=None, number=None),
+                | Q(kind="again", batch=None, payout=None, number=None, amount=None),
                 name="bank_line_matches_what_its_kind_says",
+            ),
+            models.CheckConstraint(
+                condition=Q(short_by=0, rule=None) | Q(kind="settlement", amount=None, short_by__gt=0, rule__isnull=False),
+                name="bank_keeps_what_a_tolerance_allows",
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.line_id}"
+        return str(self.get_kind_display())
 
 
 class FolderEntry(models.Model):
@@ -651,3 +823,109 @@ class ExpectedFile(models.Model):
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.source, self.get_kind_display(), self.currency)))
+
+
+class MonthClose(models.Model):
+    """How a month was closed, by two people (close.py): who prepared it and why, who closed it, or who called it off."""
+
+    class Status(models.TextChoices):
+        PREPARED = "PREPARED", _("Prepared, waits for a second person")
+        CLOSED = "CLOSED", _("Closed")
+        CALLED_OFF = "CALLED_OFF", _("Called off")
+
+    public_id = models.TextField(default=new_month_close_id, editable=False)
+    month = models.DateField(help_text=_("Its first day"))
+    status = models.TextField(choices=Status, default=Status.PREPARED)
+    prepared_by = models.TextField()
+    prepared_at = models.DateTimeField()
+    memo = models.TextField()
+    decided_by = models.TextField(blank=True)
+    decided_at = models.DateTimeField(null=True)
+    reason = models.TextField(blank=True)
+    closed_month = models.OneToOneField(ClosedMonth, models.PROTECT, null=True, related_name="close")
+
+    class Meta:
+        verbose_name = _("month close")
+        verbose_name_plural = _("month close")
+        default_permissions = ("view",)
+        permissions = [
+            ("prepare_close", "Can prepare the close of a month"),
+            ("approve_close", "Can close a month that somebody else prepared"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="month_close_has_one_public_id"),
+            models.UniqueConstraint(fields=["month"], condition=~Q(status="CALLED_OFF"), name="month_is_closed_once"),
+            models.CheckConstraint(condition=~Q(memo="") & ~Q(prepared_by=""), name="month_close_says_why_and_by_whom"),
+            models.CheckConstraint(condition=~Q(status="CLOSED") | ~Q(decided_by=F("prepared_by")), name="maker_does_not_close_the_month"),
+            models.CheckConstraint(
+                condition=Q(status="PREPARED", decided_at=None, decided_by="", reason="")
+                | ~Q(status="PREPARED") & Q(decided_at__isnull=False) & ~Q(decided_by="") & ~Q(reason=""),
+                name="month_close_is_decided_by_somebody_who_says_why",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="CLOSED", closed_month=F("month")) | ~Q(status="CLOSED") & Q(closed_month=None),
+                name="closed_month_is_the_one_that_was_prepared",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.month:%Y-%m}"
+
+
+class CloseEvidence(models.Model):
+    """What a month was closed on: one JSON document, as it was written then.  Postgres proves its hash, and keeps it."""
+
+    close = models.OneToOneField(MonthClose, models.PROTECT, primary_key=True, related_name="evidence")
+    document = models.BinaryField()
+    sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        verbose_name = _("evidence of a month close")
+        verbose_name_plural = _("evidence of month closes")
+        default_permissions = ()  # whoever may view the close may fetch it
+
+    def __str__(self) -> str:
+        return self.sha256[:16]
+
+
+class RightsTransition(models.Model):
+    """One change of what a login may do, written by Postgres itself (triggers), so that none is missed: what, by whom and why.
+
+    Postgres refuses what somebody would change of their own rights; a new password for themselves it does not.
+    """
+
+    class What(models.TextChoices):
+        LOGIN = "login", _("Login")
+        ACTIVE = "active", _("May log in")
+        STAFF = "staff", _("Staff")
+        SUPERUSER = "superuser", _("Superuser")
+        ROLE = "role", _("Role")
+        RIGHT = "right", _("Single right")
+        PASSWORD = "password", _("Password")
+
+    login = models.TextField(help_text=_("By its name, which stays when the login goes"))
+    what = models.TextField(choices=What)
+    before = models.TextField(blank=True)
+    after = models.TextField(blank=True)
+    actor = models.TextField(blank=True, help_text=_("Empty: the machine, or the login itself"))
+    reason = models.TextField(blank=True)
+    at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = _("change of rights")
+        verbose_name_plural = _("changes of rights")
+        default_permissions = ()  # the audit trail shows them, and the login's page
+        indexes = [models.Index(fields=["login"], name="rights_transition_by_login")]
+
+    def __str__(self) -> str:
+        return f"{self.login}: {self.what} {self.before} -> {self.after}"
+
+
+class AuditTrail(RightsTransition):
+    """Who did what and why, of all tables of transitions (audit.py): no rows of its own, but a page, and a permission to see it."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ("view",)
+        verbose_name = _("audit trail")
+        verbose_name_plural = _("audit trail")

@@ -9,8 +9,8 @@ Who, what, why, before and after stay: Postgres writes each step down (migration
 
 from datetime import datetime
 from decimal import Decimal
-from enum import StrEnum
 
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q
 from djmoney.money import Money
@@ -22,7 +22,6 @@ from ledger.models import JournalEntry
 from payments import releases
 from payments.models import LateCharge, PaymentOrder, PspAttempt
 from payments.states import AttemptStatus, OrderStatus, PspOperation
-from payouts.requests import is_same_person
 from reconciliation.formats.records import LineKind
 from reconciliation.matching import settled_at
 from reconciliation.models import Mismatch, Proposal, SettlementBatch, StagedLine
@@ -57,26 +56,10 @@ class ReasonMissing(DomainError):
     code = "reason_missing"
 
 
-class Cause(StrEnum):
-    """How well a mismatch is understood: what resolved itself, what a person adjusts, and what nobody knows the reason of."""
+class UnknownOwner(DomainError):
+    """Somebody who cannot look into a mismatch: nobody of the staff, or without the right to propose how one is resolved."""
 
-    AUTOMATIC = "automatic"
-    BY_HAND = "by_hand"
-    UNKNOWN = "unknown"
-
-
-CAUSES = {
-    Mismatch.Kind.LATE: Cause.AUTOMATIC,
-    Mismatch.Kind.FEE: Cause.BY_HAND,
-    Mismatch.Kind.AMOUNT: Cause.BY_HAND,
-    Mismatch.Kind.DUPLICATE: Cause.BY_HAND,
-    Mismatch.Kind.WRONG_BATCH: Cause.BY_HAND,
-}
-
-
-def cause_of(mismatch: Mismatch) -> Cause:
-    """Return how well the mismatch is understood, by its kind alone."""
-    return CAUSES.get(Mismatch.Kind(mismatch.kind), Cause.UNKNOWN)
+    code = "unknown_owner"
 
 
 def suggested_account(mismatch: Mismatch) -> str:
@@ -98,6 +81,16 @@ def draft_of(mismatch: Mismatch, *, now: datetime) -> Draft | None:
     """Return the entry that would explain the mismatch, balanced and ready to be proposed; None where only a person can say."""
     account = suggested_account(mismatch)
     return entry_of(mismatch, account, memo=str(mismatch), now=now) if account else None
+
+
+def waiting_for(mismatch: Mismatch) -> Proposal | None:
+    """Return the proposal that waits for somebody else's approval."""
+    return mismatch.proposals.filter(status=Proposal.Status.WAITING).first()
+
+
+def entry_proposed(proposal: Proposal, *, now: datetime) -> Draft | None:
+    """Return the entry that follows if the proposal is approved; None if nothing is posted then."""
+    return entry_of(proposal.mismatch, proposal.account, memo=proposal.memo, now=now) if proposal.account else None
 
 
 def entry_of(mismatch: Mismatch, account: str, *, memo: str, now: datetime) -> Draft:
@@ -147,10 +140,43 @@ def take_over(mismatch_id: int, *, actor: str, reason: str) -> Mismatch:
     """Make the actor the owner of an open mismatch.  Locks it.  Raises NoSuchMismatch, AlreadyDecided, ReasonMissing."""
     require_reason(reason, field="reason")
     transitions.by(actor, reason=reason)
+    return own(mismatch_id, actor)
+
+
+@transaction.atomic(durable=True)
+def assign(mismatch_id: int, username: str, *, actor: str, reason: str) -> Mismatch:
+    """Make somebody else of the staff the owner of an open mismatch.  Locks it.
+
+    Raises NoSuchMismatch, AlreadyDecided, ReasonMissing, UnknownOwner.
+    """
+    require_reason(reason, field="reason")
+    if username not in owners():
+        raise UnknownOwner(
+            f"{username[:60]!r} may not look into mismatches. Name somebody who may propose how they are resolved.", field="owner"
+        )
+    transitions.by(actor, reason=reason)
+    return own(mismatch_id, f"staff:{username}")
+
+
+@transaction.atomic(durable=True)
+def give_back(mismatch_id: int, *, actor: str, reason: str) -> Mismatch:
+    """Leave an open mismatch without an owner, for anybody to take over.  Locks it.  Raises NoSuchMismatch, AlreadyDecided, ReasonMissing."""
+    require_reason(reason, field="reason")
+    transitions.by(actor, reason=reason)
+    return own(mismatch_id, "")
+
+
+def own(mismatch_id: int, owner: str) -> Mismatch:
     mismatch = lock_open(mismatch_id)
-    mismatch.owner = actor
+    mismatch.owner = owner
     mismatch.save(update_fields=["owner"])
     return mismatch
+
+
+def owners() -> list[str]:
+    """Return the names of those who may look into mismatches: staff that may propose how one is resolved."""
+    able = User.objects.with_perm("reconciliation.propose_resolution").filter(is_staff=True)
+    return list(able.order_by("username").values_list("username", flat=True))
 
 
 @transaction.atomic(durable=True)
@@ -177,8 +203,7 @@ def approve(proposal_id: int, *, actor: str, reason: str, now: datetime) -> Prop
     """
     proposal = lock_waiting(proposal_id, actor=actor, reason=reason)
     mismatch = proposal.mismatch
-    if proposal.account:
-        draft = entry_of(mismatch, proposal.account, memo=proposal.memo, now=now)
+    if draft := entry_proposed(proposal, now=now):
         journal.open_accounts([code for code, _amount in (*draft.debits, *draft.credits)], currency=mismatch.currency)
         [proposal.journal_entry_id] = journal.post([draft])
     decide(proposal, Proposal.Status.APPROVED, actor=actor, reason=reason, now=now)
@@ -243,7 +268,7 @@ def lock_waiting(proposal_id: int, *, actor: str, reason: str) -> Proposal:
     proposal = Proposal.objects.select_for_update(no_key=True).get(pk=proposal_id)
     if proposal.status != Proposal.Status.WAITING:
         raise AlreadyDecided(f"This proposal for {mismatch.public_id} was decided by {proposal.decided_by} already.")
-    if is_same_person(actor, proposal.made_by):
+    if transitions.is_same_person(actor, proposal.made_by):
         raise MakerMayNotApprove(f"You proposed this for {mismatch.public_id} yourself. Somebody else must decide it.")
     proposal.mismatch = mismatch
     return proposal

@@ -1,5 +1,6 @@
 """The records of a file as rows: chunk by chunk, each in a transaction of its own that also says how far the file is staged.
 
+Settlement lines go to Postgres while they are read: it writes some while the next are parsed, and none but those are in memory.
 A process that is killed loses the chunk that it was at; the next one reads the file from its beginning, passes over what is staged, and goes
 on there.  Two at once cannot stage a chunk twice: the file's count must be what it was when the chunk was begun.
 """
@@ -9,7 +10,8 @@ import io
 import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from contextlib import contextmanager
+from datetime import date, datetime
 from itertools import islice
 from typing import Any
 
@@ -20,9 +22,12 @@ from ledger.statements import execute
 from reconciliation.formats.records import BankLine, BankRecord, MalformedFile, SettlementLine, StatementClosed, StatementOpened
 from reconciliation.models import BankStatement, SourceFile
 
-CHUNK = 50_000  # records in one transaction
+CHUNK = 100_000  # records in one transaction
 MOST_RECORDS = 2_000_000  # of one file; 200 MB hold fewer of any format that there is
+AT_ONCE = 500  # rows that are sent together
+MOST_KEPT = 20_000  # moments and days as text
 
+HOLD = "SELECT FROM reconciliation_sourcefile WHERE id = %(id)s AND status = 'RECEIVED' AND staged = %(from)s FOR NO KEY UPDATE"
 ADVANCE = """
 UPDATE reconciliation_sourcefile SET staged = %(to)s WHERE id = %(id)s AND status = 'RECEIVED' AND staged = %(from)s
 """
@@ -71,18 +76,23 @@ def stage_settlement(file: SourceFile, lines: Iterator[SettlementLine]) -> int:
 
     Raises MalformedFile, as the lines do, and SomebodyElseWasFaster.
     """
-    staged = file.staged
-    lines = islice(lines, staged, None)
+    staged, texts = file.staged, _Texts()
+    next(islice(lines, staged, staged), None)  # what is staged is passed over
     while True:
         rows = _Rows("reconciliation_stagedline", SettlementLine._fields, optional=("occurred_at", "settled_on"))
-        for number, line in enumerate(islice(lines, CHUNK), start=staged + 1):
-            rows.add(line.line, (file.pk, number, *line))
-        if not rows.count:
-            return staged
         with transaction.atomic(durable=True):
+            hold(file.pk, staged=staged)
+            with rows.copying() as copy:
+                for number, line in enumerate(islice(lines, CHUNK), start=staged + 1):
+                    *said, occurred_at, method, text, settled_on = line
+                    rows.add(line.line, (file.pk, number, *said, texts[occurred_at], method, text, texts[settled_on]))
+                    if not number % AT_ONCE:
+                        copy.write(rows.taken())
+                copy.write(rows.taken())
             advance(file.pk, since=staged, to=staged + rows.count)
-            rows.copy()
         staged += rows.count
+        if rows.count < CHUNK:
+            return staged
 
 
 def stage_statement(file: SourceFile, records: Iterator[BankRecord]) -> int:
@@ -112,7 +122,8 @@ def stage_statement(file: SourceFile, records: Iterator[BankRecord]) -> int:
         with transaction.atomic(durable=True):
             advance(file.pk, since=staged, to=staged + count)
             execute(OPEN, opened)
-            rows.copy()
+            with rows.copying() as copy:
+                copy.write(rows.taken())
             execute(CLOSE, closed)
         staged += count
 
@@ -146,6 +157,14 @@ def forget(file: SourceFile) -> None:
         cursor.execute(FORGET_STATEMENTS, [file.pk])
 
 
+def hold(file_id: int, *, staged: int) -> None:
+    """Keep others from the file until the commit.  Raises SomebodyElseWasFaster if it is not staged as far as that any more."""
+    with connection.cursor() as cursor:
+        cursor.execute(HOLD, {"id": file_id, "from": staged})
+        if not cursor.rowcount:
+            raise SomebodyElseWasFaster
+
+
 def advance(file_id: int, *, since: int, to: int) -> None:
     """Note how far the file is staged, and hold it until the commit.  Raises SomebodyElseWasFaster, and MalformedFile for too many records."""
     if to > MOST_RECORDS:
@@ -160,6 +179,16 @@ def new_statement_id() -> int:
     with connection.cursor() as cursor:
         cursor.execute(NEXT_STATEMENT)
         return int(cursor.fetchone()[0])
+
+
+class _Texts(dict[date | None, str]):
+    """Moments and days as Postgres reads them.  Many lines have the same; what is kept is bounded."""
+
+    def __missing__(self, day: date | None) -> str:
+        if len(self) >= MOST_KEPT:
+            self.clear()
+        text = self[day] = str(day) if day else ""
+        return text
 
 
 class _Rows:
@@ -181,14 +210,21 @@ class _Rows:
         self._lines.append(line)
         self._write(row)
 
-    def copy(self) -> None:
-        """Send them.  Raises MalformedFile, naming the line, for what Postgres cannot keep."""
-        if self.count:
-            try:
-                with connection.cursor() as cursor, cursor.copy(self._copy) as copy:
-                    copy.write(self._text.getvalue())
-            except (psycopg.DataError, psycopg.IntegrityError) as error:
-                raise MalformedFile(self._line_in(error), f"holds what cannot be kept: {error.diag.message_primary}") from None
+    def taken(self) -> str:
+        """Return the text of the rows that were added since the last time."""
+        text = self._text.getvalue()
+        self._text.seek(0)
+        self._text.truncate()
+        return text
+
+    @contextmanager
+    def copying(self) -> Iterator[psycopg.Copy]:
+        """Let their text be written to Postgres.  Raises MalformedFile, naming the line, for what Postgres cannot keep."""
+        try:
+            with connection.cursor() as cursor, cursor.copy(self._copy) as copy:
+                yield copy
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            raise MalformedFile(self._line_in(error), f"holds what cannot be kept: {error.diag.message_primary}") from None
 
     def _line_in(self, error: psycopg.Error) -> int:
         """Return the line of the file that Postgres' complaint is about; 0 if it does not say."""

@@ -12,7 +12,20 @@ from django.utils import timezone
 
 from ledger import clock, seals
 from ledger.doorbell import nudge
-from reconciliation import bank_matching, expected, folder, ingestion, matching, queues, recognition, sandbox_files, sftp, watch
+from reconciliation import (
+    bank_matching,
+    bank_recognition,
+    expected,
+    folder,
+    ingestion,
+    inside,
+    matching,
+    not_at_the_bank,
+    queues,
+    recognition,
+    sandbox_files,
+    sftp,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +40,23 @@ def seal_the_books() -> None:
 
 @shared_task(time_limit=LONGEST_S + 10, soft_time_limit=LONGEST_S)
 def check_invariants() -> None:
-    """Check the invariants that are quick to check."""
-    watch.run_quick(now=timezone.now())
+    """Check the invariants that are quick to check, and see to it that a look inside that somebody asked for is made."""
+    inside.look_quickly(now=timezone.now())
+    if inside.is_wanted(now=timezone.now()):
+        nudge_look()
 
 
 @shared_task(time_limit=LONGEST_S + 10, soft_time_limit=LONGEST_S)
 def check_all_invariants() -> None:
-    """Check every invariant, however large the tables."""
-    watch.run_full(now=timezone.now())
+    """Look inside: check every invariant, however large the tables, and compare the figures of both sides."""
+    inside.ask(asked_by="", reason="", now=timezone.now())
+    inside.look(now=timezone.now(), at=clock.now())
+
+
+@shared_task(time_limit=LONGEST_S + 10, soft_time_limit=LONGEST_S)
+def look_inside() -> None:
+    """Make the look inside that somebody asked for."""
+    inside.look(now=timezone.now(), at=clock.now())
 
 
 @shared_task(bind=True)
@@ -63,17 +85,25 @@ def fetch_over_sftp() -> None:
 def stage_files() -> None:
     """Read the files that were received, and compare them with our books."""
     ingestion.stage_waiting(now=clock.now())
-    matching.match_waiting(now=clock.now())
-    bank_matching.match_waiting(now=clock.now())
+    if matching.match_waiting(now=clock.now()) + bank_matching.match_waiting(now=clock.now()):
+        bank_recognition.resolve_known(now=clock.now())
+        not_at_the_bank.find(now=clock.now())
 
 
 @shared_task
 def look_for_what_is_missing() -> None:
-    """Say which files should be here and are not, and find the charges that a file had before us, and those that no file has."""
+    """Say which files should be here and are not, and find the charges that a file had before us, and what no file has."""
     for missing in expected.missing(now=clock.now()):
         logger.error("a file is missing: %s", missing)
     recognition.resolve_known(now=clock.now())
+    bank_recognition.resolve_known(now=clock.now())
     matching.find_missing(now=clock.now())
+    not_at_the_bank.find(now=clock.now())
+
+
+def nudge_look() -> None:
+    """Ring for the look inside once the caller's transaction, if any, has committed."""
+    nudge(look_inside)
 
 
 def nudge_staging() -> None:

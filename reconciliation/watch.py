@@ -7,7 +7,7 @@ long counts as one that does not hold: nobody knows.  A chain of seals that was 
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +32,7 @@ ANCHOR = "INV-17 the chain of seals goes through the head that the run before sa
 TIMEOUT_S = {InvariantRun.Scope.QUICK: 60, InvariantRun.Scope.FULL: 120}
 TOO_OLD = {InvariantRun.Scope.QUICK: timedelta(minutes=15), InvariantRun.Scope.FULL: timedelta(hours=36)}
 KEPT_FOR = timedelta(days=30)
+NOT_KNOWN = "not known: "  # how the row of a check begins that could not be made
 
 
 class NothingToAccept(ValueError):
@@ -55,15 +56,15 @@ def run_quick(*, now: datetime) -> InvariantRun:
     return keep(InvariantRun.Scope.QUICK, [name for name in invariants.CHECKS if name in QUICK], now=now)
 
 
-def run_full(*, now: datetime) -> InvariantRun:
-    """Check every invariant, and keep what was found; forget the runs of more than 30 days ago."""
+def run_full(*, now: datetime, beside: Callable[[], object] | None = None) -> InvariantRun:
+    """Check every invariant, and keep what was found; forget the runs of more than 30 days ago.  `beside` reads the very same state."""
     InvariantRun.objects.filter(started_at__lt=now - KEPT_FOR).delete()
-    return keep(InvariantRun.Scope.FULL, list(invariants.CHECKS), now=now)
+    return keep(InvariantRun.Scope.FULL, list(invariants.CHECKS), now=now, beside=beside)
 
 
-def keep(scope: InvariantRun.Scope, names: list[str], *, now: datetime) -> InvariantRun:
+def keep(scope: InvariantRun.Scope, names: list[str], *, now: datetime, beside: Callable[[], object] | None = None) -> InvariantRun:
     began = time.monotonic()
-    broken, anchor = look(names, timeout_s=TIMEOUT_S[scope])
+    broken, anchor = look(names, timeout_s=TIMEOUT_S[scope], beside=beside)
     for violation in broken:
         logger.error("an invariant does not hold: %s", violation)
     return InvariantRun.objects.create(
@@ -76,31 +77,39 @@ def keep(scope: InvariantRun.Scope, names: list[str], *, now: datetime) -> Invar
     )
 
 
-def look(names: Iterable[str], *, timeout_s: int) -> tuple[list[Violation], str]:
+def look(names: Iterable[str], *, timeout_s: int, beside: Callable[[], object] | None = None) -> tuple[list[Violation], str]:
     """Return what does not hold in one consistent state of the database that is only read, and the anchor for the next look.
 
     That is the head of the seals, unless the chain has left the anchor of before: then it is still that one, so that nobody who writes the
     chain anew has it taken for the old one.
     """
     with one_state(timeout_s=timeout_s):
-        broken = [violation for name in names if (violation := looked_at(name, timeout_s=timeout_s))]
-        missed = missed_anchor()
-        return [*broken, *lost(missed)], str(missed or seals.head() or "")
+        broken = broken_here(names, timeout_s=timeout_s)
+        if beside is not None:
+            beside()
+        return broken, str(missed_anchor() or seals.head() or "")
+
+
+def broken_here(names: Iterable[str], *, timeout_s: int) -> list[Violation]:
+    """Return what does not hold in the state of the transaction that is open, the anchor of the seals with it."""
+    broken = [violation for name in names if (violation := looked_at(name, timeout_s=timeout_s))]
+    return [*broken, *lost(missed_anchor())]
 
 
 @contextmanager
-def one_state(*, timeout_s: int) -> Iterator[None]:
-    """Open a transaction that only reads, sees one state from beginning to end, and ends any statement after so long."""
+def one_state(*, timeout_s: int, read_only: bool = True) -> Iterator[None]:
+    """Open a transaction that only reads (unless said otherwise), sees one state to its end, and ends any statement after so long."""
     connection.ensure_connection()
     line: psycopg.Connection = connection.connection
-    line.isolation_level, line.read_only = IsolationLevel.REPEATABLE_READ, True
+    line.isolation_level, line.read_only = IsolationLevel.REPEATABLE_READ, read_only
     try:
         with transaction.atomic(durable=True):
             with connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{timeout_s}s"])
             yield
     finally:
-        line.isolation_level = line.read_only = None
+        if not line.closed:  # one that broke is thrown away
+            line.isolation_level = line.read_only = None
 
 
 def looked_at(name: str, *, timeout_s: int) -> Violation | None:
@@ -108,7 +117,7 @@ def looked_at(name: str, *, timeout_s: int) -> Violation | None:
         with transaction.atomic():
             return invariants.violation_of(name)
     except OperationalError:
-        return Violation(name, (f"not known: the check took longer than {timeout_s} s",))
+        return Violation(name, (f"{NOT_KNOWN}the check took longer than {timeout_s} s",))
 
 
 def anchored() -> Head | None:

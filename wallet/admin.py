@@ -23,7 +23,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ledger import seek
+from ledger import approval_admin, seek
 from ledger.admin import (
     NOTHING,
     CurrencyFilter,
@@ -38,17 +38,18 @@ from ledger.admin import (
     time_column,
     whole_id,
 )
+from ledger.deeds import WithDeeds
 from ledger.models import JournalEntry
 from ledger.templatetags.written import moment
 from ledger.titles import Entitled
-from wallet import api_keys, invoice_admin, second_factor_admin, terms_admin, webhook_admin
+from wallet import api_keys, invoice_admin, second_factor_admin, terms_admin, webhook_admin, write_off_admin
 from wallet.models import ApiKey, Buyer, IdempotencyRecord, OutboxMessage, Seller, Shop, Wallet, WalletEntry
 
 MOST_SELLERS_SOUGHT = 200
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
-__all__ = ["invoice_admin", "second_factor_admin", "terms_admin", "webhook_admin"]  # Django looks for an app's pages here
+__all__ = ["approval_admin", "invoice_admin", "second_factor_admin", "terms_admin", "webhook_admin"]  # Django looks for an app's pages here
 
 
 def sellers_called(term: str) -> list[int]:
@@ -128,6 +129,10 @@ class ShopAdmin(Kept):
 
     def get_fields(self, request: HttpRequest, obj: Shop | None = None) -> Any:
         return self.fields if obj else ("name", "return_origins", "fee_basis_points", "refund_fee_policy")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Shop | None = None) -> Any:
+        """What a shop began with is its fee; another one is agreed by a fee schedule, which takes two people."""
+        return (*self.readonly_fields, "fee_basis_points") if obj else self.readonly_fields
 
 
 class WalletRows(Rows):
@@ -307,7 +312,7 @@ class IdempotencyRecordAdmin(LookOnly):
 
 
 @admin.register(Wallet)
-class WalletAdmin(LookOnly):
+class WalletAdmin(WithDeeds):
     list_display = (
         "seller_name",
         "currency",
@@ -325,9 +330,14 @@ class WalletAdmin(LookOnly):
         money_column("pending", _("pending")),
         money_column("available", _("available")),
         money_column("reserved", _("reserved")),
+        "explained",
         "entries",
     )
     readonly_fields = fields
+    deeds = (write_off_admin.DEED,)
+
+    def facts(self, row: Wallet) -> list[tuple[Any, Any]]:
+        return write_off_admin.standing({"wallet": row.pk})
 
     def sought(self, term: str) -> Q:
         return Q(seller_id__in=sellers_called(term))
@@ -335,6 +345,10 @@ class WalletAdmin(LookOnly):
     @admin.display(description=_("seller"))
     def seller_name(self, wallet: Wallet) -> SafeString | str:
         return link(Seller, wallet.seller_id, wallet.seller.name)
+
+    @admin.display(description=_("what makes it"))
+    def explained(self, wallet: Wallet) -> SafeString:
+        return format_html('<a href="{}">{}</a>', reverse("explain_wallet", args=[wallet.pk]), gettext("Down to the movements"))
 
     @admin.display(description=_("entries"))
     def entries(self, wallet: Wallet) -> SafeString:

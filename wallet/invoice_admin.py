@@ -5,8 +5,9 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db.models import Q
-from django.utils.html import format_html_join
-from django.utils.safestring import mark_safe
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -71,6 +72,7 @@ class FeeInvoiceAdmin(LookOnly):
         money_column("gross", _("total")),
         "tax_shown",
         "lines_shown",
+        "explained",
         "takes_back",
         "reason",
         time_column("issued_at", _("issued")),
@@ -97,6 +99,10 @@ class FeeInvoiceAdmin(LookOnly):
             for line in invoice.lines.order_by("position")
         ]
         return format_html_join(mark_safe("<br>"), gettext("{} × {}: {} and {} tax make {}"), lines)
+
+    @admin.display(description=_("what makes it"))
+    def explained(self, invoice: FeeInvoice) -> SafeString:
+        return format_html('<a href="{}">{}</a>', reverse("explain_invoice", args=[invoice.pk]), gettext("Down to the movements"))
 
     @admin.display(description=_("takes back"))
     def takes_back(self, invoice: FeeInvoice) -> str:

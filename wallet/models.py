@@ -230,6 +230,7 @@ class WalletEntry(models.Model):
         RESERVE_RELEASE = "reserve_release", _("Reserve set free")
         PAYOUT = "payout", _("Payout")
         PAYOUT_RETURN = "payout_return", _("Payout that came back")
+        WRITE_OFF = "write_off", _("Written off")
 
     wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="entries", db_index=False)
     kind = models.TextField(choices=Kind)

@@ -1,4 +1,5 @@
-"""What a wallet's sales came to month by month: net sales, after our fees, refunds and disputes.  Payouts are not counted.
+"""What a wallet's sales came to month by month: net sales, after our fees, refunds and disputes.  Payouts and what was written off
+are not counted.
 
 Sums of what nobody can add to any more are kept (MonthlyFigures), up to a position in the movements; what came after it is added up when
 somebody asks.  So a page costs the same at ten movements and at a million, and is right even if nobody kept sums for a day.  `keep_sums`
@@ -20,7 +21,7 @@ from wallet.months import LONGER_THAN_ANY_WRITER, Month
 
 POSITION = "monthly_figures"
 MOVEMENTS_AT_ONCE = 100_000
-NOT_SALES = [WalletEntry.Kind.PAYOUT.value, WalletEntry.Kind.PAYOUT_RETURN.value]
+NOT_SALES = [WalletEntry.Kind.PAYOUT.value, WalletEntry.Kind.PAYOUT_RETURN.value, WalletEntry.Kind.WRITE_OFF.value]
 
 KEEP = """
 INSERT INTO wallet_monthlyfigures (wallet_id, month, currency, net)

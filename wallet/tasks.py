@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from ledger import clock
+from ledger import approvals, clock
 from wallet import idempotency, invoices, login_notices, monthly
 from wallet.notifications import delivery, relay
 
@@ -27,6 +27,12 @@ def purge_webhook_deliveries() -> None:
     """Forget the deliveries that arrived long ago."""
     while delivery.purge(now=clock.now()):
         pass
+
+
+@shared_task
+def close_expired_approvals() -> None:
+    """Close what has waited for its second person for too long."""
+    approvals.close_expired(now=clock.now())
 
 
 @shared_task

@@ -111,10 +111,13 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "bank_account_not_verified": (409, "The seller's bank account is not verified yet."),
     "bank_account_on_hold": (409, "The seller's bank account was changed lately. The detail says from when on it is paid out to."),
     "seller_on_hold": (409, "Payouts to the seller are on hold. The detail says until when."),
+    "payouts_paused": (409, "Nothing is paid out to anybody at present: figures are being checked. Ask again later."),
+    "lift_refused": (409, "Payouts go on only once a look found nothing, and with a reason. The detail says which is missing."),
     "payout_conflict": (409, "The reference or key of this payout was used before, for other terms. The field says which differ."),
-    "maker_may_not_approve": (409, "Whoever asked for a payout, or made a run, does not decide it."),
+    "maker_may_not_approve": (409, "Whoever asked for a payout, made a run, or proposed something, does not decide it."),
     "unknown_payout_provider": (409, "Nobody is configured who would pay out."),
     # Wallets
+    "nothing_owed": (409, "The seller owes less than this: what is pending and held back counts for it."),
     "unknown_wallet": (409, "The seller has no wallet in this currency."),
     "seller_reference_used": (409, "The seller reference is another seller's."),
     "unknown_event": (400, "There is no such event in your shop."),
@@ -129,7 +132,17 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "period_not_over": (409, "The period is not over yet. Ask again some minutes after it is."),
     "no_statement": (404, "There is no statement of this month: nothing had moved in the currency by then, or the month lies ahead."),
     "invoice_not_correctable": (409, "The correction has no reason, or the document takes another back, or was taken back itself."),
+    # Closing a month
+    "month_not_ready": (409, "Something that a month must fulfil before it is closed does not hold. The detail says what."),
+    "not_the_next_month": (409, "Months are closed one after the other, once they are over."),
+    "books_are_busy": (409, "The books are written to for long just now, or a month is closed. Try again in a minute."),
     # At the desks
+    "approval_needed": (
+        409,
+        "It is more than one person, or one key, may do alone. Staff propose it in the admin, where a second one approves it.",
+    ),
+    "approval_expired": (409, "It waited for a second person for too long. Propose it anew."),
+    "only_the_maker_withdraws": (409, "Only whoever proposed it takes it back. Others reject it."),
     "not_possible": (409, "It was possible when the page was shown, and is not any more."),
     "not_for_a_bank_file": (409, "A transfer, or the account that pays, holds something that no bank would take."),
     "unreadable_answer": (400, "The file is no pain.002, or one that no bank would send."),
@@ -164,6 +177,8 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "file_too_large": (413, "A file has 200 MB at most. Ask for it in parts."),
     "file_of_another_source": (409, "The same bytes were received before, as the file of another PSP or bank."),
     "file_not_refused": (409, "Only a refused file is read again."),
+    "attachment_refused": (400, "The file cannot be attached. The detail says why."),
+    "unknown_owner": (400, "A mismatch is looked into by somebody of the staff who may propose how it is resolved."),
 }
 
 # What Django REST framework calls them: what we call them.

@@ -27,6 +27,7 @@ from django.views.decorators.http import require_safe
 from ledger import clock, seek
 from payments.models import PspEvent
 from payments.states import UNRESOLVED
+from payouts import stops
 from reconciliation import invariants, queues, watch
 from reconciliation.models import InvariantRun
 
@@ -189,6 +190,11 @@ def of_the_watch(true_time: datetime) -> Iterator[Gauge]:
     )
     ages = [({"scope": str(run.scope)}, (true_time - run.started_at).total_seconds()) for run in runs]
     yield Gauge("onebook_invariant_last_run_age_seconds", "How long ago the invariants were looked at", ages)
+    yield Gauge(
+        "onebook_payouts_stopped",
+        "1 while all payouts are stopped, since figures about money do not agree",
+        [({}, int(stops.active() is not None))],
+    )
 
 
 def known() -> list[str]:

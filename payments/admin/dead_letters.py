@@ -1,9 +1,12 @@
 """Dead letters in the admin: what the machine gave up on, open first and oldest first, with the whole history and the ways out that it has.
 
-Each decision is one call into `rescue`, which locks, checks that nobody was quicker, and keeps who decided and why.
+Each decision takes two people: one proposes it, another one approves it, and it is one call into `rescue`, which locks, checks that nobody
+was quicker, and keeps who decided and why.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -11,12 +14,16 @@ from django.db.models import F, Q
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import format_lazy
 from django.utils.timesince import timesince
 from django.utils.translation import gettext_lazy as _
 
-from ledger import clock
+from ledger import approvals, clock
 from ledger.admin import NOTHING, id_column, recent, time_column
-from ledger.deeds import Deed, WithDeeds, not_any_more
+from ledger.approval_admin import BY_TWO, approvals_about
+from ledger.approvals import AlreadyDecided, Facts, Kind, Outcome, Proposal, Terms
+from ledger.deeds import PROPOSED, Deed, WithDeeds, not_any_more
+from ledger.models import Approval
 from ledger.templatetags.written import amount
 from payments import dead_letters, rescue, tasks
 from payments.admin.columns import of_orders_called, order_link, refund_link, still_open
@@ -25,6 +32,7 @@ from payments.models import DeadLetter
 from payments.states import OrderStatus, RefundStatus
 from payments.timeline import timeline_of_order
 
+DECISION = "dead_letter"
 MAY_DECIDE = ("payments.change_deadletter",)
 MAY_VOID = (*MAY_DECIDE, "payments.add_cancellation", "payments.add_refund")
 REASONS = {
@@ -34,18 +42,6 @@ REASONS = {
     dead_letters.CANNOT_BE_BOOKED: _("What the PSP says does not fit what we asked for, so it cannot be booked."),
     dead_letters.NOT_GIVEN_BACK: _("A charge that came too late was not given back: the buyer still has to get the money."),
 }
-
-
-def decide(decision: Callable[..., Any]) -> Callable[[DeadLetter, dict[str, Any], str], DeadLetter]:
-    """Return the deed that decides a letter so."""
-
-    def act(letter: DeadLetter, said: dict[str, Any], actor: str) -> DeadLetter:
-        decision(letter.pk, actor=actor, note=said["note"], now=clock.now())
-        tasks.nudge_executor()
-        tasks.nudge_refunds()
-        return letter
-
-    return act
 
 
 def is_open(letter: DeadLetter) -> bool:
@@ -87,7 +83,157 @@ def can_be_closed(letter: DeadLetter) -> bool:
 def refuse(letter: DeadLetter) -> None:
     """Say who was quicker, if anybody was.  `rescue` decides of whatever it is given: what a letter's button promises is looked at here."""
     rescue.require_undecided(letter)
+    if standing := approvals.waiting_about(DECISION, letter.public_id):
+        raise AlreadyDecided(f"{standing.public_id} of {standing.made_by} waits already, about the same. It is decided first.")
     not_any_more(letter)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way out that a letter has, if it is possible: what it is called, and the decision of `rescue` that it is."""
+
+    name: str
+    title: Any
+    meaning: Any
+    decision: str
+    is_possible: Callable[[DeadLetter], bool]
+    may_propose: tuple[str, ...] = MAY_DECIDE
+    is_grave: bool = False
+
+
+WAYS = (
+    Way(
+        name="redrive",
+        title=_("Try again"),
+        meaning=_("The machine takes it up again: it asks the PSP what became of it, and tries once more where nothing was executed."),
+        decision=DeadLetter.Decision.REDRIVE,
+        is_possible=can_be_tried_again,
+    ),
+    Way(
+        name="fail",
+        title=_("Fail"),
+        meaning=_(
+            "It is taken for not executed, although nobody knows. A payment that succeeds after all goes back to the buyer by itself."
+        ),
+        decision=DeadLetter.Decision.FAIL,
+        is_possible=is_alive,
+        is_grave=True,
+    ),
+    Way(
+        name="close",
+        title=_("Close the letter"),
+        meaning=_("It has failed already, and nothing more is done about it. The letter is closed."),
+        decision=DeadLetter.Decision.FAIL,
+        is_possible=can_be_closed,
+    ),
+    Way(
+        name="refund_again",
+        title=_("Refund again"),
+        meaning=_("The refund of this late charge has failed. The PSP is asked for another one, of all that is still owed."),
+        decision=DeadLetter.Decision.REDRIVE,
+        is_possible=is_owed,
+    ),
+    Way(
+        name="take_note",
+        title=_("Take note"),
+        meaning=_(
+            "The refund of this late charge has failed, and no other one is tried. The buyer is still owed the money: it stays "
+            "booked as owed to buyers until it is paid back another way. The letter is closed."
+        ),
+        decision=DeadLetter.Decision.FAIL,
+        is_possible=is_owed,
+        is_grave=True,
+    ),
+    Way(
+        name="void",
+        title=_("Void and refund"),
+        meaning=_(
+            "The order is cancelled. If a charge may have been sent, the PSP is told to void it; money that was taken and cannot be "
+            "voided goes back to the buyer in full."
+        ),
+        decision=DeadLetter.Decision.VOID,
+        is_possible=can_be_voided,
+        may_propose=MAY_VOID,
+        is_grave=True,
+    ),
+)
+WAY_CALLED = {way.name: way for way in WAYS}
+
+
+def deed_of(way: Way) -> Deed:
+    """Return the deed that proposes to decide a letter so."""
+
+    def propose(letter: DeadLetter, said: dict[str, Any], actor: str) -> Approval:
+        terms = {"letter": letter.public_id, "way": way.name}
+        return approvals.propose(Proposal(DECISION, letter.public_id, terms, said["note"]), actor=actor, now=clock.now())
+
+    def is_possible(letter: DeadLetter) -> bool:
+        return way.is_possible(letter) and approvals.waiting_about(DECISION, letter.public_id) is None
+
+    return Deed(
+        name=way.name,
+        title=way.title,
+        meaning=format_lazy("{} {}", BY_TWO, way.meaning),
+        done=PROPOSED,
+        permissions=way.may_propose,
+        act=propose,
+        is_possible=is_possible,
+        refuse=refuse,
+        is_grave=way.is_grave,
+    )
+
+
+def letter_in(terms: Terms) -> DeadLetter:
+    return DeadLetter.objects.select_related("order__event", "refund").get(public_id=terms["letter"])
+
+
+def decide(approval: Approval, now: datetime) -> Outcome:
+    """Decide the letter, if its way out is still one."""
+    letter, way = letter_in(approval.terms), WAY_CALLED[approval.terms["way"]]
+    rescue.require_undecided(letter)
+    if not way.is_possible(letter):
+        not_any_more(letter)
+    note = f"{approval.memo} ({approval.made_by}, {approval.public_id})"
+    rescue.decide(letter.pk, way.decision, actor=approval.decided_by, note=note, now=now)
+    return Outcome(letter.public_id)
+
+
+def facts_of(letter: DeadLetter) -> Facts:
+    """Return what one must know of a letter before deciding it."""
+    about = letter.refund or letter.order
+    return [
+        (what(letter), about.public_id),
+        (_("amount"), amount(about.amount)),
+        (_("order is"), letter.order.get_status_display()),
+        (_("reason"), REASONS.get(letter.reason, letter.reason)),
+        (_("waiting for"), age(letter)),
+    ]
+
+
+def facts_in(terms: Terms) -> Facts:
+    way = WAY_CALLED[terms["way"]]
+    return [(_("decision"), way.title), (_("what it does"), way.meaning)]
+
+
+def nudge() -> None:
+    tasks.nudge_executor()
+    tasks.nudge_refunds()
+
+
+approvals.register(
+    Kind(
+        name=DECISION,
+        title=_("Decision about a dead letter"),
+        may_see="payments.view_deadletter",
+        may_propose="payments.change_deadletter",
+        may_approve="payments.approve_deadletter",
+        apply=decide,
+        summary=lambda terms: WAY_CALLED[terms["way"]].title,
+        facts=facts_in,
+        standing=lambda terms: facts_of(letter_in(terms)),
+        nudge=nudge,
+    )
+)
 
 
 @admin.display(description=_("what"))
@@ -142,98 +288,20 @@ class DeadLetterAdmin(WithDeeds):
                     "decided_by",
                     "note",
                     time_column("decided_at", _("decided")),
+                    "approvals",
                 )
             },
         ),
         (_("Time line"), {"fields": ("timeline",), "classes": ("wide", "timeline-set")}),
     )
     readonly_fields = tuple(name for _title, options in fieldsets for name in options["fields"])
-    deeds = (
-        Deed(
-            name="redrive",
-            title=_("Try again"),
-            meaning=_("The machine takes it up again: it asks the PSP what became of it, and tries once more where nothing was executed."),
-            done=_("It is being tried again."),
-            permissions=MAY_DECIDE,
-            act=decide(rescue.redrive),
-            is_possible=can_be_tried_again,
-            refuse=refuse,
-        ),
-        Deed(
-            name="fail",
-            title=_("Fail"),
-            meaning=_(
-                "It is taken for not executed, although nobody knows. A payment that succeeds after all goes back to the buyer by itself."
-            ),
-            done=_("It has failed."),
-            permissions=MAY_DECIDE,
-            act=decide(rescue.fail),
-            is_possible=is_alive,
-            refuse=refuse,
-            is_grave=True,
-        ),
-        Deed(
-            name="close",
-            title=_("Close the letter"),
-            meaning=_("It has failed already, and nothing more is done about it. The letter is closed."),
-            done=_("The letter is closed."),
-            permissions=MAY_DECIDE,
-            act=decide(rescue.fail),
-            is_possible=can_be_closed,
-            refuse=refuse,
-        ),
-        Deed(
-            name="refund_again",
-            title=_("Refund again"),
-            meaning=_("The refund of this late charge has failed. The PSP is asked for another one, of all that is still owed."),
-            done=_("Another refund is on its way."),
-            permissions=MAY_DECIDE,
-            act=decide(rescue.redrive),
-            is_possible=is_owed,
-            refuse=refuse,
-        ),
-        Deed(
-            name="take_note",
-            title=_("Take note"),
-            meaning=_(
-                "The refund of this late charge has failed, and no other one is tried. The buyer is still owed the money: it stays "
-                "booked as owed to buyers until it is paid back another way. The letter is closed."
-            ),
-            done=_("Noted. The buyer is still owed the money."),
-            permissions=MAY_DECIDE,
-            act=decide(rescue.fail),
-            is_possible=is_owed,
-            refuse=refuse,
-            is_grave=True,
-        ),
-        Deed(
-            name="void",
-            title=_("Void and refund"),
-            meaning=_(
-                "The order is cancelled. If a charge may have been sent, the PSP is told to void it; money that was taken and cannot be "
-                "voided goes back to the buyer in full."
-            ),
-            done=_("The order is being cancelled. What was taken, if anything, goes back to the buyer."),
-            permissions=MAY_VOID,
-            act=decide(rescue.void),
-            is_possible=can_be_voided,
-            refuse=refuse,
-            is_grave=True,
-        ),
-    )
+    deeds = tuple(map(deed_of, WAYS))
 
     def get_ordering(self, request: HttpRequest) -> Any:
         return (F("decided_at").desc(nulls_first=True), "pk")
 
     def facts(self, row: DeadLetter) -> list[tuple[Any, Any]]:
-        about = row.refund or row.order
-        return [
-            (what(row), about.public_id),
-            (_("amount"), amount(about.amount)),
-            (_("order is"), row.order.get_status_display()),
-            (_("reason"), self.in_words(row)),
-            (_("waiting for"), age(row)),
-        ]
+        return facts_of(row)
 
     def sought(self, term: str) -> Q:
         return Q(public_id=term) | of_orders_called(term)
@@ -241,6 +309,10 @@ class DeadLetterAdmin(WithDeeds):
     @admin.display(description=_("in words"))
     def in_words(self, letter: DeadLetter) -> Any:
         return REASONS.get(letter.reason, letter.reason)
+
+    @admin.display(description=_("approvals"))
+    def approvals(self, letter: DeadLetter) -> SafeString | str:
+        return approvals_about(letter.public_id)
 
     @admin.display(description=_("time line"))
     def timeline(self, letter: DeadLetter) -> str:

@@ -1,4 +1,7 @@
-"""Fee schedules in the admin: kept by staff until an order was opened under one; from then on it is to be ended, and another to be added."""
+"""Fee schedules in the admin: kept by staff until an order was opened under one; from then on it is to be ended, and another to be added.
+
+Each change takes two people: the forms propose it (fee_changes.py), and somebody else approves it.
+"""
 
 from datetime import date
 from decimal import Decimal
@@ -13,13 +16,18 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 
-from ledger import clock
+from ledger import approvals, clock
 from ledger.admin import NOTHING, Rows, money_column, time_column
+from ledger.approval_admin import BY_TWO, actor_in, approvals_about
+from ledger.deeds import LONGEST_NOTE, PROPOSED, page_of
 from ledger.errors import DomainError
+from ledger.models import Approval
 from ledger.money import exact, text
 from ledger.templatetags.written import amount
 from ledger.titles import Entitled
 from payments import fee_schedules
+from payments.admin import fee_changes
+from payments.admin.fee_changes import Made
 from payments.fees import fee_of
 from payments.models import FeeSchedule, FeeTier
 
@@ -35,6 +43,11 @@ def others_in_the_way(schedule: FeeSchedule, *, valid_from: date | None, valid_u
     if valid_from is not None:
         others = others.filter(Q(valid_until=None) | Q(valid_until__gt=valid_from))
     return others
+
+
+def why() -> forms.CharField:
+    """Return the field in which somebody says why."""
+    return forms.CharField(label=_("Why"), max_length=LONGEST_NOTE, help_text=_("It is kept with your name."))
 
 
 class AmountsForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -66,6 +79,8 @@ class FeeScheduleForm(AmountsForm):
     method = forms.ChoiceField(label=_("Method"), required=False, choices=[("", _("All")), *FeeSchedule.Method.choices])
     in_currency = forms.ChoiceField(label=_("Currency"), choices=[(code, code) for code in settings.CURRENCIES], initial="EUR")
     basis_points = forms.IntegerField(label=_("Basis points"), min_value=0, max_value=10_000, help_text=_("100 basis points are 1 %"))
+    is_removed = forms.BooleanField(label=_("Take it away"), required=False, help_text=_("No order was opened under it yet."))
+    note = why()
     fixed_part = forms.DecimalField(label=_("Fixed part"), min_value=Decimal(0), initial=Decimal(0))
     floor_part = forms.DecimalField(label=_("Least fee"), min_value=Decimal(0), required=False, help_text=_("Of an order; empty: none"))
     cap_part = forms.DecimalField(label=_("Largest fee"), min_value=Decimal(0), required=False, help_text=_("Of an order; empty: none"))
@@ -112,6 +127,8 @@ class FeeScheduleForm(AmountsForm):
 
 class EndingForm(forms.ModelForm):  # type: ignore[type-arg]
     """The end of a schedule that was used."""
+
+    note = why()
 
     class Meta:
         model = FeeSchedule
@@ -255,6 +272,8 @@ class FeeScheduleAdmin(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
     ordering = ("shop", "currency", "seller", "category", "method", "valid_from")
     show_facets = admin.ShowFacets.NEVER
     actions = None
+    change_form_template = "admin/proposed_form.html"
+    readonly_fields = ("approvals",)
 
     def has_change_permission(self, request: HttpRequest, obj: FeeSchedule | None = None) -> bool:
         today = fee_schedules.day_of(clock.now())
@@ -262,7 +281,8 @@ class FeeScheduleAdmin(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
         return not is_over and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: FeeSchedule | None = None) -> bool:
-        return (obj is None or obj.used_at is None) and super().has_delete_permission(request, obj)
+        """Nobody takes one away alone: the form proposes it."""
+        return False
 
     def is_to_be_changed(self, request: HttpRequest, obj: FeeSchedule | None) -> bool:
         """May all of it be changed?  Of one that was used, its end at most."""
@@ -279,16 +299,36 @@ class FeeScheduleAdmin(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
         if self.is_to_be_changed(request, obj):
             whom = ("shop", "seller", "category", "method", "valid_from", "valid_until")
             fee = ("in_currency", "basis_points", "fixed_part", "floor_part", "cap_part", examples)
+            said: tuple[str, ...] = ("is_removed", "note", "approvals") if obj else ("note",)
         else:
             whom = (*WHOM, "valid_from", "valid_until", FIRST_USED)  # type: ignore[assignment]
             fee = ("basis_points", *AMOUNTS, examples)  # type: ignore[assignment]
-        return ((None, {"fields": whom, "description": CHOICE}), (_("Fee"), {"fields": fee, "description": FROZEN}))
+            said = ("note", "approvals") if self.has_change_permission(request, obj) else ("approvals",)
+        return (
+            (None, {"fields": whom, "description": CHOICE}),
+            (_("Fee"), {"fields": fee, "description": FROZEN}),
+            (_("Approval"), {"fields": said, "description": BY_TWO}),
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: FeeSchedule | None = None) -> Any:
         if self.is_to_be_changed(request, obj):
-            return (examples,)
+            return (examples, "approvals")
         shown = [name for _title, part in self.get_fieldsets(request, obj) for name in part["fields"]]
-        return shown if not self.has_change_permission(request, obj) else [name for name in shown if name != "valid_until"]
+        return shown if not self.has_change_permission(request, obj) else [name for name in shown if name not in ("valid_until", "note")]
+
+    @admin.display(description=_("approvals"))
+    def approvals(self, schedule: FeeSchedule) -> Any:
+        return approvals_about(fee_changes.subject_of(schedule.pk))
+
+    def save_model(self, request: HttpRequest, obj: FeeSchedule, form: Any, change: bool) -> None:
+        form.before = fee_changes.terms_of(FeeSchedule.objects.get(pk=obj.pk)) if change else None
+        super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Undo what the form has made by now, to propose it."""
+        super().save_related(request, form, formsets, change)
+        after = None if form.cleaned_data.get("is_removed") else fee_changes.terms_of(form.instance)
+        raise Made({"id": form.instance.pk if change else None, "before": form.before, "after": after}, form.cleaned_data["note"])
 
     def changeform_view(
         self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -297,4 +337,18 @@ class FeeScheduleAdmin(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
             return super().changeform_view(request, object_id, form_url, extra_context)
         except IntegrityError:  # Postgres knows what came between our look and our write
             messages.error(request, _("Nothing was changed: it was used, or another was added, in this very moment. Please look again."))
-            return HttpResponseRedirect(request.path)
+        except Made as made:
+            if proposed := self.proposed(request, made):
+                return HttpResponseRedirect(page_of(proposed))
+        return HttpResponseRedirect(request.path)
+
+    def proposed(self, request: HttpRequest, made: Made) -> Approval | None:
+        """Propose what the form made, and return the approval; None if it is refused, which is said."""
+        try:
+            approval = approvals.propose(fee_changes.proposal_of(made), actor=actor_in(request), now=clock.now())
+        except DomainError as error:
+            messages.error(request, error.detail)
+            return None
+        self.log_addition(request, approval, f"{PROPOSED}")
+        messages.success(request, PROPOSED)
+        return approval

@@ -2,22 +2,28 @@
 
 import secrets
 from collections.abc import Iterable
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from djmoney.money import Money
 
-from ledger import clock
-from ledger.admin import NOTHING, CurrencyFilter, LookOnly, id_column, money_column, recent, time_column
+from ledger import approvals, clock
+from ledger.admin import NOTHING, CurrencyFilter, LookOnly, id_column, money_column, recent, time_column, whole_path
+from ledger.approval_admin import approvals_about
+from ledger.approvals import ApprovalNeeded, Facts, Kind, Outcome, Proposal, Terms
 from ledger.deeds import Deed, DeedForm, WithDeeds, leave_to_the_domain
 from ledger.errors import DomainError
-from ledger.money import exact
+from ledger.models import Approval
+from ledger.money import exact, text
 from ledger.templatetags.written import amount, moment
 from payments import cancellations, queries, refunds, releases, rescue, tasks
 from payments.admin.columns import (
@@ -33,9 +39,12 @@ from payments.admin.columns import (
 )
 from payments.admin.rows import AttemptRows, CancellationRows, DeadLetterRows, DisputeRows, LateChargeRows, RefundRows, that_are_there
 from payments.models import Cancellation, DueOrder, DueRelease, PaymentOrder, PspAttempt, Refund, Transition
+from payments.refunds import Wish
 from payments.states import CancellationStatus, OrderStatus
 from wallet.admin import pretty
 from wallet.models import Shop
+
+REFUND = "refund"
 
 
 class RefundForm(DeedForm):
@@ -69,21 +78,88 @@ class RefundForm(DeedForm):
         return asked
 
 
-def refund(order: PaymentOrder, said: dict[str, Any], actor: str) -> Refund:
-    made = refunds.request_refund(
-        order.pk,
-        amount=said["part"],
-        reason=said["note"],
-        now=clock.now(),
-        fee_policy=said["fee_policy"],
-        once=said["once"],
-        requested_by=actor,
-    )
+def refund(order: PaymentOrder, said: dict[str, Any], actor: str) -> Refund | Approval:
+    """Refund the order, or, where that is more than one person may give back alone, propose it."""
+    try:
+        made = refunds.request_refund(
+            order.pk,
+            amount=said["part"],
+            reason=said["note"],
+            now=clock.now(),
+            fee_policy=said["fee_policy"],
+            once=said["once"],
+            requested_by=actor,
+            limits=settings.REFUND_APPROVAL_LIMITS,
+        )
+    except ApprovalNeeded:
+        return approvals.propose(proposal_of(order, said), actor=actor, now=clock.now())
     tasks.nudge_refunds()
     return made
 
 
+def proposal_of(order: PaymentOrder, said: dict[str, Any]) -> Proposal:
+    """Return the proposal of a refund, of a certain amount and by a certain policy, whatever becomes of the order and the shop's rule."""
+    asked = order.left if said["part"] is None else said["part"]
+    policy = said["fee_policy"] or order.shop.refund_fee_policy
+    terms = {"order": order.public_id, "amount": text(asked), "currency": asked.currency.code, "fee_policy": policy, "once": said["once"]}
+    return Proposal(REFUND, order.public_id, terms, said["note"])
+
+
+def give_back(approval: Approval, now: datetime) -> Outcome:
+    """Reserve the refund, which the worker executes.  Locks the order."""
+    terms = approval.terms
+    order = PaymentOrder.objects.select_for_update(no_key=True).get(public_id=terms["order"])
+    wish = Wish(
+        amount=asked_in(terms),
+        reason=approval.memo,
+        fee_policy=terms["fee_policy"],
+        once=terms["once"],
+        requested_by=approval.made_by,
+    )
+    return Outcome(refunds.reserve(order, wish, now=now).public_id)
+
+
+def asked_in(terms: Terms) -> Money:
+    return exact(terms["amount"], terms["currency"])
+
+
+def facts_in(terms: Terms) -> Facts:
+    policy = Shop.FeePolicy(terms["fee_policy"])
+    return [(_("to be refunded"), amount(asked_in(terms))), (_("of our fee, the seller gets back"), policy.label)]
+
+
+def standing(terms: Terms) -> Facts:
+    """Return how the order stands, and what the refund makes of it."""
+    order, asked = PaymentOrder.objects.select_related("seller", "shop").get(public_id=terms["order"]), asked_in(terms)
+    fee = refunds.fee_of(order, asked, policy=terms["fee_policy"]) if asked <= order.left else None
+    return [
+        (_("amount of the order"), amount(order.amount)),
+        (_("refunded before"), amount(order.refunded)),
+        (_("left after it"), amount(order.left - asked)),
+        (_("seller"), order.seller.name),
+        (_("the seller bears"), NOTHING if fee is None else amount(asked - fee)),
+        (_("we bear of our fee"), NOTHING if fee is None else amount(fee)),
+    ]
+
+
+approvals.register(
+    Kind(
+        name=REFUND,
+        title=_("Refund"),
+        may_see="payments.view_paymentorder",
+        may_propose="payments.add_refund",
+        may_approve="payments.approve_refund",
+        apply=give_back,
+        summary=lambda terms: amount(asked_in(terms)),
+        facts=facts_in,
+        standing=standing,
+        nudge=tasks.nudge_refunds,
+    )
+)
+
+
 def cancel(order: PaymentOrder, said: dict[str, Any], actor: str) -> Cancellation:
+    cancellations.require_within([order], settings.REFUND_APPROVAL_LIMITS)
     made = cancellations.cancel_order(order.pk, reason=said["note"], once="", requested_by=actor, now=clock.now())
     tasks.nudge_executor()
     tasks.nudge_refunds()
@@ -147,6 +223,7 @@ class PaymentOrderAdmin(WithDeeds):
     search_help_text = _("The id or reference of an order, a checkout id, a journal entry's number (je_12), or a seller's name")
     fields = (
         "public_id",
+        whole_path,
         event_link,
         "shop",
         seller_link,
@@ -171,6 +248,7 @@ class PaymentOrderAdmin(WithDeeds):
         "psp",
         "lines",
         time_column("created_at", _("opened")),
+        "approvals",
         transitions_column(Transition.Kind.ORDER),
     )
     readonly_fields = fields
@@ -179,7 +257,8 @@ class PaymentOrderAdmin(WithDeeds):
             name="refund",
             title=_("Refund"),
             meaning=_(
-                "The buyer gets the money back on the card it was paid with. The seller bears it, less what we give back of our fee."
+                "The buyer gets the money back on the card it was paid with. The seller bears it, less what we give back of our fee. "
+                "What is more than one person may give back waits for a second one."
             ),
             done=_("The refund is on its way."),
             permissions=("payments.add_refund",),
@@ -243,6 +322,10 @@ class PaymentOrderAdmin(WithDeeds):
 
     def sought(self, term: str) -> Q:
         return orders_called(term)
+
+    @admin.display(description=_("approvals"))
+    def approvals(self, order: PaymentOrder) -> SafeString | str:
+        return approvals_about(order.public_id)
 
     @admin.display(description=_("items"))
     def lines(self, order: PaymentOrder) -> SafeString | str:

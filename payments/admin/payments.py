@@ -8,7 +8,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from ledger.admin import CurrencyFilter, LookOnly, link, money_column, recent, time_column
+from ledger.admin import CurrencyFilter, LookOnly, link, money_column, recent, time_column, whole_path
 from payments.admin.columns import MOST_SOUGHT, events_called, orders_called, transitions_column
 from payments.admin.rows import OrderRows
 from payments.models import PaymentEvent, PaymentOrder, Transition
@@ -42,6 +42,7 @@ class PaymentEventAdmin(LookOnly):
             {
                 "fields": (
                     "public_id",
+                    whole_path,
                     "checkout_id",
                     "shop",
                     "buyer",

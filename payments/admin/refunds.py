@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
-from ledger.admin import NOTHING, CurrencyFilter, LookOnly, id_column, link, money_column, recent, time_column
+from ledger.admin import NOTHING, CurrencyFilter, LookOnly, id_column, link, money_column, recent, time_column, whole_path
 from ledger.deeds import Deed, WithDeeds, leave_to_the_domain
 from ledger.templatetags.written import amount
 from payments import rescue
@@ -63,6 +63,7 @@ class RefundAdmin(WithDeeds):
     inlines = (RefundAttemptRows,)
     fields = (
         "public_id",
+        whole_path,
         order_link,
         "cause",
         "late_charge_link",
@@ -164,6 +165,7 @@ class DisputeAdmin(LookOnly):
     search_help_text = _("The id of a dispute, ours or the PSP's, or the id or reference of its order")
     fields = (
         "public_id",
+        whole_path,
         order_link,
         "psp",
         "psp_reference",
@@ -213,6 +215,7 @@ class LateChargeAdmin(WithDeeds):
     search_help_text = _("The id of a late charge, the PSP's of the charge, or the id or reference of its order")
     fields = (
         "public_id",
+        whole_path,
         order_link,
         money_column("amount", _("amount")),
         "psp",

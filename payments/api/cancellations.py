@@ -1,5 +1,6 @@
 """Cancellations over REST: call an order or a whole payment off, or end the retries of an order that is being charged."""
 
+from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -20,7 +21,9 @@ class OrderCancellation(AboutOrder):
 
         Whatever its state: what was never charged is called off at once (200), what is being charged is voided at the PSP, and what was
         paid is refunded in full with its fee (202: read the cancellation to see its end).  Asking again answers with the same cancellation.
+        To give back more of a paid order than a key may (`API_REFUND_LIMITS`) answers 409 with `approval_needed`.
         """
+        cancellations.require_within([self.order], settings.API_REFUND_LIMITS)
         cancellation = cancellations.cancel_order(
             self.order.pk,
             reason=self.read(request)["reason"],
@@ -41,6 +44,7 @@ class PaymentCancellation(Endpoint):
 
         Cancel each of its orders, as if one by one.  202: some of it is under way still.
         """
+        cancellations.require_within(self.payment.orders.all(), settings.API_REFUND_LIMITS)
         made = cancellations.cancel_event(
             self.payment.pk,
             reason=self.read(request)["reason"],

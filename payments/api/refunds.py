@@ -1,5 +1,6 @@
 """Refunds and late charges over REST: ask for one, read what became of it."""
 
+from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -31,6 +32,9 @@ class OrderRefunds(AboutOrder):
         Give the buyer back a part of a paid order, or, without an `amount`, all that is left of it.  The money is reserved now and sent
         at once; read the refund to see its end.  The same Idempotency-Key, or the same `reference`, is one refund, for ever: it answers
         200 with the refund that stands, and 409 with the name of what differs.  While a dispute is open nothing can be refunded.
+
+        Where this installation lets a key give back up to an amount of an order only (`API_REFUND_LIMITS`), more of it answers 409 with
+        `approval_needed`: staff ask for it in the admin, where a second person approves it.
         """
         wanted = self.read(request)
         standing = set(self.order.refunds.values_list("pk", flat=True))
@@ -43,6 +47,7 @@ class OrderRefunds(AboutOrder):
             reference=wanted["reference"],
             once=wish_of(request),
             requested_by=actor_of(request),
+            limits=settings.API_REFUND_LIMITS,
         )
         tasks.nudge_refunds()
         shown = queries.refunds_of(shop_of(request)).get(pk=refund.pk)

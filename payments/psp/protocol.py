@@ -162,5 +162,11 @@ class Psp(Protocol):
     def disputes_since(self, moment: datetime) -> list[DisputeNotice]:
         """Ask for the disputes that changed at that moment or later, oldest change first."""
 
+    def taken(self, *, since: datetime, until: datetime) -> list[Money] | None:
+        """Ask what the PSP took for us from then on and before that, less what it gave back and what disputes took and cost, per currency.
+
+        Whether it has paid that out since makes no difference, and what it charges us for charges is not taken off.  None: it cannot tell.
+        """
+
     def verify_webhook(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Notice:
         """Read a webhook.  Raises WebhookRefused."""

@@ -120,6 +120,13 @@ class SandboxPsp:
                 raise PspOutcomeUnknown("the PSP says that there are more disputes, and gives none", answered=True)
         return sorted(notices.values(), key=lambda one: one.updated_at)
 
+    def taken(self, *, since: datetime, until: datetime) -> list[Money]:
+        answer = self._line.ask("/v1/balance", {"since": since.isoformat(), "until": until.isoformat()})
+        try:
+            return [from_minor(balance_of(each["amount"]), each["currency"]) for each in answer["data"]]
+        except UNREADABLE as error:
+            raise PspOutcomeUnknown("the PSP's answer is not a balance") from error
+
     def verify_webhook(self, body: bytes, headers: Mapping[str, str], *, now: datetime) -> Notice:
         self._signature.require(body, headers.get("Sandbox-Signature", ""), now=now)
         try:
@@ -228,6 +235,13 @@ def readable(page: Any) -> list[DisputeNotice]:
             name = one.get("id") if isinstance(one, dict) else None
             logger.error("a dispute of the PSP (%s) is left out: %s", plain(name)[:LONGEST_ID], error)
     return read
+
+
+def balance_of(given: Any) -> int:
+    """Read minor units that may be below zero.  Raises TypeError for what is no whole number."""
+    if type(given) is not int:
+        raise TypeError("not a whole number")
+    return given
 
 
 def none_or_count_of(given: Any) -> int:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from django.http import HttpRequest, HttpResponse
 
-from payments.sandbox import bank_accounts, charges, clock, disputes, misbehaviour, payouts, refunds, sessions, voids, wire
+from payments.sandbox import balance, bank_accounts, charges, clock, disputes, misbehaviour, payouts, refunds, sessions, voids, wire
 from payments.sandbox.endpoint import idempotency_key, number, wanted_key
 from payments.sandbox.errors import Refusal
 from payments.sandbox.faults import Fault, switchboard
@@ -143,14 +143,23 @@ def list_disputes(request: HttpRequest) -> HttpResponse:
     return misbehaviour.after(wire.answer(body), fault)
 
 
-def _moment(given: str) -> datetime:
+def show_balance(request: HttpRequest) -> HttpResponse:
+    """What was taken for the merchant from ?since=<moment> on and before ?until=<moment>, less what was given back, by currency."""
+    since, until = (_moment(request.GET.get(name, ""), field=name) for name in ("since", "until"))
+    fault = switchboard.fire("find", card=None, references=[])
+    misbehaviour.before(fault)
+    taken = [{"currency": currency, "amount": amount} for currency, amount in balance.taken(since=since, until=until)]
+    return misbehaviour.after(wire.answer({"data": taken}), fault)
+
+
+def _moment(given: str, *, field: str = "updated_since") -> datetime:
     try:
         moment = datetime.fromisoformat(given)
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        message = "updated_since must be a moment with its zone, such as 2026-11-01T08:00:00Z."
-        raise Refusal(400, "invalid_field", message, field="updated_since")
+        message = f"{field} must be a moment with its zone, such as 2026-11-01T08:00:00Z."
+        raise Refusal(400, "invalid_field", message, field=field)
     return moment.astimezone(UTC)
 
 

@@ -156,7 +156,8 @@ def _name(prefix: Literal["sb", "st"], day: date, currency: str) -> str:
 def _make_batch(day: Day, currency: str) -> None:
     """Make the batch of one currency: what was late, what happened, and the faults that strike it; it is paid out or carries over."""
     before = SettlementBatch.objects.filter(currency=currency).order_by("-day").first()
-    late = list(SettlementLine.objects.filter(batch=None, currency=currency).values_list("id", flat=True))
+    waiting = SettlementLine.objects.filter(batch=None, currency=currency).exclude(waits_until__gt=day.day)
+    late = list(waiting.values_list("id", flat=True))
     batch = SettlementBatch.objects.create(name=_name("sb", day.day, currency), day=day.day, currency=currency)
     _add_lines(batch, day)
     planting.strike_batch(batch)

@@ -51,11 +51,13 @@ Kind = Literal[
     "line_currency",
     "line_fee",
     "line_late",
+    "line_batch",
 ]
 OPERATIONS: Sequence[str] = get_args(Operation)
 TOLD: Sequence[str] = ["webhook"]
 WRITTEN: Sequence[str] = ["settlement", "statement"]  # into the files of the day, when it is closed
 SETTLED: Sequence[str] = ["settlement"]
+BOOKED: Sequence[str] = ["statement"]
 ANSWERED: Sequence[str] = [operation for operation in OPERATIONS if operation not in (*TOLD, *WRITTEN)]
 KEYED: Sequence[str] = ["charge", "refund", "payout", "void"]
 MOVING: Sequence[str] = ["charge", "refund", "payout"]
@@ -107,13 +109,14 @@ KINDS: Mapping[Kind, About] = {
     "webhook_unknown_version": About("F-23", "an event of the API version 2099-01-01 comes, and the true one", TOLD),
     "webhook_huge": About("F-23", "an event of five megabytes comes, and the true one", TOLD),
     "clock_skew": About("F-24", "the event's first try is signed with a clock that is delay_s fast (or slow, below zero)", TOLD, 600),
-    "line_missing": About(None, "the line is in no file, and is not paid", WRITTEN),
-    "line_extra": About(None, "beside the line stands one about something that never happened", SETTLED),
-    "line_doubled": About(None, "the line stands twice, and is paid twice", WRITTEN),
-    "line_amount": About(None, "the amount is larger by one minor unit", WRITTEN),
-    "line_currency": About(None, "the same figure is settled in another currency: USD, or EUR what is in USD", SETTLED),
-    "line_fee": About(None, "the fee is larger by one minor unit", SETTLED),
-    "line_late": About(None, "the line is in the next batch of its currency", SETTLED),
+    "line_missing": About("F-26", "the line is in no file, and is not paid", WRITTEN),
+    "line_extra": About("F-26", "beside the line stands one about something that never happened", WRITTEN),
+    "line_doubled": About("F-26", "the line stands twice, and is paid twice", WRITTEN),
+    "line_amount": About("F-26", "the amount is larger by one minor unit", WRITTEN),
+    "line_currency": About("F-26", "the same figure is settled, or booked, in another currency: USD, or EUR what is in USD", WRITTEN),
+    "line_fee": About("F-26", "the fee is larger by one minor unit", SETTLED),
+    "line_late": About("F-26", "the line is in the next batch or statement of its currency, or in one delay_s later", WRITTEN),
+    "line_batch": About("F-26", "the payment of a batch names the batch that was paid before it", BOOKED),
 }
 BEFORE_ANY_REQUEST: Sequence[str] = ["F-01", "F-02", "F-03", "F-25"]
 BY_ID: Mapping[str, Kind] = {about.id: kind for kind, about in reversed(list(KINDS.items())) if about.id}  # the first of each id

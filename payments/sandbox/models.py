@@ -303,7 +303,7 @@ class SettlementBatch(DailyFile):
 
 
 class SettlementLine(models.Model):
-    """One line of a batch; without a batch it waits for the next one of its currency. What is kept of `gross` is `fee`."""
+    """One line of a batch; without a batch it waits for the next one of its currency, from `waits_until` on. Of `gross`, `fee` is kept."""
 
     id = models.BigAutoField(primary_key=True)
     batch = models.ForeignKey(SettlementBatch, models.PROTECT, null=True, related_name="+", db_index=False)
@@ -318,6 +318,7 @@ class SettlementLine(models.Model):
     gross = models.BigIntegerField()
     fee = models.BigIntegerField()
     occurred_at = models.DateTimeField()
+    waits_until = models.DateField(null=True)
 
     class Meta:
         app_label = "sandbox"

@@ -20,6 +20,7 @@ urlpatterns = [
     path("v1/disputes", endpoint(get=hits(api.list_disputes), post=control.open_dispute)),
     path("v1/disputes/<str:dispute_id>", hits(endpoint(get=api.show_dispute))),
     path("v1/disputes/<str:dispute_id>/close", endpoint(post=control.close_dispute)),
+    path("v1/balance", hits(endpoint(get=api.show_balance))),
     path("v1/settlement_files", hits(endpoint(get=daily_files.list_settlement_files))),
     path("v1/settlement_files/<int:file_id>", hits(endpoint(get=daily_files.show_settlement_file))),
     path("v1/bank_statements", hits(endpoint(get=daily_files.list_bank_statements))),

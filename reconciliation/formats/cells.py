@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from ledger.currencies import MINOR_UNITS
 
 MOST_DIGITS = 15  # before the point
-MOST_KEPT = 20_000
+MOST_KEPT = 50_000  # amounts of a column, some 10 MB
 YEARS = range(1980, 2080)  # of days and moments that can be meant; SWIFT's two digits say no others
 OFFSETS = {  # hours from UTC; what stands for several zones (CST, IST) is not here
     **dict.fromkeys(("UTC", "GMT", "WET"), 0), **dict.fromkeys(("CET", "WEST", "BST"), 1), **dict.fromkeys(("CEST", "EET"), 2),

@@ -38,6 +38,7 @@ def looks_like(head: bytes) -> bool:
 def read(stream: BinaryIO) -> Iterator[SettlementLine]:
     """Yield the lines; after the last comes the check that all of them add up to nothing.  Raises MalformedFile."""
     count, balance, line = 0, Decimal(0), 1
+    said_at: str | None = None
     for line, (batch, closed_on, number, type_, id_, charge, key, method, currency, gross, fee, net, at) in rows.read(stream, COLUMNS):
         try:
             if not count:
@@ -54,7 +55,8 @@ def read(stream: BinaryIO) -> Iterator[SettlementLine]:
             if left != amount - kept:
                 raise Unreadable(f"net is {net}, but gross - fee is {amount - kept}")
             balance += left
-            moment = utc_moment("occurred_at", at)
+            if at != said_at:  # or else as in the line before, as often in a file in order of time
+                moment, said_at = utc_moment("occurred_at", at), at
         except Unreadable as error:
             raise MalformedFile(line, str(error)) from None
         yield SettlementLine(

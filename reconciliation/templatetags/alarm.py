@@ -4,6 +4,8 @@ from django import template
 from django.utils import timezone
 
 from ledger import clock
+from payouts import stops
+from payouts.models import PayoutStop
 from reconciliation import expected, sftp, watch
 from reconciliation.expected import Missing
 from reconciliation.models import SftpSource
@@ -21,6 +23,12 @@ def alarm() -> watch.Alarm | None:
 def missing_files() -> list[Missing]:
     """Return the files of PSPs and banks that should be here and are not, the oldest first."""
     return expected.missing(now=clock.now())
+
+
+@register.simple_tag
+def payout_stop() -> PayoutStop | None:
+    """Return the stop of all payouts that stands; None while they go."""
+    return stops.active()
 
 
 @register.simple_tag

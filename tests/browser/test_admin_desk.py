@@ -9,18 +9,22 @@ from django.db import transaction
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
+from ledger import approvals
+from ledger.models import Approval
 from ledger.money import exact
 from payments import confirmation, dead_letters, disputes, intake, refunds, settlement
 from payments.confirmation import Confirmed
 from payments.models import DeadLetter, Dispute, FeeSchedule, FeeTier, PaymentOrder, PspAttempt, Refund
 from payments.psp.protocol import DisputeNotice
 from payments.settlement import Capture
-from payouts import bank_accounts, files, requests, scheduling
+from payouts import bank_accounts, files, requests, scheduling, stops
 from payouts.bank_accounts import NewBankAccount
 from payouts.calendars import Calendar
 from payouts.choice import Which
 from payouts.models import BankAccount, PaymentFile, PayoutRun, PayoutSchedule
+from reconciliation import inside
 from tests.factories import PAID_AT_ONCE, basket, make_available, new_bank_account, new_sellers, new_shop
+from wallet import months
 from wallet.models import Seller
 
 pytestmark = pytest.mark.browser
@@ -82,6 +86,9 @@ def log_in(page: Page, site: str) -> None:
 def test_every_page_of_the_desk_fits_and_breaks_no_content_security_policy(width: int, site: str, letter: DeadLetter, page: Page) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     log_in(page, site)
+    inside.ask(asked_by="staff:finance", reason="Before the month is closed", now=timezone.now())
+    look = inside.look(now=timezone.now(), at=timezone.now()) or pytest.fail("nobody looked")
+    stop, _is_new = stops.place(reason="INV-03: a wallet is off", placed_by="watch", now=timezone.now())
     paid = PaymentOrder.objects.order_by("pk")[0]
     for path in (
         "",
@@ -96,6 +103,17 @@ def test_every_page_of_the_desk_fits_and_breaks_no_content_security_policy(width
         f"payments/dispute/{Dispute.objects.get().pk}/change/",
         "payments/retrypolicy/add/",
         "reconciliation/figures/",
+        "reconciliation/audittrail/",
+        "auth/user/",
+        "auth/user/add/",
+        "auth/group/",
+        "reconciliation/banklinematch/",
+        "reconciliation/tolerancerule/add/",
+        "reconciliation/monthclose/",
+        f"reconciliation/monthclose/of/{months.of(timezone.now()).previous}/",
+        "reconciliation/insidelook/ask/",
+        f"reconciliation/insidelook/{look.pk}/change/",
+        f"payouts/payoutstop/{stop.pk}/lift/",
     ):
         page.goto(f"{site}/admin/{path}")
         expect(page.locator("#content h1")).to_be_visible()
@@ -146,6 +164,28 @@ def test_every_page_about_payouts_fits_a_phone_and_a_desk(site: str, run: Payout
             assert page.evaluate(TOO_WIDE) == [], (path, width)
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_an_entry_is_proposed_and_its_pages_fit(width: int, site: str, page: Page) -> None:
+    cache.clear()
+    User.objects.create_superuser("finance", password=PASSWORD)
+    page.set_viewport_size({"width": width, "height": 900})
+    log_in(page, site)
+    page.goto(f"{site}/admin/ledger/approval/")
+    page.get_by_role("link", name="Propose a journal entry").click()
+    page.get_by_label("Why").fill("What the PSP charged for October, and what its settlement files do not have")
+    for number, (account, side) in enumerate((("psp_fees", "debit"), ("operating_bank", "credit"))):
+        page.locator(f"#id_form-{number}-account").fill(account)
+        page.locator(f"#id_form-{number}-{side}").fill("987654321012.34")
+    page.get_by_role("button", name="Show what it does").click()
+    assert page.evaluate(TOO_WIDE) == []
+    page.get_by_role("button", name="Propose it").click()
+    expect(page.get_by_text("Proposed. Somebody else must approve it")).to_be_visible()
+    assert page.evaluate(TOO_WIDE) == []
+    Approval.objects.get()
+    page.goto(f"{site}/admin/ledger/approval/")
+    assert page.evaluate(TOO_WIDE) == []
+
+
 def test_a_letter_is_decided_with_a_reason(site: str, letter: DeadLetter, page: Page) -> None:
     log_in(page, site)
     page.get_by_role("link", name="dead letters to decide").click()
@@ -155,7 +195,13 @@ def test_a_letter_is_decided_with_a_reason(site: str, letter: DeadLetter, page: 
     expect(page.get_by_text("Nothing was done.")).to_be_visible()
     page.get_by_label("Why").fill("The PSP's support says that it was never charged, ticket 4711")
     page.get_by_role("button", name="Fail").click()
-    expect(page.get_by_text("It has failed.")).to_be_visible()
+    expect(page.get_by_text("Proposed. Somebody else must approve it")).to_be_visible()
     expect(page.get_by_text("staff:finance").first).to_be_visible()
+    expect(page.get_by_role("link", name="Withdraw")).to_be_visible()
+    expect(page.get_by_role("link", name="Approve", exact=True)).to_have_count(0)
+    approvals.approve(Approval.objects.get().pk, actor="staff:bea", reason="I asked them too", now=timezone.now())
+    page.get_by_role("link", name=letter.public_id).click()
+    page.locator("#result_list a").first.click()
+    expect(page.get_by_text("staff:bea").first).to_be_visible()
     letter.refresh_from_db()
-    assert (letter.decision, letter.decided_by) == ("fail", "staff:finance")
+    assert (letter.decision, letter.decided_by) == ("fail", "staff:bea")

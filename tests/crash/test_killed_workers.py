@@ -90,10 +90,11 @@ def killed_at(books_hold: None, nursery: subprocess.Popen[str], tmp_path: Path) 
 
 
 def assert_nobody_is_left() -> None:
-    """Wait until Postgres has noticed the death: what the dead one had not committed is undone."""
+    """Wait until Postgres has noticed the death: what the dead one had not committed is undone, and what it was alone at is free."""
     until = time.monotonic() + DEADLINE_S
     others = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND (xact_start IS NOT NULL OR pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory'))"
     )
     with connection.cursor() as cursor:
         while cursor.execute(others).fetchone() != (0,):

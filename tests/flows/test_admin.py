@@ -15,8 +15,9 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from ledger import approvals, entry_approvals
 from ledger.admin import LookOnly
-from ledger.models import Account, JournalEntry
+from ledger.models import Account, Approval, JournalEntry
 from ledger.money import exact
 from payments import cancellations, confirmation, dead_letters, disputes, intake, refunds, settlement
 from payments.confirmation import Confirmed
@@ -38,7 +39,7 @@ from payments.models import (
 from payments.psp.protocol import DisputeNotice
 from payments.settlement import Capture
 from tests import logins
-from tests.factories import basket, new_sellers, new_shop
+from tests.factories import basket, draft, new_sellers, new_shop
 from wallet import api_keys, holds
 from wallet.models import (
     ApiKey,
@@ -66,6 +67,7 @@ PASSWORD = "as-long-as-it-is-calm"
 MONEY = [
     PaymentEvent, PaymentOrder, PspAttempt, PspEvent, Refund, DueOrder, JournalEntry, Account, Wallet, WalletEntry, OutboxMessage,
     IdempotencyRecord, Buyer, WebhookDelivery, Cancellation, Dispute, LateCharge, DeadLetter, CircuitBreaker, SecondFactor, SecondFactorChange,
+    Approval,
 ]  # fmt: skip
 KEPT = [Shop, Seller, ApiKey, FeeSchedule, ReleaseTerms, SellerHold, WebhookEndpoint, RetryPolicy]
 ELSEWHERE = [FeeInvoice, TaxRate]  # test_statements.py
@@ -135,6 +137,7 @@ def rows(ada: Seller) -> Callable[[type[models.Model]], Any]:
     ReleaseTerms.objects.create(shop=ada.shop)
     holds.place(ada.pk, reason="Under review", until=None, actor="staff:finance", now=NOW)
     logins.new_factor(User.objects.create_user("ada"))
+    approvals.propose(entry_approvals.proposal_of(draft("fee-1", memo="A fee"), evidence=""), actor="staff:ana", now=NOW)
     return lambda model: model._default_manager.order_by("pk").first()
 
 
@@ -418,12 +421,15 @@ def test_a_fee_that_cannot_be_is_refused_under_its_field(terms: dict[str, str], 
 
 def test_a_fee_schedule_is_kept_once_for_each_currency_and_can_be_changed(staff: Client, ada: Seller) -> None:
     said = {"shop": ada.shop_id, "seller": ada.pk, "basis_points": "250", "in_currency": "EUR", "fixed_part": "0.25", **NO_TIERS}
+    said["note"] = "Agreed"
     assert staff.post("/admin/payments/feeschedule/add/", said).status_code == 302
+    approvals.approve(Approval.objects.get().pk, actor="staff:checker", reason="As agreed", now=NOW)
     assert "change that one" in words(staff.post("/admin/payments/feeschedule/add/", said).content)
     schedule = FeeSchedule.objects.get()
     assert schedule.fixed == exact("0.25", "EUR")
     assert 'value="0.25"' in staff.get(page_of(schedule)).content.decode()
     assert staff.post(page_of(schedule), said | {"fixed_part": "0.30"}).status_code == 302
+    approvals.approve(Approval.objects.latest("pk").pk, actor="staff:checker", reason="As agreed", now=NOW)
     schedule.refresh_from_db()
     assert schedule.fixed == exact("0.30", "EUR")
 
@@ -439,6 +445,7 @@ def test_a_shop_names_the_origins_it_may_send_buyers_back_to(origin: str, staff:
     assert staff.post(page_of(ada.shop), said).status_code == 302
     ada.shop.refresh_from_db()
     assert ada.shop.return_origins == ["https://a.example", "http://127.0.0.1:9000"]
+    assert ada.shop.fee_basis_points == 1000, "another fee takes two people, and a fee schedule"
     assert ada.shop.refund_fee_policy == "keep"
     assert "is not an origin" in words(staff.post(page_of(ada.shop), said | {"return_origins": origin}).content)
     assert staff.post(page_of(ada.shop), said | {"return_origins": ""}).status_code == 302

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from ledger.models import JournalEntry
+from ledger.models import Approval, JournalEntry
 from ledger.money import exact
-from payments import breaker, dead_letters, executor, late, settlement
+from payments import breaker, dead_letters, executor, late, refunds, rescue, settlement
 from payments.admin.dead_letters import DeadLetterAdmin
 from payments.models import (
     Cancellation,
@@ -71,6 +72,15 @@ def deed(row: models.Model, name: str) -> str:
     return reverse(f"admin:payments_{row._meta.model_name}_{name}", args=[row.pk])
 
 
+def by_two(maker: Client, row: models.Model, name: str, **said: str) -> str:
+    """Let one person propose it and another one approve it; return what the second one reads then."""
+    maker.post(deed(row, name), {"note": NOTE, **said})
+    checker, _is_new = User.objects.get_or_create(username="checker", is_staff=True, is_superuser=True)
+    approval = Approval.objects.latest("pk")
+    answer = browser_of(checker).post(reverse("admin:ledger_approval_approve", args=[approval.pk]), {"note": "So say I"}, follow=True)
+    return words(answer.content)
+
+
 def buried(order: PaymentOrder, reason: str = dead_letters.UNKNOWN_TOO_LONG) -> DeadLetter:
     """Let the machine give the order up."""
     with transaction.atomic():
@@ -89,12 +99,12 @@ def waiting(open_payment: Open) -> DeadLetter:
 
 def test_the_queue_shows_open_letters_first_oldest_first(staff: Client, open_payment: Open) -> None:
     decided, older, newer = (waiting(open_payment) for _letter in range(3))
-    staff.post(deed(decided, "fail"), {"note": NOTE})
+    by_two(staff, decided, "fail")
     DeadLetter.objects.filter(pk=older.pk).update(created_at=timezone.now() - timedelta(days=3))
     shown = staff.get(listed(DeadLetter))
     assert list(shown.context["cl"].result_list) == [older, newer, decided]
     seen = words(shown.content)
-    for what in ("24.90 EUR", "No answer for 30 days", "3 days", "staff:finance"):
+    for what in ("24.90 EUR", "No answer for 30 days", "3 days", "staff:checker"):
         assert what in seen
     assert list(staff.get(listed(DeadLetter), {"decided_at_is": "open"}).context["cl"].result_list) == [older, newer]
 
@@ -118,7 +128,7 @@ def test_a_letters_page_tells_the_whole_history_and_offers_three_ways_out(staff:
     assert "For 30 days the PSP has not said what became of it." in seen
     for name in ("redrive", "fail", "void"):
         assert f'href="{deed(letter, name)}"' in page.content.decode()
-    staff.post(deed(letter, "redrive"), {"note": NOTE})
+    by_two(staff, letter, "redrive")
     execute_until_settled()
     after = words(staff.get(page_of(letter)).content)
     for what in ("The PSP was asked", "Payment order: Executing → Success", "Booked", "Wallet moved", "Message to the shop", NOTE):
@@ -130,24 +140,24 @@ def test_trying_again_asks_the_psp_and_books_what_was_charged_once(staff: Client
     charge_and_keep_the_answer(event)
     order = event.orders.get()
     letter = buried(order)
-    answer = staff.post(deed(letter, "redrive"), {"note": NOTE}, follow=True)
-    assert "It is being tried again." in words(answer.content)
+    assert "Approved, and done." in by_two(staff, letter, "redrive")
     execute_until_settled()
     order.refresh_from_db()
     letter.refresh_from_db()
     assert (order.status, oracle.charged()) == ("SUCCESS", [order.public_id])
-    assert (letter.decision, letter.decided_by, letter.note) == ("redrive", "staff:finance", NOTE)
+    said = f"{NOTE} (staff:finance, {Approval.objects.get().public_id})"
+    assert (letter.decision, letter.decided_by, letter.note) == ("redrive", "staff:checker", said)
 
 
 def test_failing_it_keeps_who_decided_and_why(staff: Client, open_payment: Open, oracle: Oracle) -> None:
     letter = waiting(open_payment)
     assert "nobody knows" in words(staff.get(deed(letter, "fail")).content)
-    staff.post(deed(letter, "fail"), {"note": NOTE})
+    by_two(staff, letter, "fail")
     letter.order.refresh_from_db()
     assert (letter.order.status, oracle.charged()) == ("FAILED", [])
     change = Transition.objects.get(kind="order", object_id=letter.order_id, after="FAILED")
-    assert (change.actor, change.reason) == ("staff:finance", NOTE)
-    assert f"staff:finance: {NOTE}" in words(staff.get(page_of(letter.order)).content)
+    assert (change.actor, change.reason) == ("staff:checker", f"{NOTE} (staff:finance, {Approval.objects.get().public_id})")
+    assert f"staff:checker: {NOTE}" in words(staff.get(page_of(letter.order)).content)
 
 
 def test_voiding_it_takes_the_charge_back_at_the_psp(staff: Client, open_payment: Open, oracle: Oracle) -> None:
@@ -155,7 +165,7 @@ def test_voiding_it_takes_the_charge_back_at_the_psp(staff: Client, open_payment
     charge_and_keep_the_answer(event)
     order = event.orders.get()
     letter = buried(order)
-    staff.post(deed(letter, "void"), {"note": NOTE})
+    by_two(staff, letter, "void")
     execute_until_settled()
     order.refresh_from_db()
     letter.refresh_from_db()
@@ -181,9 +191,9 @@ def test_of_an_order_that_nobody_can_pay_any_more_the_letter_is_only_closed(staf
     assert offered_of(letter, staff) == ["redrive", "close"]
     PaymentEvent.objects.filter(pk=event.pk).update(expires_at=timezone.now())
     assert offered_of(letter, staff) == ["close"]
-    assert "The letter is closed." in words(staff.post(deed(letter, "close"), {"note": NOTE}, follow=True).content)
+    by_two(staff, letter, "close")
     letter.refresh_from_db()
-    assert (letter.decision, letter.decided_by, offered_of(letter, staff)) == ("fail", "staff:finance", [])
+    assert (letter.decision, letter.decided_by, offered_of(letter, staff)) == ("fail", "staff:checker", [])
 
 
 def test_of_an_order_that_succeeded_meanwhile_nothing_is_offered(staff: Client, open_payment: Open, pay: Pay) -> None:
@@ -204,8 +214,11 @@ def test_nothing_is_decided_without_a_reason(staff: Client, open_payment: Open, 
 def test_who_comes_second_is_told_who_was_quicker(staff: Client, open_payment: Open) -> None:
     letter = waiting(open_payment)
     staff.post(deed(letter, "fail"), {"note": NOTE})
+    assert (letter.decided_at, offered_of(letter, staff)) == (None, [])
+    assert "of staff:finance waits already" in words(staff.post(deed(letter, "redrive"), {"note": NOTE}).content)
+    by_two(staff, letter, "fail")
     answer = staff.post(deed(letter, "redrive"), {"note": NOTE})
-    assert "was decided by staff:finance: fail" in words(answer.content)
+    assert "was decided by staff:checker: fail" in words(answer.content)
     letter.refresh_from_db()
     assert letter.decision == "fail"
     assert "This is not possible any more." in words(staff.get(deed(letter, "redrive"), follow=True).content)
@@ -247,7 +260,7 @@ def test_sec_who_may_only_decide_letters_voids_and_refunds_nothing(shop: Shop, o
     letter.order.refresh_from_db()
     assert (letter.order.status, Cancellation.objects.count()) == ("EXECUTING", 0)
     finance = clerk_with("view_deadletter", "change_deadletter", "add_refund", "add_cancellation")
-    assert finance.post(deed(letter, "void"), {"note": NOTE}).status_code == 302
+    by_two(finance, letter, "void")
     execute_until_settled()
     letter.order.refresh_from_db()
     assert (letter.order.status, oracle.charged()) == ("CANCELLED", [])
@@ -279,8 +292,7 @@ def test_of_a_late_charge_that_did_not_go_back_another_refund_is_asked_for(staff
     assert offered == ["refund_again", "take_note"]
     assert "asked for another one" in words(staff.get(deed(letter, "refund_again")).content)
     assert staff.post(deed(letter, "void"), {"note": NOTE}).status_code == 200
-    answer = staff.post(deed(letter, "refund_again"), {"note": NOTE}, follow=True)
-    assert "Another refund is on its way." in words(answer.content)
+    assert "Approved, and done." in by_two(staff, letter, "refund_again")
     execute_refunds(now=timezone.now())
     letter.refresh_from_db()
     assert (letter.decision, owed(), len(oracle.rows("refund.succeeded"))) == ("redrive", exact("0", "EUR"), 1)
@@ -289,9 +301,9 @@ def test_of_a_late_charge_that_did_not_go_back_another_refund_is_asked_for(staff
 def test_note_is_taken_of_a_late_charge_that_did_not_go_back_and_it_stays_owed(staff: Client, open_payment: Open, oracle: Oracle) -> None:
     letter = not_given_back(open_payment)
     assert "The buyer is still owed the money" in words(staff.get(deed(letter, "take_note")).content)
-    staff.post(deed(letter, "take_note"), {"note": NOTE})
+    by_two(staff, letter, "take_note")
     letter.refresh_from_db()
-    assert (letter.decision, letter.decided_by, letter.note) == ("fail", "staff:finance", NOTE)
+    assert (letter.decision, letter.decided_by, NOTE in letter.note) == ("fail", "staff:checker", True)
     assert (owed(), DeadLetter.objects.filter(decided_at=None).count()) == (exact("24.90", "EUR"), 0)
     assert "take_note" not in staff.get(page_of(letter)).content.decode()
 
@@ -363,6 +375,57 @@ def test_sec_a_refund_needs_the_right_to_give_one(reader: Client, open_payment: 
         assert reader.get(deed(order, name)).status_code == 403
         assert reader.post(deed(order, name), {"note": NOTE, "once": "admin:1"}).status_code == 403
     assert not Refund.objects.exists()
+
+
+def test_what_changed_since_it_was_proposed_is_not_done_and_waits(staff: Client, open_payment: Open) -> None:
+    letter = waiting(open_payment)
+    staff.post(deed(letter, "fail"), {"note": NOTE})
+    rescue.redrive(letter.pk, actor="shell:eve", note=NOTE, now=timezone.now())
+    assert "was decided by shell:eve: redrive" in by_two(staff, letter, "fail")
+    assert Approval.objects.get().status == "WAITING"
+    execute_until_settled()
+
+
+def test_sec_29_a_refund_above_the_limit_takes_two_people_and_small_ones_add_up(
+    staff: Client, open_payment: Open, pay: Pay, oracle: Oracle, settings: Any
+) -> None:
+    settings.REFUND_APPROVAL_LIMITS = {"EUR": Decimal(10)}
+    order = pay(open_payment("24.90")).orders.get()
+    staff.post(deed(order, "refund"), {"part": "6.00", "fee_policy": "", "note": NOTE, "once": "admin:1"})
+    assert Refund.objects.get().amount == exact("6.00", "EUR")
+    asked = {"part": "4.01", "fee_policy": "keep", "once": "admin:2"}
+    for _press in range(2):
+        answer = staff.post(deed(order, "refund"), {"note": NOTE, **asked}, follow=True)
+    approval = Approval.objects.get()
+    assert ("Proposed." in words(answer.content), approval.subject, Refund.objects.count()) == (True, order.public_id, 1)
+    assert "takes two people" in words(staff.post(deed(order, "cancel"), {"note": NOTE}).content)
+    assert staff.post(reverse("admin:ledger_approval_approve", args=[approval.pk]), {"note": "Mine"}).status_code == 403
+    assert "Approved, and done." in by_two(staff, order, "refund", **asked)
+    execute_refunds(now=timezone.now())
+    refund = Refund.objects.latest("pk")
+    assert (refund.status, refund.amount, refund.fee, refund.requested_by) == (
+        "SUCCESS", exact("4.01", "EUR"), exact("0", "EUR"), "staff:finance",
+    )  # fmt: skip
+    approval.refresh_from_db()
+    assert (approval.status, approval.decided_by, approval.result) == ("APPROVED", "staff:checker", refund.public_id)
+    assert len(oracle.rows("refund.succeeded")) == 2
+
+
+def test_a_refund_of_what_is_given_back_meanwhile_waits_and_nothing_goes_back_twice(
+    staff: Client, open_payment: Open, pay: Pay, settings: Any
+) -> None:
+    settings.REFUND_APPROVAL_LIMITS = {"EUR": Decimal(10)}
+    order = pay(open_payment("24.90")).orders.get()
+    said = {"part": "", "fee_policy": "", "note": NOTE, "once": "admin:1"}
+    staff.post(deed(order, "refund"), said)
+    refunds.request_refund(order.pk, amount=exact("1.00", "EUR"), reason="By the shop", now=timezone.now())
+    assert "23.90 EUR can still be refunded" in by_two(staff, order, "refund", **said)
+    approval = Approval.objects.get()
+    assert (approval.status, approval.terms["amount"], Refund.objects.count()) == ("WAITING", "24.90", 1)
+    staff.post(reverse("admin:ledger_approval_withdraw", args=[approval.pk]), {"note": "The shop was quicker"})
+    approval.refresh_from_db()
+    assert approval.status == "WITHDRAWN"
+    execute_refunds(now=timezone.now())
 
 
 def test_an_order_is_cancelled_on_its_page(staff: Client, open_payment: Open) -> None:

@@ -9,10 +9,14 @@ from django.db.models import QuerySet
 from django.test import Client
 from django.utils import timezone
 
+from ledger import approvals
+from ledger.errors import DomainError
+from ledger.models import Approval
 from ledger.money import exact
 from payments import fee_schedules
 from payments.models import FeeSchedule
 from tests.factories import eur, new_sellers, new_shop
+from tests.flows.test_admin import words
 from wallet.models import Seller
 
 pytestmark = pytest.mark.django_db
@@ -33,11 +37,24 @@ def ada() -> Seller:
 
 def said(ada: Seller, *tiers: tuple[str, int, str], **terms: Any) -> dict[str, Any]:
     """Return what the page of a schedule sends: ten per cent in euros, these tiers, and whatever else is told."""
-    form = {"shop": ada.shop_id, "basis_points": "1000", "in_currency": "EUR", "fixed_part": "0", **terms}
+    form = {"shop": ada.shop_id, "basis_points": "1000", "in_currency": "EUR", "fixed_part": "0", "note": "Agreed in May", **terms}
     form |= {"tiers-TOTAL_FORMS": len(tiers), "tiers-INITIAL_FORMS": 0}
     for number, (above, points, fixed) in enumerate(tiers):
         form |= {f"tiers-{number}-above_part": above, f"tiers-{number}-basis_points": points, f"tiers-{number}-fixed_part": fixed}
     return form
+
+
+def approved(answer: Any) -> str:
+    """Let a second person approve what was proposed; return what that one reads then."""
+    approval = Approval.objects.latest("pk")
+    assert answer.status_code == 302, words(answer.content)
+    assert answer["Location"] == f"/admin/ledger/approval/{approval.pk}/change/"
+    browser = Client(headers={"accept-language": "en"})
+    browser.force_login(User.objects.get_or_create(username="checker", is_staff=True, is_superuser=True)[0])
+    seen = browser.get(f"/admin/ledger/approval/{approval.pk}/approve/")
+    assert seen.status_code == 200
+    done = browser.post(f"/admin/ledger/approval/{approval.pk}/approve/", {"note": "As agreed"}, follow=True)
+    return words(seen.content) + words(done.content)
 
 
 def page_of(schedule: FeeSchedule) -> str:
@@ -54,7 +71,10 @@ def use(schedule: FeeSchedule, ada: Seller) -> None:
 def test_a_schedule_is_added_with_its_tiers_and_shows_what_orders_pay(staff: Client, ada: Seller) -> None:
     terms = {"category": " books ", "method": "card", "valid_from": "2026-01-01", "floor_part": "0.50", "cap_part": "30"}
     answer = staff.post(ADD, said(ada, ("100", 500, "1"), ("50", 700, "0"), **terms))
-    assert answer.status_code == 302, answer.content.decode()
+    assert FeeSchedule.objects.count() == 0
+    shown = approved(answer)
+    for what in ("Adds a fee schedule", "Agreed in May", "staff:finance", "above 50.00 EUR: 700 + 0.00 EUR", "Approved, and done."):
+        assert what in shown, what
     [schedule] = FeeSchedule.objects.all()
     assert (schedule.category, schedule.method, schedule.valid_from, schedule.valid_until) == ("books", "card", date(2026, 1, 1), None)
     assert (schedule.floor, schedule.cap) == (eur("0.50"), eur("30.00"))
@@ -80,7 +100,7 @@ def test_a_schedule_is_added_with_its_tiers_and_shows_what_orders_pay(staff: Cli
 )
 def test_what_cannot_be_is_refused_under_its_field(field: str, terms: dict[str, str], complaint: str, staff: Client, ada: Seller) -> None:
     standing = said(ada, category="books", valid_from="2026-01-01", valid_until="2026-02-01")
-    assert staff.post(ADD, standing).status_code == 302
+    approved(staff.post(ADD, standing))
     answer = staff.post(ADD, said(ada, **terms))
     assert complaint in " ".join(answer.context["adminform"].form.errors[field])
     assert FeeSchedule.objects.count() == 1
@@ -101,17 +121,18 @@ def test_a_tier_that_cannot_be_is_refused(tiers: list[tuple[str, int, str]], com
 
 
 def test_a_schedule_that_was_used_is_ended_and_another_begins_on_that_day(staff: Client, ada: Seller) -> None:
-    assert staff.post(ADD, said(ada, ("50", 500, "0"))).status_code == 302
+    approved(staff.post(ADD, said(ada, ("50", 500, "0"))))
     [schedule] = FeeSchedule.objects.all()
     use(schedule, ada)
     today = timezone.now().date()
     forged = said(ada, basis_points="1", valid_until=str(today + timedelta(days=1)))
-    assert staff.post(page_of(schedule), forged | {"tiers-INITIAL_FORMS": 1, "tiers-TOTAL_FORMS": 1}).status_code == 302
+    shown = approved(staff.post(page_of(schedule), forged | {"tiers-INITIAL_FORMS": 1, "tiers-TOTAL_FORMS": 1}))
+    assert "Changes a fee schedule" in shown
     schedule.refresh_from_db()
     assert (schedule.basis_points, schedule.valid_until, schedule.tiers.get().basis_points) == (1000, today + timedelta(days=1), 500)
     yesterday = staff.post(page_of(schedule), forged | {"valid_until": str(today - timedelta(days=1))})
     assert "ends today at the earliest" in yesterday.content.decode()
-    assert staff.post(ADD, said(ada, valid_from=str(today + timedelta(days=1)))).status_code == 302
+    approved(staff.post(ADD, said(ada, valid_from=str(today + timedelta(days=1)))))
     assert "another fee schedule" in staff.post(page_of(schedule), forged | {"valid_until": ""}).content.decode()
     assert staff.post(f"/admin/payments/feeschedule/{schedule.pk}/delete/", {"post": "yes"}).status_code == 403
 
@@ -137,3 +158,33 @@ def test_one_that_is_used_while_it_is_changed_stays_as_it_was(staff: Client, ada
     assert "in this very moment" in staff.get(page_of(schedule)).content.decode()
     schedule.refresh_from_db()
     assert schedule.basis_points == 250
+
+
+def test_sec_29_a_change_of_fees_takes_two_people_and_is_not_made_of_what_was_changed_since(staff: Client, ada: Seller) -> None:
+    schedule = FeeSchedule.objects.create(shop=ada.shop, basis_points=250, fixed=exact("0.25", "EUR"))
+    for _press in range(2):
+        assert staff.post(page_of(schedule), said(ada, ("50", 500, "0"))).status_code == 302
+    approval = Approval.objects.get()
+    assert staff.post(f"/admin/ledger/approval/{approval.pk}/approve/", {"note": "Mine"}).status_code == 403
+    shown = words(staff.get(f"/admin/ledger/approval/{approval.pk}/change/").content)
+    assert "Basis points 250 → 1000" in shown
+    FeeSchedule.objects.filter(pk=schedule.pk).update(basis_points=300)
+    with pytest.raises(DomainError, match="was changed since"):
+        approvals.approve(approval.pk, actor="staff:checker", reason="As agreed", now=timezone.now())
+    schedule.refresh_from_db()
+    assert (schedule.basis_points, schedule.tiers.count(), Approval.objects.get().status) == (300, 0, "WAITING")
+    approvals.reject(approval.pk, actor="staff:checker", reason="Changed meanwhile", now=timezone.now())
+    approved(staff.post(page_of(schedule), said(ada, ("50", 500, "0"))))
+    schedule.refresh_from_db()
+    assert (schedule.basis_points, schedule.tiers.get().basis_points) == (1000, 500)
+
+
+def test_what_nobody_used_is_taken_away_and_what_was_used_since_stays(staff: Client, ada: Seller) -> None:
+    first, other = (FeeSchedule.objects.create(shop=ada.shop, basis_points=250, fixed=exact("0.25", code)) for code in ("EUR", "USD"))
+    assert "Takes a fee schedule away" in approved(staff.post(page_of(other), said(ada, is_removed="on")))
+    assert not FeeSchedule.objects.filter(pk=other.pk).exists()
+    staff.post(page_of(first), said(ada, is_removed="on"))
+    use(first, ada)
+    with pytest.raises(DomainError, match="was used in this very moment"):
+        approvals.approve(Approval.objects.latest("pk").pk, actor="staff:checker", reason="Old", now=timezone.now())
+    assert FeeSchedule.objects.filter(pk=first.pk).exists()

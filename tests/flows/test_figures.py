@@ -19,6 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ledger import chart
+from ledger.templatetags.written import digits
 from payments import confirmation, disputes, intake, refunds, settlement
 from payments.confirmation import Confirmed
 from payments.models import PaymentEvent, PaymentOrder, PspAttempt
@@ -194,10 +195,25 @@ def test_each_figure_leads_to_as_many_rows_as_it_says(asked: Asked, browser: Cli
     links = re.findall(
         r'class="number" data-title="(?:Orders|Paid|Charges|Entries|Sellers)"><a href="([^"]+)">(\d+)</a>', answer.content.decode()
     )
-    assert len(links) == 20
+    assert len(links) == 22
     for address, number in links:
-        listed = browser.get(html.unescape(address))
-        assert len(listed.context["cl"].result_list) == int(number), address
+        listed = browser.get(html.unescape(address)).context
+        assert (listed["shown"].total.count if "/explain/" in address else len(listed["cl"].result_list)) == int(number), address
+
+
+@pytest.mark.usefixtures("story")
+def test_each_amount_leads_to_rows_that_come_to_it(asked: Asked, browser: Client) -> None:
+    page = get(browser, asked).content.decode()
+    links = re.findall(r'class="number" data-title="([^"]+)"><a href="([^"]+/explain/[^"]+)">([^<]+)</a>', page)
+    assert {title for title, _address, _figure in links} >= {
+        "Volume", "Our fees", "Refunded", "Disputed", "Amount of the orders", "Paid after all", "Fees", "Amount", "Debits", "Credits", "Balance"
+    }  # fmt: skip
+    pages = {address: browser.get(html.unescape(address)).context for address in {address for _title, address, _figure in links}}
+    for title, address, figure in links:
+        shown = pages[address]
+        there = [digits(money).lstrip("\N{MINUS SIGN}") for money in shown["shown"].total.sums]
+        assert shown["shown"].adds_up, address
+        assert figure.lstrip("\N{MINUS SIGN}") in [*there, str(shown["shown"].total.count)], (title, address, figure)
 
 
 @pytest.mark.usefixtures("story")

@@ -143,6 +143,17 @@ def test_a_charge_without_our_key_is_found_by_the_psps_id(orders: list[PaymentOr
     assert (batch.matched, batch.mismatched) == (3, 0)
 
 
+def test_a_charge_whose_call_was_made_twice_is_one_line_and_one_match(orders: list[PaymentOrder]) -> None:
+    lines, call = [charged(order) for order in orders], orders[0].attempts.get()
+    PspAttempt.objects.create(
+        order=orders[0], number=2, psp="sandbox", psp_key=call.psp_key, status="SUCCEEDED", psp_reference=call.psp_reference
+    )
+    batch = settle(*lines)
+    assert (batch.lines, batch.matched, found(batch)) == (4, 4, [])
+    again = settle(lines[0], batch="sb-20261121-eur", day="2026-11-21")
+    assert found(again) == [("duplicate", orders[0].public_id, "9.70")]
+
+
 def test_a_dispute_its_fee_and_its_end_are_found(orders: list[PaymentOrder]) -> None:
     order, charge = orders[0], orders[0].attempts.get().psp_reference
     notice = DisputeNotice(
@@ -217,6 +228,29 @@ def test_what_a_batch_lacks_is_carried_over_to_the_next(orders: list[PaymentOrde
     batch = settle(("refund", "re_1", "", "-10.00", "0.00"), batch="sb-20261121-eur", day="2026-11-21")
     assert (batch.matched, batch.mismatched, batch.journal_entry_id) == (2, 0, None)
     assert owed() == -10
+
+
+def test_what_is_only_carried_over_is_not_paid_until_a_later_batch_pays(orders: list[PaymentOrder]) -> None:
+    first, second, third = orders
+    refund = refunds.request_refund(second.pk, amount=eur("20.00"), reason="", now=NOW)
+    settlement.settle_refund(refund.pk, psp_reference="re_1", refunded_at=NOW)
+    lacking = charged(first), ("refund", "re_1", "", "-20.00", "0.00")
+    paying = ("carried_over", "", "", "-10.30", "0.00"), charged(second), charged(third)
+    settle(*lacking)
+    assert not PaymentOrder.objects.filter(settled_at__isnull=False).exists(), "the PSP has paid nothing out"
+    paid = settle(*paying, batch="sb-20261121-eur", day="2026-11-21")
+    assert (paid.mismatched, paid.paid_out) == (0, Decimal("39.10"))
+    assert not PaymentOrder.objects.filter(settled_at=None).exists()
+
+
+def test_what_was_carried_over_is_paid_even_if_its_file_comes_last(orders: list[PaymentOrder]) -> None:
+    first, second, third = orders
+    refund = refunds.request_refund(second.pk, amount=eur("20.00"), reason="", now=NOW)
+    settlement.settle_refund(refund.pk, psp_reference="re_1", refunded_at=NOW)
+    settle(("carried_over", "", "", "-10.30", "0.00"), charged(second), charged(third), batch="sb-20261121-eur", day="2026-11-21")
+    assert PaymentOrder.objects.get(settled_at=None) == first
+    settle(charged(first), ("refund", "re_1", "", "-20.00", "0.00"))
+    assert not PaymentOrder.objects.filter(settled_at=None).exists()
 
 
 # --- What does not --------------------------------------------------------------------------------------------------

@@ -68,8 +68,8 @@ def due_at(order: PaymentOrder) -> datetime | None:
     return DueRelease.objects.get(order=order).due_at
 
 
-def give_back(order: PaymentOrder, amount: str, **said: str) -> Refund:
-    refund = refunds.request_refund(order.pk, amount=eur(amount), reason="", now=NOW, **said)
+def give_back(order: PaymentOrder, amount: str, *, fee_policy: str = "") -> Refund:
+    refund = refunds.request_refund(order.pk, amount=eur(amount), reason="", now=NOW, fee_policy=fee_policy)
     settlement.settle_refund(refund.pk, psp_reference=new_id("re"), refunded_at=NOW)
     return refund
 

@@ -19,8 +19,9 @@ from payments.confirmation import Confirmed
 from payments.models import PaymentOrder, PspAttempt
 from payments.settlement import Capture
 from reconciliation import invariants, matching, recognition, resolution
+from reconciliation.causes import Cause, cause_of
 from reconciliation.models import ExpectedFee, Mismatch, MismatchTransition, Proposal
-from reconciliation.resolution import AlreadyDecided, Cause, MakerMayNotApprove
+from reconciliation.resolution import AlreadyDecided, MakerMayNotApprove
 from tests.bank_statements import mt940
 from tests.factories import basket, new_sellers, new_shop
 from tests.fixtures_money import all_at_once, errors_in
@@ -129,8 +130,7 @@ def test_each_mismatch_comes_with_the_entry_that_would_explain_it_where_one_can_
     settle(charged(third), charged(third), batch="sb-20261121-eur", day="2026-11-21")
     drafts = [(one, resolution.draft_of(one, now=NOW)) for one in Mismatch.objects.order_by("pk")]
     assert [
-        (one.kind, resolution.cause_of(one), draft and sorted(f"{code} {money.amount:.2f}" for code, money in draft.debits))
-        for one, draft in drafts
+        (one.kind, cause_of(one), draft and sorted(f"{code} {money.amount:.2f}" for code, money in draft.debits)) for one, draft in drafts
     ] == [
         ("fee", Cause.BY_HAND, ["psp_fees 0.01"]),
         ("amount", Cause.BY_HAND, ["psp_fees 0.30", "suspense 19.71"]),

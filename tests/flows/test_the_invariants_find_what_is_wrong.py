@@ -12,8 +12,8 @@ from django.core.management.base import CommandError
 from django.db import connection, transaction
 from django.utils import timezone
 
-from ledger import chart, journal, seals, snapshots
-from ledger.money import zero
+from ledger import approvals, chart, entry_approvals, journal, periods, seals, snapshots
+from ledger.money import text, zero
 from payments import cancellations, disputes, expiry, inbox, late, refunds, releases, settlement
 from payments.models import DueOrder, PaymentEvent, PaymentOrder
 from payments.psp.protocol import Notice
@@ -24,8 +24,8 @@ from payouts import files
 from payouts import requests as payout_requests
 from payouts import settlement as payout_settlement
 from payouts.models import PayoutSchedule
-from reconciliation import bank_matching, ingestion, invariants, matching, resolution
-from reconciliation.models import Mismatch, SettlementBatch
+from reconciliation import bank_matching, close, ingestion, invariants, matching, resolution
+from reconciliation.models import Mismatch, MonthClose, SettlementBatch
 from tests.bank_statements import mt940
 from tests.factories import draft, eur, make_available, new_bank_account, new_sellers, new_shop
 from tests.fixtures_money import Oracle, captures_of, charge_and_keep_the_answer, confirm_card, execute_refunds, execute_until_settled
@@ -176,6 +176,12 @@ DAMAGE = [
     ("INV-19", "DELETE FROM wallet_feeinvoice WHERE sequence = 1"),
     ("INV-19", "UPDATE wallet_feeinvoice SET sequence = sequence + 1"),
     ("INV-19", "UPDATE ledger_journalentry SET reference = 'inv_other' WHERE kind = 'fee_invoice'"),
+    ("INV-19", "UPDATE ledger_closedtotal SET debits = debits + 0.01"),
+    ("INV-19", "DELETE FROM ledger_closedtotal WHERE kind = 'tax_payable'"),
+    ("INV-19", "UPDATE ledger_journalentry SET effective_at = effective_at - interval '2 months' WHERE kind = 'sale'"),
+    ("INV-19", "UPDATE reconciliation_closeevidence SET document = 'another'"),
+    ("INV-19", "DELETE FROM reconciliation_closeevidence"),
+    ("INV-19", "UPDATE reconciliation_monthclose SET status = 'PREPARED'"),
     ("INV-20", "UPDATE ledger_balancesnapshot SET balance = balance + 0.01"),
     ("INV-20", f"UPDATE payments_dueorder SET next_attempt_at = {TWO_HOURS_AGO}"),
     ("INV-20", f"UPDATE payments_dueorder SET next_attempt_at = {TWO_HOURS_AGO}, claimed_until = {TWO_HOURS_AGO}"),
@@ -209,7 +215,15 @@ DAMAGE = [
     ("INV-21", "DELETE FROM reconciliation_linematch WHERE kind = 'payout'"),
     ("INV-21", "UPDATE reconciliation_comparedstatement SET paid_in = paid_in + 0.01"),
     ("INV-21", "DELETE FROM reconciliation_banklinematch"),
+    ("INV-21", "UPDATE reconciliation_banklinematch SET short_by = short_by + 0.01 WHERE batch_id IS NOT NULL"),
+    ("INV-21", "UPDATE reconciliation_comparedstatement SET charges = charges + 0.01"),
     ("INV-21", "UPDATE ledger_account SET code = 'bank_in_transit:other' WHERE code = 'bank_in_transit'"),
+    ("INV-22", "UPDATE ledger_approval SET status = 'WAITING' WHERE kind = 'write_off'"),
+    ("INV-22", "UPDATE ledger_approval SET journal_entry_id = NULL WHERE kind = 'entry'"),
+    ("INV-22", "UPDATE ledger_approval SET decided_by = 'user:ada'"),
+    ("INV-22", "UPDATE ledger_approval SET terms = jsonb_set(terms, '{amount}', '\"3.01\"') WHERE kind = 'write_off'"),
+    ("INV-22", "UPDATE ledger_journalentry SET reference = 'other' WHERE reference = 'fee-1'"),
+    ("INV-22", "DELETE FROM ledger_approval WHERE kind = 'write_off'"),
 ]
 
 
@@ -267,7 +281,9 @@ def a_bit_of_everything(shop: Shop, open_payment: Open, pay: Open, oracle: Oracl
     pay_out_by_file(shop)
     cancellations.cancel_event(open_payment("40.00").pk, reason="", once="", requested_by="", now=timezone.now())
     invoice_all_fees(shop)
+    close_last_month()
     settle_a_batch(order)
+    approve_an_entry_and_a_write_off(shop)
     monthly.keep_sums(now=timezone.now())
     snapshots.take()
     seals.seal()
@@ -303,6 +319,26 @@ def settle_a_batch(order: PaymentOrder) -> None:
     bank_matching.match_waiting(now=now)
 
 
+def approve_an_entry_and_a_write_off(shop: Shop) -> None:
+    """Let two people book a fee, and write off what a seller owes after the loss of a dispute."""
+    [seller] = new_sellers(shop, "Gus")
+    owing, nothing, now = eur("3.00"), eur("0.00"), timezone.now()
+    make_available(seller, eur("1.00"))
+    with transaction.atomic():
+        debits, credits = [(chart.seller_available(seller.pk), eur("4.00"))], [(chart.operating_bank(), eur("4.00"))]
+        [entry] = journal.post([draft("lost", debits=debits, credits=credits)])
+        taken = Change(seller.pk, entry, "dispute_closed", "lost", -eur("4.00"), nothing, nothing, available=-eur("4.00"), reserved=nothing)
+        balances.change([taken])
+    loss = {"wallet": seller.wallets.get().pk, "amount": text(owing), "currency": "EUR"}
+    fee = draft("fee-1", memo="A fee", debits=[(chart.psp_fees(), owing)], credits=[(chart.operating_bank(), owing)])
+    for proposal in (
+        approvals.Proposal("write_off", "wallet", loss, "Bankrupt"),
+        entry_approvals.proposal_of(fee, evidence=""),
+    ):
+        proposed = approvals.propose(proposal, actor="staff:ada", now=now)
+        approvals.approve(proposed.pk, actor="staff:bea", reason="So it is", now=now)
+
+
 def release(order: PaymentOrder) -> None:
     """Deliver the order and let it become available, less a reserve."""
     now = timezone.now()
@@ -321,6 +357,16 @@ def invoice_all_fees(shop: Shop) -> None:
     shop.sellers.update(country="DE")
     TaxRate.objects.create(shop=shop, country="DE", basis_points=1900, since=month.first_day)
     assert invoices.issue_month(shop, month, now=now, by="test") > 0
+
+
+def close_last_month() -> None:
+    """Close the month in which the tax of the invoices is booked."""
+    now = timezone.now()
+    month = months.of(now).previous.first_day
+    prepared = MonthClose.objects.create(month=month, prepared_by="staff:ada", prepared_at=now, memo="Complete")
+    with transaction.atomic():
+        close.decide(prepared, MonthClose.Status.CLOSED, actor="staff:bea", reason="Right", now=now, closed=periods.close(month))
+        close.keep(prepared, {"checks": []})
 
 
 def pay_out(shop: Shop, oracle: Oracle) -> None:

@@ -18,6 +18,7 @@ WHERE indrelid = %s::regclass AND indisunique AND indisvalid GROUP BY indexrelid
     [
         ("ledger_journalentry", "reference", ""),
         ("ledger_account", "code,currency", ""),
+        ("ledger_approval", "kind,subject", "status"),
         ("wallet_wallet", "seller_id,currency", ""),
         ("wallet_idempotencyrecord", "shop_id,route,key", ""),
         ("wallet_outboxmessage", "public_id", ""),
@@ -54,6 +55,7 @@ WHERE indrelid = %s::regclass AND indisunique AND indisvalid GROUP BY indexrelid
         ("payouts_paymentfile", "message_id", ""),
         ("payouts_paymentfileline", "payout_id", "dropped_at"),
         ("payouts_payoutrun", "shop_id,currency,interval,calendar,period", ""),
+        ("payouts_payoutstop", "lifted_at", "lifted_at"),
     ],
 )
 def test_bug_29_what_may_happen_once_is_unique_in_postgres(table: str, columns: str, where: str) -> None:

@@ -35,7 +35,7 @@ from tests.factories import (
     new_sellers,
     new_shop,
 )
-from tests.programmes.house import House
+from tests.programmes.house import House, PaperFile
 from tests.programmes.points import Point
 from tests.programmes.steps import SWEEPS
 from tests.programmes.trap import Killed
@@ -116,6 +116,7 @@ class Case:
     releases: bool = False
     refunds_fail_later: bool = False
     asks_for_disputes: bool = False
+    files: list[PaperFile] = field(default_factory=list)  # that the story has its end in
     left_to_the_psp: set[str] = field(default_factory=set)  # it did not know their end when we looked last, and may have decided since
 
     def step(self, name: str, **terms: Any) -> int | None:

@@ -9,6 +9,7 @@ import hmac
 import itertools
 import json
 import logging
+import math
 import os
 import tempfile
 import time
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from django.conf import settings
 from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
@@ -36,11 +38,13 @@ from payouts.providers.sandbox import SandboxBank
 from tests.factories import new_sellers, new_shop
 from tests.fixtures_money import session_for
 from tests.fixtures_services import Letterbox, SandboxCompany, a_letterbox, running_sandbox
+from tests.programmes import sftp
 from wallet import api_keys
 from wallet.models import ApiKey, Seller, Shop
 from wallet.notifications import endpoints
 
 DEADLINE_S = 30
+LISTS = {"sandbox": "/v1/settlement_files", "sandbox_bank": "/v1/bank_statements"}
 MOST_PER_TOKEN = exact("9000000.00", "EUR")
 COUNTED = {
     "charge": ("charge.succeeded", "charge.voided"),
@@ -111,6 +115,18 @@ class Listener:
         return event_id in self._heard
 
 
+@dataclass(frozen=True, slots=True)
+class PaperFile:
+    """A file that the PSP or its bank has written, and how many lines it has; `is_of_the_last_day`: what it pays is on no statement yet."""
+
+    source: str
+    name: str
+    sha256: str
+    lines: int
+    content: bytes = field(repr=False)
+    is_of_the_last_day: bool
+
+
 @dataclass
 class House:
     """What a case works with: the PSP, its journal and its letters, the clock, a shop with sellers, and what pays."""
@@ -127,13 +143,72 @@ class House:
     _letters: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     _opened: int = 0
     _sessions: dict[str, tuple[Session, Money]] = field(default_factory=dict)
+    _listed: dict[str, int] = field(default_factory=dict)
     _nonces: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def files(self) -> Path:
+        """Where files are put down for us: by the way they come in, then by their source."""
+        return self.clock_file.parent / "files"
 
     def advance(self, seconds: int) -> None:
         """Move both clocks on, the PSP's first, so that it is never behind."""
         self.offset_s += seconds
         self.sandbox.client.put("/v1/clock", json={"offset_s": self.offset_s})
         self.clock_file.write_text(str(self.offset_s))
+
+    def end_day(self) -> str:
+        """Let the PSP's day be over and closed; both clocks stand at its midnight, or a moment later.  Return the day."""
+        ended = self.sandbox.client.post("/control/end_day").raise_for_status().json()
+        moved = self.sandbox.client.get("/v1/clock").raise_for_status().json()
+        self.advance(math.ceil(moved["offset_s"]) - self.offset_s)
+        self._sessions.clear()  # they last for a day
+        return str(ended["day"])
+
+    @property
+    def has_seen_files(self) -> bool:
+        return bool(self._listed)
+
+    def pass_over_files(self) -> None:
+        """Let the files of all days that are closed be none that are new."""
+        for address in LISTS.values():
+            self._new_in(address)
+
+    def new_files(self) -> list[PaperFile]:
+        """Return the files of the days that were closed since the last look."""
+        batches, statements = ([(said, self._content_of(address, said)) for said in self._new_in(address)] for address in LISTS.values())
+        last_day = max((said["day"] for said, _content in statements), default="")
+        files = [
+            PaperFile("sandbox", said["batch"], said["sha256"], content.count(b"\n") - 1, content, said["closed_on"] >= last_day)
+            for said, content in batches
+        ]
+        return files + [
+            PaperFile("sandbox_bank", said["statement"], said["sha256"], said["entries"], content, False) for said, content in statements
+        ]
+
+    def _new_in(self, address: str) -> list[Row]:
+        new: list[Row] = []
+        is_more = True
+        while is_more:
+            asked = {"after": self._listed.get(address, 0), "limit": 1000}
+            page = self.sandbox.client.get(address, params=asked).raise_for_status().json()
+            new, is_more = new + page["data"], page["has_more"]
+            self._listed[address] = new[-1]["id"] if new else asked["after"]
+        return new
+
+    def _content_of(self, address: str, said: Row) -> bytes:
+        return self.sandbox.client.get(f"{address}/{said['id']}").raise_for_status().content
+
+    def put_down(self, files: Sequence[PaperFile], place: str) -> None:
+        """Put the files, and no others, where we take them from: "folder" or "sftp"; elsewhere they are already."""
+        for source in LISTS:
+            for path in (self.files / place / source).glob("*"):
+                path.unlink()
+        for file in files:
+            path = self.files / place / file.source / file.name
+            if path.parent.is_dir():
+                path.write_bytes(file.content)
+                os.utime(path, (1, 1))  # at rest for long
 
     def fault(self, operation: str, kind: str, reference: str, **terms: Any) -> None:
         """Let the PSP's next call about this reference go wrong."""
@@ -145,14 +220,7 @@ class House:
         self.sandbox.client.delete("/v1/faults").raise_for_status()
         CircuitBreaker.objects.update(failures=0, opened_at=None, open_until=None)
         if self.has_stale_answers:  # an answer that came twice waits on our connection for whoever asks next
-            psp = registry.psp_named(SandboxPsp.name)
-            if isinstance(psp, SandboxPsp):
-                psp.close()
-            registry.psp_named.cache_clear()
-            bank = banks.provider_named(SandboxBank.name)
-            if isinstance(bank, SandboxBank):
-                bank.close()
-            banks.provider_named.cache_clear()
+            hang_up()
             self.has_stale_answers = False
 
     def means_to_pay(self, card: str, amount: Money) -> tuple[str, str]:
@@ -208,9 +276,12 @@ def house_in(sandbox: SandboxCompany, directory: Path) -> Iterator[House]:
     kept = settings.TEST_CLOCK_FILE, dict(rate)
     settings.TEST_CLOCK_FILE = str(directory / "clock")
     rate["key"] = None
+    files = directory / "files"
+    for place, source in itertools.product(("folder", "sftp"), LISTS):
+        (files / place / source).mkdir(parents=True)
     sellers = new_sellers(shop, "Ada", "Bolt", "Cleo")
     try:
-        with a_letterbox() as (letterbox, url):
+        with a_letterbox() as (letterbox, url), ways_in(files, key_file=directory / "key"):
             listening = new_shop(name=f"Listener {time.monotonic_ns()}")
             endpoints.open_endpoint(listening, url=url)
             listener = Listener(listening, new_sellers(listening, "Dora"), letterbox)
@@ -222,10 +293,39 @@ def house_in(sandbox: SandboxCompany, directory: Path) -> Iterator[House]:
 
 
 @contextmanager
+def ways_in(files: Path, *, key_file: Path) -> Iterator[None]:
+    """Let our settings, and those of the processes that we start, say where files come from: a folder, and an SFTP server."""
+    with sftp.Server(files / "sftp", key_file=key_file) as server, pytest.MonkeyPatch.context() as patch:
+        folder, servers = str(files / "folder"), server.settings_for(*LISTS)
+        patch.setattr(settings, "FILES_FOLDER", folder)
+        patch.setattr(settings, "FILES_SFTP", servers)
+        patch.setenv("FILES_FOLDER", folder)
+        patch.setenv("FILES_SFTP", json.dumps(servers))
+        yield
+
+
+def hang_up() -> None:
+    """Close our lines to the PSP and to the bank: the next call finds out anew where they are."""
+    psp = registry.psp_named(SandboxPsp.name)
+    if isinstance(psp, SandboxPsp):
+        psp.close()
+    registry.psp_named.cache_clear()
+    bank = banks.provider_named(SandboxBank.name)
+    if isinstance(bank, SandboxBank):
+        bank.close()
+    banks.provider_named.cache_clear()
+
+
+def own_name() -> str:
+    """Return what tells the databases of this process from those of others."""
+    return f"programme_{os.getpid()}"
+
+
+@contextmanager
 def standing_house() -> Iterator[House]:
     """Build a house of its own on the servers that ONEBOOK_SERVICES names: a fresh database, a sandbox, a shop."""
     logging.disable(logging.CRITICAL)
-    name = f"programme_{os.getpid()}"
+    name = own_name()
     connection.settings_dict["TEST"]["NAME"] = f"onebook_{name}"
     databases = setup_databases(verbosity=0, interactive=False)
     try:

@@ -169,6 +169,36 @@ CP-36 payout    unheard payouts.settlement.fail_payout
 CP-36 payout    after   {BANK}.returned_since
 CP-36 payout    unsent  payouts.settlement.return_payout
 CP-36 payout    unheard payouts.settlement.return_payout
+CP-37 files     after   reconciliation.folder.AtRest.read
+CP-37 files     after   reconciliation.sandbox_files.Body.readinto
+CP-37 files     before  asyncssh.SFTPClientFile.read
+CP-37 files     after   reconciliation.sftp_server.Server.download
+CP-38 files     after   reconciliation.originals.keep
+CP-38 files     unsent  reconciliation.ingestion.stored
+CP-38 files     unheard reconciliation.ingestion.stored
+CP-38 files     after   reconciliation.ingestion.receive
+CP-39 files     after   reconciliation.staging._Rows.add
+CP-39 files     before  reconciliation.staging.advance
+CP-39 files     after   reconciliation.staging.advance
+CP-39 files     unsent  reconciliation.staging.stage_settlement
+CP-39 files     unheard reconciliation.staging.stage_settlement
+CP-39 files     unsent  reconciliation.staging.stage_statement
+CP-39 files     unheard reconciliation.staging.stage_statement
+CP-39 files     before  reconciliation.staging.finish
+CP-39 files     after   reconciliation.staging.finish
+CP-40 files     after   reconciliation.matching.compare
+CP-40 files     after   reconciliation.matching.post
+CP-40 files     unsent  reconciliation.matching.match
+CP-40 files     unheard reconciliation.matching.match
+CP-40 files     after   payments.releases.mark_settled
+CP-40 files     after   reconciliation.bank_matching.compare
+CP-40 files     after   reconciliation.bank_matching.post
+CP-40 files     unsent  reconciliation.bank_matching.match
+CP-40 files     unheard reconciliation.bank_matching.match
+CP-42 report    after   wallet.invoices.ISSUE
+CP-42 report    after   ledger.journal.post_from wallet.invoices.issue_month
+CP-42 report    unsent  wallet.invoices.issue_month
+CP-42 report    unheard wallet.invoices.issue_month
 CP-44 run       after   ledger.journal.post_from payouts.scheduling.run
 CP-44 run       after   wallet.balances.change_from payouts.scheduling.run
 CP-44 run       unsent  payouts.scheduling.run

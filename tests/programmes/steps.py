@@ -6,6 +6,7 @@ with an HTTP status, or with nothing; whoever called it asks the database what h
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from django.test import Client
@@ -20,8 +21,11 @@ from payouts import tasks as payout_tasks
 from payouts.calendars import Calendar
 from payouts.choice import Which
 from payouts.states import Interval
+from reconciliation import folder, sandbox_files, sftp, staging
+from reconciliation import tasks as reconciliation_tasks
+from wallet import invoices, months
 from wallet import tasks as wallet_tasks
-from wallet.models import Seller
+from wallet.models import Seller, Shop
 
 JSON = "application/json"
 CLIENT = Client(raise_request_exception=False)  # one for all: its middleware is loaded once
@@ -117,6 +121,23 @@ def watch_returns() -> None:
     payout_tasks.watch_returns()
 
 
+def take_files(way: str) -> None:
+    """Receive what is new by one of the ways in."""
+    {"folder": folder.pick_up, "sftp": sftp.fetch, "sandbox": sandbox_files.fetch}[way](now=clock.now())
+
+
+def work_on_files(at_once: int) -> None:
+    """Read what was received, so many lines in one transaction, and compare it with our books."""
+    staging.CHUNK = at_once
+    reconciliation_tasks.stage_files()
+
+
+def issue_invoices(shop: int, now: str) -> None:
+    """Invoice the fees of the month that is over by then."""
+    until = datetime.fromisoformat(now)
+    invoices.issue_month(Shop.objects.get(pk=shop), months.of(until).previous, now=until, by="machine")
+
+
 def deliver() -> None:
     wallet_tasks.deliver_webhooks()
 
@@ -143,6 +164,9 @@ STEPS: dict[str, Callable[..., int | None]] = {
         watch_disputes,
         execute_payouts,
         watch_returns,
+        take_files,
+        work_on_files,
+        issue_invoices,
         deliver,
     )
 }

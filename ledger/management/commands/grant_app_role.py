@@ -18,6 +18,9 @@ APPEND_ONLY = (
     "ledger_balancesnapshot",
     "ledger_ledgerseal",
     "ledger_entrydigest",
+    "ledger_approvaltransition",
+    "ledger_closedmonth",
+    "ledger_closedtotal",
     "wallet_walletentry",
     "wallet_outboxmessage",
     "wallet_deliveryattempt",
@@ -27,7 +30,12 @@ APPEND_ONLY = (
     "reconciliation_linematch",
     "reconciliation_comparedstatement",
     "reconciliation_banklinematch",
+    "reconciliation_tolerancechange",
     "reconciliation_mismatchtransition",
+    "reconciliation_closeevidence",
+    "reconciliation_mismatchnote",
+    "reconciliation_mismatchattachment",
+    "reconciliation_rightstransition",
 )
 MAY_DELETE = (
     "reconciliation_invariantrun",

@@ -1,6 +1,7 @@
 """The books over REST."""
 
 import copy
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -95,6 +96,15 @@ def test_a_wrong_entry_is_refused(api: Caller, entry: dict[str, Any], spoil: Any
     answer = api.post("/v1/ledger", wrong)
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, field)
     assert stored() == before
+
+
+def test_sec_29_an_entry_of_more_than_a_key_may_post_alone_is_refused(api: Caller, entry: dict[str, Any], settings: Any) -> None:
+    settings.API_ENTRY_LIMITS = {"EUR": Decimal("12.50")}
+    assert api.post("/v1/ledger", entry).status_code == 201
+    settings.API_ENTRY_LIMITS = {"EUR": Decimal("12.49"), "USD": Decimal(0)}
+    answer = api.post("/v1/ledger", entry | {"reference": "correction-2"})
+    assert (answer.status_code, answer.json()["code"]) == (409, "approval_needed")
+    assert "correction-2 moves 12.50 EUR" in answer.json()["detail"]
 
 
 def test_an_entry_in_two_currencies_balances_in_each(api: Caller, entry: dict[str, Any]) -> None:

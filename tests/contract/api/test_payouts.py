@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import time
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from django.conf import LazySettings
 from django.test import Client
 
 from ledger import clock
-from payouts import calendars, scheduling
+from payouts import calendars, scheduling, stops
 from payouts.calendars import Calendar
 from payouts.choice import Which
 from payouts.models import Payout
@@ -93,6 +94,19 @@ def test_what_can_be_paid_out_is_told_with_what_is_in_the_way(api: Caller, rich:
     assert (euros["amount"]["amount"], euros["available"]["amount"], euros["why_not"]) == ("100.00", "100.00", None)
     assert (francs["amount"]["amount"], francs["why_not"]["code"]) == ("0.00", "no_bank_account")
     assert api.get(address).json()["field"] == "currency"
+
+
+def test_while_payouts_are_stopped_asking_says_that_they_are_paused_and_the_same_request_goes_through_later(
+    api: Caller, rich: Seller
+) -> None:
+    stop, _is_new = stops.place(reason="INV-03", placed_by="watch", now=clock.now())
+    refused = api.post("/v1/payouts", wanted(rich), key="p-1").json()
+    assert (refused["status"], refused["code"]) == (409, "payouts_paused")
+    assert re.search(r"Payouts are paused since .* UTC, while our figures are checked\. No money is lost\.", refused["detail"])
+    address = f"/v1/sellers/{rich.public_id}/payable"
+    assert api.get(address, currency="EUR").json()["why_not"]["code"] == "payouts_paused"
+    stops.lift(stop.pk, reason="Mended", actor="staff:bo", now=clock.now())
+    assert api.post("/v1/payouts", wanted(rich), key="p-1").status_code == 201
 
 
 def test_payouts_are_found_by_their_run_and_no_other_shops_are(api: Caller, stranger: Caller, rich: Seller) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -38,6 +39,18 @@ def dispute(order_id: str, amount: str) -> None:
         "dp_1", order_id, order_id, charge, "open", exact(amount, "EUR"), nothing, nothing, "fraudulent", now, now, now + timedelta(days=7)
     )
     disputes.open_dispute(notice, psp="sandbox")
+
+
+def test_sec_29_what_a_key_may_not_give_back_alone_is_refused_however_it_is_asked_for(api: Caller, paid: Paid, settings: Any) -> None:
+    settings.API_REFUND_LIMITS = {"EUR": Decimal(10), "USD": Decimal(0)}
+    refunds, cancel = f"/v1/orders/{paid['id']}/refunds", f"/v1/orders/{paid['id']}/cancel"
+    assert api.post(refunds, {"amount": eur("6.00")}).status_code == 201
+    tries = [(refunds, {"amount": eur("4.01")}), (refunds, {}), (cancel, {}), (f"/v1/payments/{paid['payment']}/cancel", {})]
+    for address, body in tries:
+        answer = api.post(address, body)
+        assert (answer.status_code, answer.json()["code"]) == (409, "approval_needed"), address
+    assert api.post(refunds, {"amount": eur("4.00")}).status_code == 201
+    assert Refund.objects.count() == 2
 
 
 # --- Asking for one -------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Faults are planted in files on request, the files add up all the same, and what was planted is told to whoever asks."""
 
 from decimal import Decimal
+from typing import Any
 
 from tests.contract.sandbox.conftest import Buyer
 from tests.contract.sandbox.days import Days, about, total
@@ -63,21 +64,52 @@ def test_a_switch_may_name_the_batch(buyer: Buyer, days: Days, sandbox: SandboxC
     assert days.planted() == []
 
 
+def test_a_late_line_may_wait_for_days(buyer: Buyer, days: Days, sandbox: SandboxCompany) -> None:
+    late = buyer.charged(amount=10_00)
+    sandbox.fault(operation="settlement", kind="line_late", reference=late["key"], times=1, delay_s=2 * 24 * 3600)
+    settled = []
+    for _day in range(3):
+        buyer.charged(amount=1_00)
+        settled.append([row["id"] for row in days.settled(days.end())])
+    assert [late["id"] in ids for ids in settled] == [False, False, True]
+
+
 def test_a_bank_books_wrongly_and_its_statement_adds_up(days: Days, sandbox: SandboxCompany) -> None:
     made = {}
-    for kind in ("line_missing", "line_doubled", "line_amount"):
+    kinds = ("line_missing", "line_doubled", "line_amount", "line_extra", "line_currency", "line_late")
+    for kind in kinds:
         made[kind] = Platform(sandbox.client).paid_out(reference=f"po_{kind}")["id"]
-        sandbox.fault(operation="statement", kind=kind, reference=f"po_{kind}")
-    listed = days.statements(days.end(), format="mt940")["EUR"]
-    content = days.file_of(listed, format="mt940").decode()
-    booked = [line[15:20] for line in content.splitlines() if line.startswith(":61:")]
-    assert sorted(booked) == ["10,00", "10,00", "10,01"]
-    assert listed["closing"] - listed["opening"] == -30_01
-    assert {one["kind"]: (one["operation"], one["object_id"], one["gross"]) for one in days.planted()} == {
+        sandbox.fault(operation="statement", kind=kind, reference=f"po_{kind}", times=1)
+    day, next_day = days.end(), days.end()
+    listed = days.statements(day, format="mt940")["EUR"]
+    assert sorted(booked_in(days, listed)) == ["10,00"] * 4 + ["10,01"]
+    assert listed["closing"] - listed["opening"] == -50_01
+    later = days.statements(next_day, format="mt940")
+    assert {currency: booked_in(days, one) for currency, one in later.items()} == {"EUR": ["10,00"], "USD": ["10,00"]}
+    planted = {one["kind"]: one for one in days.planted()}
+    assert {kind: (one["operation"], one["object_id"], one["gross"]) for kind, one in planted.items()} == {
         kind: ("statement", payout_id, -10_00) for kind, payout_id in made.items()
     }
+    assert planted["line_extra"]["invented"] in days.file_of(listed).decode()
 
 
-def test_a_statement_cannot_be_late(sandbox: SandboxCompany) -> None:
-    answer = sandbox.client.put("/v1/faults", json={"operation": "statement", "kind": "line_late"})
-    assert answer.status_code == 400
+def booked_in(days: Days, listed: dict[str, Any]) -> list[str]:
+    content = days.file_of(listed, format="mt940").decode()
+    return [line[15:20] for line in content.splitlines() if line.startswith(":61:")]
+
+
+def test_the_payment_of_a_batch_may_name_the_one_before(buyer: Buyer, days: Days, sandbox: SandboxCompany) -> None:
+    buyer.charged(amount=10_00)
+    first = batch_of(days.end())
+    buyer.charged(amount=20_00)
+    sandbox.fault(operation="statement", kind="line_batch")  # strikes no payment of a batch that none was before
+    second = batch_of(days.end())
+    statement = days.statements(days.end())["EUR"]
+    assert f"<EndToEndId>{first}</EndToEndId>" in days.file_of(statement).decode()
+    assert [(one["kind"], one["object_id"]) for one in days.planted()][-1] == ("line_batch", second)
+
+
+def test_what_has_no_such_thing_is_not_struck_by_it(sandbox: SandboxCompany) -> None:
+    for operation, kind in (("statement", "line_fee"), ("settlement", "line_batch")):
+        answer = sandbox.client.put("/v1/faults", json={"operation": operation, "kind": kind})
+        assert answer.status_code == 400

@@ -22,6 +22,8 @@ CODES = {
     chart.disputed("sandbox"): AccountType.ASSET,
     chart.dispute_costs(): AccountType.EXPENSE,
     chart.dispute_losses(): AccountType.EXPENSE,
+    chart.bank_charges(): AccountType.EXPENSE,
+    chart.write_offs(): AccountType.EXPENSE,
 }
 
 

@@ -250,6 +250,19 @@ def test_a_list_of_disputes_that_never_ends_is_given_up() -> None:
         answering({"data": [], "has_more": True}).disputes_since(NOON)
 
 
+def test_a_balance_is_read_by_currency_and_may_be_below_zero() -> None:
+    answer = {"data": [{"currency": "EUR", "amount": -250}, {"currency": "JPY", "amount": 7}]}
+    assert answering(answer).taken(since=NOON, until=NOON) == [exact("-2.50", "EUR"), exact("7", "JPY")]
+
+
+@pytest.mark.parametrize(
+    "answer", [None, [], {}, {"data": [{"currency": "EUR", "amount": "5"}]}, {"data": [{"currency": "XXZ", "amount": 5}]}]
+)
+def test_sec_20_a_balance_that_is_none_is_not_believed(answer: Any) -> None:
+    with pytest.raises(PspOutcomeUnknown):
+        answering(answer).taken(since=NOON, until=NOON)
+
+
 def test_sec_20_a_session_that_is_not_the_one_we_asked_for_is_an_unknown_outcome() -> None:
     session = {"id": "cs_1", "nonce": "pay_1", "status": "open", "amount": 5, "currency": "EUR", "fields_url": "", "hosted_url": ""}
     assert answering(session | {"payment_token": ""}).session("cs_1").id == "cs_1"

@@ -1,0 +1,18 @@
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+from django.db.models import Q
+
+
+class Migration(migrations.Migration):
+    atomic = False  # as building an index beside ongoing work demands
+
+    dependencies = [
+        ("payouts", "0009_payouts_can_be_stopped"),
+    ]
+
+    operations = [
+        AddIndexConcurrently(
+            model_name="payout",
+            index=models.Index(fields=["currency"], condition=Q(status__in=["WAITING", "EXECUTING"]), name="payout_in_transit"),
+        ),
+    ]

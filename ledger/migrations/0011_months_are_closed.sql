@@ -2,7 +2,8 @@
 
 -- From when on an entry may be effective, for whoever posts now: asked by journal.post, and once more by the guard below.  Holds the lock of
 -- closing shared until the transaction ends, so that no month can be closed around an entry that is not committed.  It never waits: while
--- somebody closes a month, that month counts as closed.  A transaction that sees an older state than this moment's may not post.
+-- somebody closes a month, all that are over count as closed.  Whoever posts then holds no lock, and this one may be followed by another
+-- close; the month that still runs cannot be closed by either.  A transaction that sees an older state than this moment's may not post.
 CREATE FUNCTION ledger_open_since() RETURNS timestamptz LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
     is_open boolean := pg_try_advisory_xact_lock_shared(hashtextextended('ledger.closing', 0));
@@ -15,7 +16,7 @@ BEGIN
     IF is_open THEN
         RETURN coalesce((last + interval '1 month') AT TIME ZONE 'UTC', '-infinity');
     END IF;
-    RETURN least((last + interval '2 months') AT TIME ZONE 'UTC', date_trunc('month', clock_timestamp(), 'UTC'));
+    RETURN date_trunc('month', clock_timestamp(), 'UTC');
 END $$;
 
 CREATE FUNCTION entry_must_lie_in_an_open_month() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$

@@ -183,10 +183,16 @@ def _child(place: Place, name: str, module: str, *, env: dict[str, str]) -> Chil
 
 
 def _seed(place: Place, services: Services) -> Summary:
-    """Make the demo data (or find it made) and return what it wants shown: the last line of its output, as JSON."""
-    shown = [line for line in _manage(place, services, "demo_data").splitlines() if line.startswith("{")]
+    """Make the demo data (or find it made) and return what it wants shown."""
+    finance, shop = (_told(_manage(place, services, command)) for command in ("demo_finance", "demo_data"))
     _manage(place, services, "demo_payouts")
-    return dict(json.loads(shown[-1])) if shown else {}
+    return shop | {"logins": [*finance.get("logins", []), *shop.get("logins", [])]}
+
+
+def _told(printed: str) -> Summary:
+    """Return the last line of what a command printed that is JSON, if there is one."""
+    lines = [line for line in printed.splitlines() if line.startswith("{")]
+    return dict(json.loads(lines[-1])) if lines else {}
 
 
 def _manage(place: Place, services: Services, command: str) -> str:

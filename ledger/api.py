@@ -53,7 +53,8 @@ class Ledger(Endpoint):
         """Post a manual entry
 
         The entry must balance in every currency, and each account must be open.  A wallet's accounts (`seller_pending`,
-        `seller_available`, `seller_reserved`) are refused: they move only together with the wallet.  Entries are never changed; correct one
+        `seller_available`, `seller_reserved`) are refused: they move only together with the wallet; and so are `suspense`,
+        `payouts_in_transit` and `disputed`, which open mismatches, payouts and disputes account for.  Entries are never changed; correct one
         by posting its reverse.  The same reference with the same legs answers 200 with the entry that stands.
 
         Where this installation lets a key post up to an amount only (`API_ENTRY_LIMITS`), an entry that moves more answers 409 with

@@ -105,7 +105,7 @@ class KindFilter(admin.SimpleListFilter):
         return [(kind.name, kind.title) for kind in approvals.KINDS.values() if request.user.has_perm(kind.may_see)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Approval]) -> QuerySet[Approval]:
-        return queryset.filter(kind=self.value()) if self.value() else queryset
+        return queryset.filter(kind=self.value()) if self.value() in dict(self.lookup_choices) else queryset
 
 
 NAMES = dict(Status.choices)

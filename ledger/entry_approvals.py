@@ -12,14 +12,13 @@ from djmoney.money import Money
 
 from ledger import approvals, chart, journal, manual, queries
 from ledger.approvals import Facts, Kind, Outcome, Proposal, Terms
-from ledger.journal import Draft, Leg, ReferenceConflict, UnknownAccount
+from ledger.journal import Draft, Leg, ReferenceConflict
 from ledger.models import Approval, JournalEntry
 from ledger.money import exact, text, zero
 from ledger.templatetags.written import amount, moment
 
 ENTRY = "entry"
 SIDES = ("debits", "credits")
-KEPT = frozenset({"payouts_in_transit", "disputed"})  # accounts that open payouts and disputes account for (INV-15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +51,6 @@ def legs_in(rows: Iterable[tuple[str, str, str]]) -> list[Leg]:
     return [(code, exact(digits, currency)) for code, digits, currency in rows]
 
 
-def require_bookable(code: str) -> None:
-    """Raise unless a manual entry may name the account: what `manual.require_bookable` raises, and UnknownAccount for KEPT."""
-    manual.require_bookable(code)
-    if chart.kind_of(code) in KEPT:
-        raise UnknownAccount(f"{code} is what open payouts and disputes make of it. Book against another account.", field="account")
-
-
 def post(approval: Approval, now: datetime) -> Outcome:
     """Post the entry.  An account of the platform that was never used in the currency is opened; one with an owner must be open.
 
@@ -66,7 +58,7 @@ def post(approval: Approval, now: datetime) -> Outcome:
     """
     draft = draft_of(approval.terms, memo=approval.memo)
     for code, money in (*draft.debits, *draft.credits):
-        require_bookable(code)
+        manual.require_bookable(code)
         if code in chart.KINDS.keys() - chart.OWNED_KINDS:
             journal.open_accounts([code], currency=money.currency.code)
     entry_id, is_new = manual.posted(draft)

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from ledger import chart, clock, entry_approvals
+from ledger import chart, clock, manual
 from ledger.deeds import DeedForm
 from ledger.errors import DomainError
 from ledger.journal import Draft, Leg
@@ -21,7 +21,7 @@ from ledger.wire import forbidden_in
 
 LEAST_LEGS, MORE_LEGS, MOST_LEGS = 4, 4, 100
 LONGEST = 120
-REFUSED = chart.WALLET_KINDS | entry_approvals.KEPT | {chart.suspense()}  # these move with what they are part of
+REFUSED = chart.WALLET_KINDS | manual.KEPT | {chart.suspense()}  # these move with what they are part of
 
 
 class LegForm(forms.Form):
@@ -39,7 +39,7 @@ class LegForm(forms.Form):
     def clean_account(self) -> str:
         code: str = self.cleaned_data["account"]
         try:
-            entry_approvals.require_bookable(code)
+            manual.require_bookable(code)
         except DomainError as error:
             raise forms.ValidationError(error.detail) from error
         return code

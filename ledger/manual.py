@@ -13,6 +13,7 @@ from ledger.errors import DomainError
 from ledger.journal import Draft, UnknownAccount
 from ledger.models import JournalEntry
 
+KEPT = frozenset({"payouts_in_transit", "disputed"})  # accounts that open payouts and disputes account for (INV-15)
 OUR_OWN = re.compile(r"[a-z]{2,5}_[0-9a-f]{32}(:.*)?")
 
 
@@ -51,7 +52,7 @@ def posted(draft: Draft) -> tuple[int, bool]:
 
 
 def require_bookable(code: str) -> None:
-    """Raise UnknownAccount if the chart has no such kind of account, WalletAccountRefused if it is part of a wallet.
+    """Raise UnknownAccount if the chart has no such kind of account, or for KEPT, WalletAccountRefused if it is part of a wallet.
 
     SuspenseAccountRefused: what stands in suspense is what the open mismatches are over, and leaves it when one is resolved.
     """
@@ -61,6 +62,8 @@ def require_bookable(code: str) -> None:
         )
     if code == chart.suspense():
         raise SuspenseAccountRefused("What stands in suspense is over mismatches. Resolve the mismatch instead.", field="account")
+    if chart.kind_of(code) in KEPT:
+        raise UnknownAccount(f"{code} is what open payouts and disputes make of it. Book against another account.", field="account")
     if chart.kind_of(code) in chart.WALLET_KINDS:
         raise WalletAccountRefused(
             f"{code} is part of a seller's wallet and moves only together with it. Book against another account.", field="account"

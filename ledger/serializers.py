@@ -201,7 +201,9 @@ class StatementSerializer(StrictSerializer):
 class NewPostingSerializer(StrictSerializer):
     """One leg of a manual entry."""
 
-    account = PlainText(max_length=120, help_text="An open account; those of wallets and suspense are closed to manual entries")
+    account = PlainText(
+        max_length=120, help_text="An open account; those of wallets, mismatches, payouts and disputes are closed to manual entries"
+    )
     side = Choice(SIDES)
     amount = PositiveMoneyField()
 

@@ -25,6 +25,8 @@ TITLES = {
     "bic": _("BIC"),
     "calendar": _("calendar"),
     "card_brand": _("kind of card"),
+    "card_country": _("country of the card"),
+    "card_funding": _("credit or debit"),
     "card_last4": _("card ends with"),
     "category": _("category"),
     "cause": _("cause"),

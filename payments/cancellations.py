@@ -35,30 +35,36 @@ from wallet import notifications
 from wallet.models import Shop
 
 logger = logging.getLogger(__name__)
+Limits = Mapping[str, Decimal]  # how much of an order may go back without a second person, by currency (refunds.py)
 
 
 class NotCancellable(DomainError):
     code = "not_cancellable"
 
 
-def cancel_order(order_id: int, *, reason: str, once: str, requested_by: str, now: datetime) -> Cancellation:
+def cancel_order(order_id: int, *, reason: str, once: str, requested_by: str, now: datetime, limits: Limits | None = None) -> Cancellation:
     """Cancel one order; return its cancellation, which may still be executing.  The same wish (`once`) finds the same cancellation for ever.
 
-    Raises NotCancellable: everything of it is refunded already, or a dispute of it is open.
+    Raises NotCancellable: everything of it is refunded already, or a dispute of it is open; and ApprovalNeeded: it is paid, and to give
+    it back is more than the limits let one do without a second person (refunds.py).
     """
     event_id = PaymentOrder.objects.values_list("event_id", flat=True).get(pk=order_id)
-    [cancellation] = cancel(event_id, [order_id], reason=reason, once=once, requested_by=requested_by, now=now)
+    [cancellation] = cancel(event_id, [order_id], reason=reason, once=once, requested_by=requested_by, now=now, limits=limits)
     return cancellation
 
 
-def cancel_event(event_id: int, *, reason: str, once: str, requested_by: str, now: datetime) -> list[Cancellation]:
-    """Cancel every order of the payment that can be cancelled.  Raises NotCancellable if none of them can."""
+def cancel_event(
+    event_id: int, *, reason: str, once: str, requested_by: str, now: datetime, limits: Limits | None = None
+) -> list[Cancellation]:
+    """Cancel every order of the payment that can be cancelled.  Raises NotCancellable if none of them can; ApprovalNeeded, and cancels none."""
     order_ids = list(PaymentOrder.objects.filter(event=event_id).values_list("id", flat=True))
-    return cancel(event_id, order_ids, reason=reason, once=once, requested_by=requested_by, now=now)
+    return cancel(event_id, order_ids, reason=reason, once=once, requested_by=requested_by, now=now, limits=limits)
 
 
 @transaction.atomic(durable=True)
-def cancel(event_id: int, order_ids: Sequence[int], *, reason: str, once: str, requested_by: str, now: datetime) -> list[Cancellation]:
+def cancel(
+    event_id: int, order_ids: Sequence[int], *, reason: str, once: str, requested_by: str, now: datetime, limits: Limits | None
+) -> list[Cancellation]:
     """Keep the wish for each order with its first step.  Locks the event, the orders by id, then what is due."""
     transitions.by(requested_by, reason=reason)
     PaymentEvent.objects.select_for_update(no_key=True).get(pk=event_id)
@@ -67,20 +73,13 @@ def cancel(event_id: int, order_ids: Sequence[int], *, reason: str, once: str, r
     for order in orders:
         try:
             wish = Cancellation(order=order, reason=reason, once=once, requested_by=requested_by)
-            kept.append((standing(order, once=once) or keep(wish, now=now)).pk)
+            kept.append((standing(order, once=once) or keep(wish, now=now, limits=limits)).pk)
         except NotCancellable as refusal:
             refusals.append(refusal)
     if not kept:
         raise refusals[0]
     settlement.close_events([event_id])
     return list(Cancellation.objects.filter(pk__in=kept).select_related("order", "refund").order_by("order_id"))
-
-
-def require_within(orders: Iterable[PaymentOrder], limits: Mapping[str, Decimal]) -> None:
-    """Raise ApprovalNeeded if to cancel one of the orders is to give back more than one may without a second person (refunds.py)."""
-    for order in orders:
-        if order.status == OrderStatus.SUCCESS:
-            refunds.require_within(order, order.amount - order.disputed, limits)
 
 
 def standing(order: PaymentOrder, *, once: str) -> Cancellation | None:
@@ -95,8 +94,8 @@ def standing(order: PaymentOrder, *, once: str) -> Cancellation | None:
     return same or living.first()
 
 
-def keep(cancellation: Cancellation, *, now: datetime) -> Cancellation:
-    """Keep a new cancellation and take its first step.  Raises NotCancellable.  Inside the caller's transaction, which holds the order."""
+def keep(cancellation: Cancellation, *, now: datetime, limits: Limits | None = None) -> Cancellation:
+    """Keep a new cancellation and take its first step.  Raises NotCancellable, ApprovalNeeded.  The caller's transaction holds the order."""
     order = cancellation.order
     match OrderStatus(order.status):
         case OrderStatus.NOT_STARTED | OrderStatus.FAILED:
@@ -106,15 +105,15 @@ def keep(cancellation: Cancellation, *, now: datetime) -> Cancellation:
             cancellation.save()
             stop(order, cancellation, now=now)
         case OrderStatus.SUCCESS:
-            cancellation.refund = refund_of(order, cancellation, now=now)
+            cancellation.refund = refund_of(order, cancellation, now=now, limits=limits)
             cancellation.save()
         case OrderStatus.CANCELLED:
             raise NotCancellable(f"{order.public_id} is cancelled already.")
     return cancellation
 
 
-def refund_of(order: PaymentOrder, cancellation: Cancellation, *, now: datetime) -> Refund:
-    """Reserve the refund of all that is left of a paid order, with all that is left of our fee.  Raises NotCancellable.
+def refund_of(order: PaymentOrder, cancellation: Cancellation, *, now: datetime, limits: Limits | None = None) -> Refund:
+    """Reserve the refund of all that is left of a paid order, with all that is left of our fee.  Raises NotCancellable, ApprovalNeeded.
 
     Each refund of a cancellation has at most one that comes after it.  The caller holds the order.
     """
@@ -126,6 +125,7 @@ def refund_of(order: PaymentOrder, cancellation: Cancellation, *, now: datetime)
         once=f"cancellation:{cancellation.public_id}{before}",
         requested_by=cancellation.requested_by,
         cause=Refund.Cause.CANCELLATION,
+        limits=limits,
     )
     try:
         return refunds.reserve(order, wish, now=now)

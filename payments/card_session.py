@@ -86,7 +86,7 @@ def complete(event: PaymentEvent, *, now: datetime) -> list[PaymentOrder]:
         return []
     if session.status != "complete" or not session.payment_token:
         raise NotReady(session.status)
-    confirmed = Confirmed(session.id, session.payment_token, session.amount, session.card_brand, session.card_last4)
+    confirmed = Confirmed.by(session)
     started = confirmation.confirm(event.pk, confirmed, now=now)
     tasks.nudge_executor()
     return started

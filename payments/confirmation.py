@@ -8,6 +8,7 @@ a shop's Idempotency-Key, however long ago - changes nothing.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from django.db import transaction
 from djmoney.money import Money
@@ -16,9 +17,11 @@ from ledger.errors import DomainError
 from ledger.money import text
 from payments import dead_letters, queries
 from payments.models import Cancellation, DueOrder, PaymentEvent, PaymentOrder
+from payments.psp.protocol import Session
 from payments.states import PAYABLE, CancellationStatus, OrderStatus, require_transition
 
 MOST_CONFIRMATIONS = 10
+TOLD = ("card_brand", "card_last4", "method", "card_funding", "card_country")  # what the PSP tells of the buyer's way to pay
 
 
 class CheckoutExpired(DomainError):
@@ -43,13 +46,30 @@ class TooManyTries(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """How the buyer chose to pay: the PSP's session and token, the amount that was confirmed, and what to show of the card."""
+    """How the buyer chose to pay: the PSP's session and token, the amount that was confirmed, and what the PSP tells of the card."""
 
     session: str
     payment_token: str
     amount: Money
     card_brand: str = ""
     card_last4: str = ""
+    method: str = ""
+    card_funding: str = ""
+    card_country: str = ""
+
+    @classmethod
+    def by(cls, session: Session) -> Self:
+        """Return what the buyer confirmed in that session of the PSP."""
+        return cls(
+            session.id,
+            session.payment_token,
+            session.amount,
+            session.card_brand,
+            session.card_last4,
+            session.method,
+            session.card_funding,
+            session.card_country,
+        )
 
 
 @transaction.atomic(durable=True)
@@ -69,9 +89,10 @@ def confirm(event_id: int, confirmed: Confirmed, *, now: datetime) -> list[Payme
         then, now_due = (f"{text(amount)} {amount.currency}" for amount in (confirmed.amount, queries.sum_of(payable)))
         raise AmountChanged(f"{then} were confirmed, but {now_due} are to pay. Load the page again.")
     event.confirmed_session = confirmed.session
-    event.card_brand, event.card_last4 = confirmed.card_brand, confirmed.card_last4
+    for told in TOLD:
+        setattr(event, told, getattr(confirmed, told))
     event.confirmations += 1
-    event.save(update_fields=["confirmations", "confirmed_session", "card_brand", "card_last4"])
+    event.save(update_fields=["confirmations", "confirmed_session", *TOLD])
     start(payable, payment_token=confirmed.payment_token, confirmed_by=confirmed.session, now=now)
     return payable
 

@@ -189,6 +189,12 @@ def require(condition: bool, otherwise: str) -> None:
         raise NotToRescue(otherwise)
 
 
+def require_no_letter(order: PaymentOrder, refund: Refund | None = None) -> None:
+    """Raise NotToRescue if a dead letter about the order, or the refund, is open: how that ends is decided there, which takes two people."""
+    letter = DeadLetter.objects.filter(order=order, refund=refund, decided_at=None).first()
+    require(letter is None, f"{letter} waits for a decision, which takes two people. Propose how it ends there.")
+
+
 def make_due(order: PaymentOrder, *, now: datetime) -> None:
     """Make an executing order due at once, with its tries counted anew.  One that is being worked on stays with whoever works on it."""
     DueOrder.objects.filter(order=order).update(next_attempt_at=now, failures=0, deaths=0)

@@ -143,7 +143,8 @@ def beginning(rows: Rows) -> Iterator[Moment]:
     yield Moment(event.created_at, _("Opened"), f"{event.checkout_id}, {amount(event.amount)}", event)
     first = next((attempt for attempt in rows.attempts if attempt.operation == PspOperation.CHARGE), None)
     if first:
-        card = " ".join(word for word in (event.card_brand, event.card_last4 and f"•••• {event.card_last4}") if word)
+        ending = event.card_last4 and f"•••• {event.card_last4}"
+        card = " ".join(word for word in (event.card_brand, event.card_funding, event.card_country, ending) if word)
         yield Moment(first.created_at, _("Confirmed by the buyer"), card, event)
 
 

@@ -501,7 +501,10 @@ class PayoutStop(models.Model):
         verbose_name = _("stop of all payouts")
         verbose_name_plural = _("stops of all payouts")
         default_permissions = ("view",)
-        permissions = [("lift_payoutstop", "Can let payouts go on after they were stopped")]
+        permissions = [
+            ("add_payoutstop", "Can stop all payouts"),
+            ("lift_payoutstop", "Can let payouts go on after they were stopped"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["lifted_at"], condition=Q(lifted_at=None), name="payouts_are_stopped_once", nulls_distinct=False

@@ -1,8 +1,8 @@
 """The brake: while payouts are stopped, none is asked for, made, approved or sent, to anybody, and no payment file leaves.
 
-Whatever finds that figures about money do not agree stops them; a person lifts that, and says why.  What a bank may have already goes on: it
-is asked for, and recorded.  Postgres keeps each stop as it was made and lifted, for good.  Times here are the machine's own, not the test
-clock's, as are those of the looks that stop payouts.
+Whatever finds that figures about money do not agree stops them, and so may a person; another person lifts that, and says why.  What a bank
+may have already goes on: it is asked for, and recorded.  Postgres keeps each stop as it was made and lifted, for good.  Times here are the
+machine's own, not the test clock's, as are those of the looks that stop payouts.
 """
 
 import logging
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from django.db import transaction
 
+from ledger import transitions
 from ledger.errors import DomainError
 from payouts.models import PayoutStop
 
@@ -22,8 +23,12 @@ class PayoutsPaused(DomainError):
     code = "payouts_paused"
 
 
+class ReasonMissing(DomainError):
+    code = "reason_missing"
+
+
 class LiftRefused(DomainError):
-    """No reason is given, or the stop is lifted already."""
+    """No reason is given, the stop is lifted already, or it is one's own."""
 
     code = "lift_refused"
 
@@ -53,13 +58,15 @@ def require_none() -> None:
 def place(*, reason: str, placed_by: str, now: datetime) -> tuple[PayoutStop, bool]:
     """Stop payouts; return the stop, and whether it is new: while one stands, that one answers, and keeps its reason.
 
-    Locks the one that stands: if somebody lifts it at this moment, another is made.
+    Locks the one that stands: if somebody lifts it at this moment, another is made.  Raises ReasonMissing.
     """
+    if not reason.strip():
+        raise ReasonMissing("Say why payouts are to stop: whoever lets them go on must know it.", field="note")
     stop, is_new = PayoutStop.objects.select_for_update(no_key=True).get_or_create(
-        lifted_at=None, defaults={"reason": reason, "placed_by": placed_by, "placed_at": now}
+        lifted_at=None, defaults={"reason": reason.strip(), "placed_by": placed_by, "placed_at": now}
     )
     if is_new:
-        logger.error("payouts are stopped: %s", reason)
+        logger.error("%s stops payouts: %s", placed_by, stop.reason)
     return stop, is_new
 
 
@@ -71,6 +78,8 @@ def lift(stop_id: int, *, reason: str, actor: str, now: datetime) -> PayoutStop:
         raise LiftRefused("Say why payouts may go on: the decision is kept with its reason.", field="note")
     if stop.lifted_at is not None:
         raise LiftRefused("Payouts go on already: this stop was lifted.")
+    if transitions.is_same_person(actor, stop.placed_by):
+        raise LiftRefused("You stopped payouts yourself. Somebody else must let them go on.")
     stop.lifted_by, stop.lifted_at, stop.lift_reason = actor, now, reason.strip()
     stop.save(update_fields=["lifted_by", "lifted_at", "lift_reason"])
     logger.warning("%s lets payouts go on: %s", actor, stop.lift_reason)

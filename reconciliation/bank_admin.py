@@ -1,6 +1,6 @@
 """The bank side of matching in the admin: what each bank line is of ours, and the tolerances within which a PSP's payment may be short.
 
-A tolerance is made by a form and ended by a deed; neither changes what was matched by it.
+A form proposes a tolerance and a deed its end (tolerance_changes.py), and somebody else approves it; neither changes what was matched by it.
 """
 
 from collections.abc import Iterable
@@ -9,23 +9,27 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.validators import MinValueValidator
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from djmoney.money import Money
 
-from ledger import clock
+from ledger import approvals, clock
 from ledger.admin import NOTHING, LookOnly, Rows, link, number_in, time_column
+from ledger.approval_admin import BY_TWO, actor_in, approvals_about
+from ledger.approvals import Proposal
 from ledger.currencies import MINOR_UNITS
-from ledger.deeds import LONGEST_NOTE, Deed, DeedForm, WithDeeds
+from ledger.deeds import LONGEST_NOTE, PROPOSED, Deed, DeedForm, WithDeeds, page_of
+from ledger.errors import DomainError
+from ledger.models import Approval
 from ledger.money import minor_units
 from ledger.templatetags.written import amount
 from payouts.models import Payout
-from reconciliation import tolerances
+from reconciliation import tolerance_changes
 from reconciliation.models import BankLineMatch, SettlementBatch, SourceFile, StagedBankLine, ToleranceChange, ToleranceRule
 
 A_DAY = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
@@ -95,6 +99,14 @@ class BankLineMatchAdmin(LookOnly):
 # --- Tolerances -------------------------------------------------------------------------------------------------------
 
 
+class Asked(Exception):
+    """What a form asks for.  It is raised where Django would save it, so that it is proposed instead, in a transaction of its own."""
+
+    def __init__(self, proposal: Proposal) -> None:
+        super().__init__(proposal.memo)
+        self.proposal = proposal
+
+
 class ToleranceForm(forms.ModelForm):  # type: ignore[type-arg]
     """A new tolerance, and why there is one."""
 
@@ -134,8 +146,8 @@ class EndForm(DeedForm):
         self.fields["last_day"].initial = max(clock.now().date(), row.valid_from)
 
 
-def end(rule: ToleranceRule, said: dict[str, Any], actor: str) -> ToleranceRule:
-    return tolerances.end(rule.pk, last_day=said["last_day"], actor=actor, reason=said["note"])
+def propose_end(rule: ToleranceRule, said: dict[str, Any], actor: str) -> Approval:
+    return approvals.propose(tolerance_changes.ending(rule, last_day=said["last_day"], memo=said["note"]), actor=actor, now=clock.now())
 
 
 def has_no_end(rule: ToleranceRule) -> bool:
@@ -160,15 +172,16 @@ class ToleranceRuleAdmin(WithDeeds):
     list_display = ("currency", "psp_shown", "amount_shown", "days", "valid_from", "valid_until", "made_by")
     list_filter = ("currency", "psp")
     search_help_text = _("A currency, or a PSP")
+    add_form_template = "admin/proposed_form.html"
     inlines = (ChangeRows,)
     deeds = (
         Deed(
             name="end",
             title=_("End it"),
             meaning=_("Payments that the bank books after the last day must be whole again. What was matched by the tolerance stays so."),
-            done=_("It holds until that day."),
+            done=PROPOSED,
             permissions=("reconciliation.change_tolerancerule",),
-            act=end,
+            act=propose_end,
             is_possible=has_no_end,
             form=EndForm,
         ),
@@ -182,7 +195,10 @@ class ToleranceRuleAdmin(WithDeeds):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         kept = ("currency", "psp_shown", "amount_shown", "days", "valid_from", "valid_until", "made_by", time_column("made_at", _("made")))
-        return kept if obj else (*ToleranceForm.Meta.fields, "note")
+        return (*kept, "approvals") if obj else (*ToleranceForm.Meta.fields, "note")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ((None, {"fields": self.get_fields(request, obj), "description": "" if obj else BY_TWO}),)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.get_fields(request, obj) if obj else ()
@@ -191,13 +207,37 @@ class ToleranceRuleAdmin(WithDeeds):
         return self.inlines if obj else ()
 
     def save_model(self, request: HttpRequest, obj: ToleranceRule, form: Any, change: bool) -> None:
-        tolerances.make(obj, actor=f"staff:{request.user.get_username()}", reason=form.cleaned_data["note"], now=clock.now())
+        raise Asked(tolerance_changes.making(obj, memo=form.cleaned_data["note"]))
+
+    def changeform_view(
+        self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except Asked as asked:
+            proposed = self.proposed(request, asked.proposal)
+            return HttpResponseRedirect(page_of(proposed) if proposed else request.path)
+
+    def proposed(self, request: HttpRequest, proposal: Proposal) -> Approval | None:
+        """Propose what the form asks for, and return the approval; None if it is refused, which is said."""
+        try:
+            approval = approvals.propose(proposal, actor=actor_in(request), now=clock.now())
+        except DomainError as error:
+            messages.error(request, error.detail)
+            return None
+        self.log_addition(request, approval, f"{PROPOSED}")
+        messages.success(request, PROPOSED)
+        return approval
 
     def sought(self, term: str) -> Q:
         return Q(currency=term.upper()) | Q(psp=term)
 
     def facts(self, row: ToleranceRule) -> list[tuple[Any, Any]]:
         return [(_("tolerance"), self.amount_shown(row)), (_("PSP"), self.psp_shown(row)), (_("valid from"), row.valid_from)]
+
+    @admin.display(description=_("approvals"))
+    def approvals(self, rule: ToleranceRule) -> Any:
+        return approvals_about(tolerance_changes.subject_of(rule.pk))
 
     @admin.display(description=_("PSP"))
     def psp_shown(self, rule: ToleranceRule) -> str:

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from ledger import chart
 from payouts.files import PROVIDER
-from reconciliation.models import BankLineMatch, SettlementBatch, StagedBankLine
+from reconciliation.models import BankLineMatch, Mismatch, Proposal, SettlementBatch, StagedBankLine
 
 LONG_NAME = 8  # characters: a shorter name of a batch, such as a number, may stand in a text by chance, and must agree in its amount
 MOST_AT_ONCE = 12  # batches of a PSP that have not arrived: the sums of more are too many for one of them to prove anything
@@ -30,6 +31,16 @@ TIMES_PAID = """greatest(
     num_nonnulls(payout.paid_entry_id, payout.late_entry_id)
         + (SELECT count(again_entry_id) FROM payouts_paymentfileline AS filed WHERE filed.payout_id = payout.id),
     (payout.status = 'EXECUTING' AND payout.provider = %(by_file)s)::int)"""
+# Is it to stand on the bank's statements once more, as one that came back: because it was paid, or because lines show that it left all the same?
+IS_TO_COME_BACK = """(payout.return_entry_id IS NOT NULL AND (
+    payout.paid_entry_id IS NOT NULL OR payout.late_entry_id IS NULL
+        AND EXISTS (SELECT FROM reconciliation_banklinematch AS its WHERE its.payout_id = payout.id AND its.kind = 'payout')))"""
+# How much of a batch people have found in lines of another amount: the rest may come, and not all of it again.
+EXPLAINED = """(
+    SELECT sum(mismatch.found) FROM reconciliation_mismatch AS mismatch
+    JOIN reconciliation_proposal AS proposal ON proposal.mismatch_id = mismatch.id AND proposal.status = 'APPROVED'
+    WHERE mismatch.subject = batch.public_id AND mismatch.kind = 'amount' AND mismatch.bank_line_id IS NOT NULL
+      AND proposal.account = 'bank_in_transit')"""
 TIMES_SHOWN = "(SELECT count(*) FROM reconciliation_banklinematch AS its WHERE its.payout_id = payout.id AND its.kind = 'payout')"
 
 # The payment files that debits could be: those that a line names, and those of just its sum.  Of each, what the bank has not shown yet.
@@ -180,9 +191,12 @@ def match_batches(left: Sequence[Left], *, currency: str) -> list[Left]:
 
 
 def unpaid(currency: str) -> list[SettlementBatch]:
-    """Return the batches in the currency that a PSP says it paid, and that no line of the bank's has, oldest first."""
+    """Return the batches in the currency that a PSP says it paid, and of which nothing is in a line of the bank's, oldest first."""
     paid_out = SettlementBatch.objects.filter(currency=currency, matched_at__isnull=False, paid_out__gt=0)
-    return list(paid_out.exclude(pk__in=BankLineMatch.objects.filter(batch__isnull=False).values("batch")).order_by("closed_at", "pk"))
+    arrived = BankLineMatch.objects.filter(batch__isnull=False).values("batch")
+    by_people = Proposal.objects.filter(status=Proposal.Status.APPROVED, account=chart.bank_in_transit(), mismatch__bank_line__isnull=False)
+    explained = by_people.filter(mismatch__kind=Mismatch.Kind.AMOUNT).values("mismatch__subject")
+    return list(paid_out.exclude(pk__in=arrived).exclude(public_id__in=explained).order_by("closed_at", "pk"))
 
 
 def said_by(credits: Sequence[Left], batches: Sequence[SettlementBatch]) -> list[Credit]:

@@ -28,7 +28,7 @@ from ledger.models import JournalEntry
 from ledger.statements import as_document
 from payouts.files import PROVIDER
 from reconciliation import bank_groups, not_at_the_bank, tolerances
-from reconciliation.bank_groups import LONG_NAME, TIMES_PAID, Left
+from reconciliation.bank_groups import EXPLAINED, IS_TO_COME_BACK, LONG_NAME, TIMES_PAID, Left
 from reconciliation.matching import LONGEST_S, ONE_AT_A_TIME
 from reconciliation.models import BankStatement, ComparedStatement, SourceFile, StagedBankLine
 
@@ -39,7 +39,8 @@ WAIT_FOR_SETTLEMENT = timedelta(hours=1)  # that a settlement file which came, a
 # Amounts are signed as the account sees them.  `nth` tells lines apart that are alike within one statement: its balances prove both.  Of the
 # batches that a line names, the one that agrees with it and has not arrived comes first.  `times` is how often our books have a payout.  What
 # was just staged the planner knows nothing of and takes for one line, so a line's own columns go along and nothing but tables with their
-# indexes is joined.  {of} says which lines, {again} which of them another statement has brought.
+# indexes is joined.  {of} says which lines, {again} which of them another statement has brought.  A tolerance that was made after a line had
+# become a mismatch does not explain it: that takes two people.
 COMPARE = f"""
 WITH read AS MATERIALIZED (
     SELECT id, number, amount, coalesce(booked_on, valued_on) AS day, bank_reference, batch_reference, btrim(end_to_end_id) AS end_to_end_id,
@@ -53,7 +54,8 @@ WITH read AS MATERIALIZED (
     UNION SELECT line.*, btrim(part, '.-') FROM line, regexp_split_to_table(text, '[^A-Za-z0-9_.-]+') AS part WHERE NOT is_again
 ), claim AS (
     SELECT word.id, word.number, word.amount, word.day, word.is_again, 1 AS place,
-           (batch.paid_out, batch.currency) = (word.amount, %(currency)s) AS agrees, its.line_id IS NOT NULL AS is_taken,
+           (batch.paid_out, batch.currency) = (word.amount, %(currency)s) AS agrees,
+           its.line_id IS NOT NULL OR coalesce(abs({EXPLAINED} + word.amount) > abs(batch.paid_out), false) AS is_taken,
            batch.id AS batch_id, batch.psp, batch.paid_out, (coalesce(batch.closed_at, batch.matched_at) AT TIME ZONE 'UTC')::date AS ordered_on,
            NULL::bigint AS payout_id, NULL::text AS kind, NULL::bigint AS times, NULL::bigint AS nth,
            batch.public_id AS subject, batch.paid_out AS expected, batch.currency AS expected_in
@@ -65,7 +67,7 @@ WITH read AS MATERIALIZED (
     SELECT payout.line_id, payout.number, payout.line_amount, payout.day, false, 2, false, false, NULL, NULL, NULL, NULL, payout.id,
            CASE WHEN line_amount < 0 THEN 'payout' ELSE 'payout_return' END,
            CASE WHEN line_amount < 0 THEN {TIMES_PAID}
-                ELSE (num_nonnulls(paid_entry_id, return_entry_id) = 2)::int + num_nonnulls(late_return_entry_id)
+                ELSE {IS_TO_COME_BACK}::int + num_nonnulls(late_return_entry_id)
                      + (SELECT count(again_return_entry_id) FROM payouts_paymentfileline AS filed WHERE filed.payout_id = payout.id)
            END,
            row_number() OVER (PARTITION BY payout.id, line_amount < 0 ORDER BY payout.number) + (
@@ -84,9 +86,11 @@ WITH read AS MATERIALIZED (
     SELECT best.*, CASE WHEN expected_in = %(currency)s AND amount > 0 AND paid_out > amount
                              AND paid_out - amount <= rule.allowed AND ordered_on >= rule.since THEN rule.id END AS rule_id
     FROM best LEFT JOIN LATERAL (
-        SELECT * FROM unnest(%(psps)s::text[], %(days)s::date[], %(amounts)s::numeric[], %(since)s::date[], %(rules)s::bigint[])
-               AS rule (of, on_day, allowed, since, id)
-        WHERE rule.of IN ('', best.psp) AND rule.on_day = best.day ORDER BY rule.of DESC LIMIT 1
+        SELECT * FROM unnest(%(psps)s::text[], %(days)s::date[], %(amounts)s::numeric[], %(since)s::date[], %(made)s::timestamptz[],
+                             %(rules)s::bigint[]) AS rule (of, on_day, allowed, since, made_at, id)
+        WHERE rule.of IN ('', best.psp) AND rule.on_day = best.day
+          AND (%(is_new)s OR rule.made_at <= (SELECT found_at FROM reconciliation_mismatch WHERE bank_line_id = best.id))
+        ORDER BY rule.of DESC LIMIT 1
     ) AS rule ON true
 ), compared AS (
     SELECT tolerated.*, is_taken OR bool_or(agrees OR rule_id IS NOT NULL) OVER (PARTITION BY batch_id)
@@ -256,6 +260,7 @@ def asked_of(source: str, currency: str, *, days: Iterable[date | None]) -> dict
         "days": [each.day for each in allowed],
         "amounts": [each.amount for each in allowed],
         "since": [each.since for each in allowed],
+        "made": [each.made_at for each in allowed],
         "rules": [each.rule_id for each in allowed],
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -147,9 +147,9 @@ def files_are_compared(span: Span, now: datetime) -> Check:
 
 def mismatches_are_explained(span: Span, now: datetime) -> Check:
     """Mismatches of the month and before that are older than settings allow may be over so much together, in each currency."""
-    of_the_month = Mismatch.objects.annotate(about=Coalesce("batch__closed_at", "found_at")).filter(about__lt=span.until)
-    in_banks = Q(bank_line__statement__closed_on=None) | Q(bank_line__statement__closed_on__lte=span.last_day)
-    old = of_the_month.filter(in_banks, resolved_at=None, found_at__lt=now - timedelta(days=settings.CLOSE_MISMATCH_DAYS)).order_by("pk")
+    mismatches = Mismatch.objects.annotate(about=Coalesce("batch__closed_at", "found_at"), said_on=F("bank_line__statement__closed_on"))
+    of_the_month = mismatches.filter(Q(said_on=None, about__lt=span.until) | Q(said_on__lte=span.last_day))
+    old = of_the_month.filter(resolved_at=None, found_at__lt=now - timedelta(days=settings.CLOSE_MISMATCH_DAYS)).order_by("pk")
     over: dict[str, Decimal] = {}
     for mismatch in old.only("currency", "suspended", "expected", "found").iterator(chunk_size=2000):
         over[mismatch.currency] = over.get(mismatch.currency, Decimal(0)) + value_of(mismatch)

@@ -33,7 +33,7 @@ from payments.states import OrderStatus
 from reconciliation import explain, explain_questions
 from reconciliation.explain import Leaf, Leaves, Level, Narrowed, Question
 from reconciliation.figure_tables import KINDS
-from reconciliation.reports import AGES, Asked, TookTooLong
+from reconciliation.reports import AGES, Asked, DeclinesBy, TookTooLong
 from wallet.documents.wording import fees_of
 from wallet.models import FeeInvoice, Wallet, WalletEntry
 from wallet.months import Month
@@ -177,11 +177,21 @@ def figure(request: HttpRequest, name: str) -> HttpResponseBase:
     if name not in MAKERS:
         raise Http404
     require(request, "reconciliation.view_figures", *explain_questions.FIGURES[name])
-    asked, group, by = FigureForm.read(request)
-    keeps = [(key, request.GET[key]) for key in ("since", "until", "currency", "group", "by") if key in request.GET]
-    title, question, row_of = MAKERS[name](name, asked, by, group)
-    note = span(asked.first_day, asked.last_day) if question.levels else gettext("As it is now.")
+    chosen = FigureForm.read(request)
+    keeps = [(key, request.GET[key]) for key in ("since", "until", "currency", "group", "by", "within") if key in request.GET]
+    title, question, row_of = MAKERS[name](name, chosen)
+    note = span(chosen.asked.first_day, chosen.asked.last_day) if question.levels else gettext("As it is now.")
     return answer(request, DaysForm(request.GET), Asking(title, question, row_of, keeps=keeps, note=note))
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What of a figure is explained: its days and currency, which group and what it is one of; of declined charges also `within` what."""
+
+    asked: Asked
+    group: str
+    by: str
+    within: str
 
 
 class FigureForm(DaysForm):
@@ -190,48 +200,55 @@ class FigureForm(DaysForm):
     currency = forms.SlugField(max_length=3)
     group = forms.CharField(required=False, max_length=200)
     by = forms.ChoiceField(required=False, choices=[(name, name) for name in explain_questions.GROUPS])
+    within = forms.CharField(required=False, max_length=200)
 
     @classmethod
-    def read(cls, request: HttpRequest) -> tuple[Asked, str, str]:
-        """Return the days and currency, the group and what it is a group of.  Raises Http404 for an address that no page of ours has."""
+    def read(cls, request: HttpRequest) -> Chosen:
+        """Return what was chosen.  Raises Http404 for an address that no page of ours has."""
         form = cls(request.GET)
         if not form.is_valid() or not (form.cleaned_data["since"] and form.cleaned_data["until"]):
             raise Http404
         said = form.cleaned_data
         if not Account.objects.filter(currency=said["currency"]).exists():
             raise Http404
-        return Asked(said["since"], said["until"], said["currency"]), said["group"], said["by"]
+        return Chosen(Asked(said["since"], said["until"], said["currency"]), said["group"], said["by"], said["within"])
 
 
-def sold(_name: str, asked: Asked, by: str, group: str) -> tuple[str, Question, Callable[[Leaf], Any]]:
-    title = gettext("Sales: %s") % (group or gettext("not known")) if by else gettext("Sales")
-    return title, explain_questions.of_sales(asked, by=by, group=group), order_of
+def sold(_name: str, chosen: Chosen) -> tuple[str, Question, Callable[[Leaf], Any]]:
+    title = gettext("Sales: %s") % (chosen.group or gettext("not known")) if chosen.by else gettext("Sales")
+    return title, explain_questions.of_sales(chosen.asked, by=chosen.by, group=chosen.group), order_of
 
 
-def declined(_name: str, asked: Asked, _by: str, group: str) -> tuple[str, Question, Callable[[Leaf], Any]]:
-    return gettext("Declined: %s") % group.replace("_", " "), explain_questions.of_declines(asked, group), order_of
+def declined(_name: str, chosen: Chosen) -> tuple[str, Question, Callable[[Leaf], Any]]:
+    if chosen.by not in list(DeclinesBy):
+        raise Http404
+    title = gettext("Declined: %s") % chosen.group.replace("_", " ")
+    if chosen.by:
+        title = f"{title}, {chosen.within or gettext('not known')}"
+    return title, explain_questions.of_declines(chosen.asked, chosen.group, by=chosen.by, within=chosen.within), order_of
 
 
-def charged_by_psps(_name: str, asked: Asked, _by: str, group: str) -> tuple[str, Question, Callable[[Leaf], Any]]:
-    row = Account.objects.filter(code=chart.psp_fees(), currency=asked.currency).first()
+def charged_by_psps(_name: str, chosen: Chosen) -> tuple[str, Question, Callable[[Leaf], Any]]:
+    row = Account.objects.filter(code=chart.psp_fees(), currency=chosen.asked.currency).first()
     if row is None:
         raise Http404
-    return gettext("Fees: %s") % (group or gettext("other entries")), explain_questions.of_psp_fees(row, group, asked), entry_of
+    title = gettext("Fees: %s") % (chosen.group or gettext("other entries"))
+    return title, explain_questions.of_psp_fees(row, chosen.group, chosen.asked), entry_of
 
 
-def owed(name: str, asked: Asked, _by: str, _group: str) -> tuple[str, Question, Callable[[Leaf], Any]]:
-    return gettext("What we owe sellers: %s") % OWED[name], explain_questions.of_owed(name, asked.currency), wallet_of
+def owed(name: str, chosen: Chosen) -> tuple[str, Question, Callable[[Leaf], Any]]:
+    return gettext("What we owe sellers: %s") % OWED[name], explain_questions.of_owed(name, chosen.asked.currency), wallet_of
 
 
-def aged(_name: str, asked: Asked, _by: str, group: str) -> tuple[str, Question, Callable[[Leaf], Any]]:
-    if group not in [str(place) for place in range(len(AGES) + 1)]:
+def aged(_name: str, chosen: Chosen) -> tuple[str, Question, Callable[[Leaf], Any]]:
+    if chosen.group not in [str(place) for place in range(len(AGES) + 1)]:
         raise Http404
-    question = explain_questions.of_age(int(group), asked.currency, now=timezone.now())
+    question = explain_questions.of_age(int(chosen.group), chosen.asked.currency, now=timezone.now())
     return gettext("Available for how long"), question, wallet_of
 
 
 OWED = {"pending": _("pending"), "available": _("available"), "reserved": _("held back"), "overdrawn": _("below zero")}
-MAKERS: dict[str, Callable[[str, Asked, str, str], tuple[str, Question, Callable[[Leaf], Any]]]] = {
+MAKERS: dict[str, Callable[[str, Chosen], tuple[str, Question, Callable[[Leaf], Any]]]] = {
     "sales": sold,
     "declines": declined,
     "psp_fees": charged_by_psps,

@@ -51,10 +51,10 @@ OF_PSP_FEES = """
 SELECT posting.entry_id AS id, posting.line::bigint AS line, entry.kind, entry.effective_at AS at, entry.reference AS about,
        greatest(posting.amount, 0) AS debits, greatest(-posting.amount, 0) AS credits, %(sign)s * posting.amount AS balance
 FROM ledger_posting AS posting JOIN ledger_journalentry AS entry ON entry.id = posting.entry_id
-LEFT JOIN reconciliation_settlementbatch AS batch ON batch.journal_entry_id = entry.id
+{whose}
 WHERE posting.account_id = %(account)s AND entry.effective_at >= %(since)s AND entry.effective_at < %(until)s
-  AND coalesce(batch.psp, '') = %(group)s
-"""
+  AND coalesce(batch.psp, mismatch.psp, '') = %(group)s
+""".replace("{whose}", reports.WHOSE_FEES)
 
 EARLIEST, LATEST = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
@@ -85,7 +85,7 @@ def of_kind(kind: str, currency: str, *, first_day: date | None = None, last_day
 
 
 def of_psp_fees(account: Account, psp: str, days: Asked) -> Question:
-    """Ask what makes the fees of one PSP, or (empty) those of entries that no settlement batch posted."""
+    """Ask what makes the fees of one PSP, or (empty) those of entries that do not say whose they are."""
     question = of_account(account, first_day=days.first_day, last_day=days.last_day)
     return Question(OF_PSP_FEES, {**question.parameters, "group": psp}, BALANCE, account.currency, levels=("day",))
 
@@ -150,7 +150,14 @@ FIGURES = {
 }  # who may ask for each figure of the page that has a question of its own
 
 SALES = ("volume", "fees", "refunded", "disputed")
-GROUPS = {"": "''", "psp": "payment.psp", "card": "event.card_brand", "country": "seller.country"}
+GROUPS = {
+    "": "''",
+    "psp": "payment.psp",
+    "method": reports.METHOD,
+    "card": "event.card_brand",
+    "card_country": "event.card_country",
+    "country": "seller.country",
+}
 
 # As reports.SALES counts them: paid orders, and what was ever disputed of them, but for charges that came too late.
 OF_SALES = """
@@ -167,10 +174,12 @@ WHERE payment.id >= %(first_id)s AND payment.id < %(end_id)s AND payment.currenc
 
 OF_DECLINES = """
 SELECT payment.id, 0::bigint AS line, payment.status AS kind, min(attempt.created_at) AS at, payment.public_id AS about, payment.amount
-FROM payments_pspattempt AS attempt JOIN payments_paymentorder AS payment ON payment.id = attempt.order_id
+FROM payments_pspattempt AS attempt
+JOIN payments_paymentorder AS payment ON payment.id = attempt.order_id
+JOIN payments_paymentevent AS event ON event.id = payment.event_id
 WHERE attempt.id >= %(first_id)s AND attempt.id < %(end_id)s AND payment.currency = %(currency)s
   AND attempt.operation = 'charge' AND attempt.status = 'DECLINED' AND attempt.error_code <> %(voided)s AND attempt.error_code = %(group)s
-  AND attempt.created_at >= %(since)s AND attempt.created_at < %(until)s
+  AND attempt.created_at >= %(since)s AND attempt.created_at < %(until)s AND {within} = %(within)s
 GROUP BY payment.id
 """
 
@@ -205,15 +214,18 @@ SELECT id, line, kind, at, about, amount FROM (
 
 
 def of_sales(days: Asked, *, by: str = "", group: str = "") -> Question:
-    """Ask which paid orders make the volume, fees, refunds and disputes of the days, or of one PSP, card or country on them."""
+    """Ask which paid orders make the volume, fees, refunds and disputes of the days, or of one PSP, method, card or country."""
     parameters = {**reports.parameters_of(days), **reports.ids_of(PaymentOrder, days), "group": group}
     return Question(OF_SALES.replace("{group}", GROUPS[by]), parameters, SALES, days.currency, levels=("day",))
 
 
-def of_declines(days: Asked, reason: str) -> Question:
-    """Ask which orders a PSP has declined on the days for one reason; by how they stand now: those with SUCCESS were paid after all."""
-    parameters = {**reports.parameters_of(days), **reports.ids_of(PspAttempt, days), "voided": VOIDED, "group": reason}
-    return Question(OF_DECLINES, parameters, ("amount",), days.currency, levels=("kind",))
+def of_declines(days: Asked, reason: str, *, by: str = "", within: str = "") -> Question:
+    """Ask which orders a PSP has declined on the days for one reason; by how they stand now: those with SUCCESS were paid after all.
+
+    `by` and `within`: only those of one PSP, or of one country of the card.
+    """
+    parameters = {**reports.parameters_of(days), **reports.ids_of(PspAttempt, days), "voided": VOIDED, "group": reason, "within": within}
+    return Question(OF_DECLINES.replace("{within}", GROUPS[by]), parameters, ("amount",), days.currency, levels=("kind",))
 
 
 def of_owed(what: str, currency: str) -> Question:

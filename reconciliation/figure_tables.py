@@ -23,7 +23,7 @@ from ledger.money import text
 from ledger.templatetags.written import NO_BREAK_SPACE, day, digits, reader
 from payments.models import PaymentOrder, PspAttempt
 from reconciliation import explain_questions, reports
-from reconciliation.reports import Asked, By, Sales
+from reconciliation.reports import Asked, By, Declines, DeclinesBy, Sales
 from wallet.sheets import harmless, written
 
 KINDS = {
@@ -46,6 +46,7 @@ KINDS = {
     "dispute_losses": _("Lost in disputes"),
     "write_offs": _("Written off"),
 }
+MOST_ROWS = 20  # of a table that has one for each country
 TYPES = {"asset": _("Asset"), "liability": _("Liability"), "revenue": _("Revenue"), "expense": _("Expense")}
 
 
@@ -63,7 +64,7 @@ class Cell:
 class Table:
     """A table of the page, whose `name` is in the address of its CSV file.  `columns` are the names in that file and the titles for people.
 
-    `has_total`: its last row sums up the others.
+    `has_total`: its last row sums up the others.  `most` of the rows are on the page, the largest come first; the file has all of them.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Table:
     columns: Sequence[tuple[str, Any]]
     rows: Sequence[Sequence[Cell]]
     has_total: bool = False
+    most: int | None = None
 
     @property
     def heads(self) -> list[tuple[Any, bool]]:
@@ -81,7 +83,11 @@ class Table:
     @property
     def titled_rows(self) -> list[list[tuple[Any, Cell]]]:
         titles = [title for _name, title in self.columns]
-        return [list(zip(titles, row, strict=True)) for row in self.rows]
+        return [list(zip(titles, row, strict=True)) for row in self.rows[: self.most]]
+
+    @property
+    def is_cut(self) -> bool:
+        return self.most is not None and len(self.rows) > self.most
 
     def as_csv(self, currency: str) -> str:
         head = [*(name for name, _title in self.columns), "currency"]
@@ -170,8 +176,18 @@ SALES_COLUMNS = (
     ("refund_rate", _("Refund rate")),
     ("disputed", _("Disputed")),
     ("dispute_rate", _("Dispute rate")),
-    ("days_until_settled", _("Days until paid to us")),
 )
+LAG_COLUMNS = (
+    ("paid", _("Paid")),
+    ("settled", _("Paid to us")),
+    ("not_yet_settled", _("Not yet")),
+    ("days_until_settled", _("Days on average")),
+    ("within_1", _("Within 1 day")),
+    ("within_2", _("Within 2 days")),
+    ("within_3", _("Within 3 days")),
+    ("within_7", _("Within 7 days")),
+)
+METHODS = {"card": _("Card"), "card credit": _("Credit card"), "card debit": _("Debit card"), "card prepaid": _("Prepaid card")}
 NOT_KNOWN = _("Not known")
 
 
@@ -193,7 +209,6 @@ def sales_cells(group: Sales, first: Cell, lookups: dict[str, Any], rows: str, u
         percent(group.refund_rate),
         sum_of(group.disputed, rows),
         percent(group.dispute_rate),
-        in_days(group.settled_after),
     ]
 
 
@@ -202,15 +217,15 @@ def sales_tables(asked: Asked, user: Any) -> list[Table]:
 
 
 def tables_of(sold: dict[By, list[Sales]], asked: Asked, user: Any) -> list[Table]:
-    """Return the sales by day, PSP, card and country; each row leads to its orders."""
+    """Return the sales by day, PSP, method, card and country, and how long PSPs take to pay us; each row leads to its orders."""
     all_of_them = made_within(PaymentOrder, asked) | {"currency": asked.currency}
 
-    def of(by: By, lookup: str) -> list[list[Cell]]:
+    def of(by: By, lookups_of: Callable[[str], dict[str, str]]) -> list[list[Cell]]:
         return [
             sales_cells(
                 group,
-                word(group.key or NOT_KNOWN, group.key),
-                all_of_them | {lookup: group.key},
+                word(METHODS.get(group.key, group.key) or NOT_KNOWN, group.key),
+                all_of_them | lookups_of(group.key),
                 explained(user, "sales", asked, by=by.value, group=group.key),
                 user,
             )
@@ -226,51 +241,130 @@ def tables_of(sold: dict[By, list[Sales]], asked: Asked, user: Any) -> list[Tabl
     note = _("Orders that were opened on these days, as they stand now.")
     return [
         Table("days", _("Day by day"), note, (("day", _("Day")), *SALES_COLUMNS), days),
-        Table("psps", _("By PSP"), note, (("psp", _("PSP")), *SALES_COLUMNS), of(By.PSP, "psp")),
-        Table("cards", _("By card"), note, (("card", _("Card")), *SALES_COLUMNS), of(By.CARD, "event__card_brand")),
-        Table("countries", _("By country of the seller"), note, (("country", _("Country")), *SALES_COLUMNS), of(By.COUNTRY, "seller__country")),
-    ]  # fmt: skip
+        Table("psps", _("By PSP"), note, (("psp", _("PSP")), *SALES_COLUMNS), of(By.PSP, lambda key: {"psp": key})),
+        Table("methods", _("By method"), note, (("method", _("Method")), *SALES_COLUMNS), of(By.METHOD, method_looked_up)),
+        Table("cards", _("By card"), note, (("card", _("Card")), *SALES_COLUMNS), of(By.CARD, lambda key: {"event__card_brand": key})),
+        Table(
+            "card_countries",
+            _("By country of the card"),
+            note,
+            (("card_country", _("Country")), *SALES_COLUMNS),
+            of(By.CARD_COUNTRY, lambda key: {"event__card_country": key}),
+            most=MOST_ROWS,
+        ),
+        Table(
+            "countries",
+            _("By country of the seller"),
+            note,
+            (("country", _("Country")), *SALES_COLUMNS),
+            of(By.COUNTRY, lambda key: {"seller__country": key}),
+            most=MOST_ROWS,
+        ),
+        lag_table(sold, asked, user),
+    ]
+
+
+def method_looked_up(key: str) -> dict[str, str]:
+    method, _space, funding = key.partition(" ")
+    return {"event__method": method} | ({"event__card_funding": funding} if method else {})
+
+
+def lag_table(sold: dict[By, list[Sales]], asked: Asked, user: Any) -> Table:
+    """Return how long each PSP took to pay us, and for how many orders it has not paid yet."""
+    paid = made_within(PaymentOrder, asked) | {"currency": asked.currency, "status__exact": "SUCCESS"}
+
+    def orders(psp: str, **more: str) -> str:
+        return listed(user, "payments", "paymentorder", paid | {"psp": psp} | more)
+
+    rows = [
+        [
+            word(group.key, group.key),
+            count(group.paid, orders(group.key)),
+            count(group.settled, orders(group.key, settled_at__isnull="False")),
+            count(group.paid - group.settled, orders(group.key, settled_at__isnull="True")),
+            in_days(group.settled_after),
+            *(percent(rate) for rate in group.settled_rates),
+        ]
+        for group in sold.get(By.PSP, [])
+    ]
+    note = _("Orders that were opened on these days: of those that the PSP has paid to us, how many within so many days of the opening.")
+    return Table("settlement_lag", _("Days until paid to us"), note, (("psp", _("PSP")), *LAG_COLUMNS), rows)
+
+
+DECLINE_COLUMNS = (
+    ("charges", _("Charges")),
+    ("orders", _("Orders")),
+    ("amount", _("Amount of the orders")),
+    ("paid_after_all", _("Paid after all")),
+)
 
 
 def decline_tables(asked: Asked, user: Any) -> list[Table]:
+    """Return why charges were declined: all of them, by PSP, and by the country of the card."""
+    found = reports.declines(asked)
     declined = {"operation__exact": "charge", "status__exact": "DECLINED", "order__currency": asked.currency}
-    lookups = made_within(PspAttempt, asked) | declined
+    all_of_them = made_within(PspAttempt, asked) | declined
 
-    def rows_of(reason: str, **more: str) -> str:
-        return explained(user, "declines", asked, group=reason, **more)
+    def cells(each: Declines, by: DeclinesBy, lookups: dict[str, str]) -> list[Cell]:
+        def rows(**more: str) -> str:
+            within = {"by": by.value, "within": each.key} if by else {}
+            return explained(user, "declines", asked, group=each.reason, **within, **more)
 
-    rows = [
-        [
+        return [
             word(each.reason.replace("_", " ") or NOT_KNOWN, each.reason),
-            count(each.calls, listed(user, "payments", "pspattempt", lookups | {"error_code": each.reason})),
-            count(each.orders, rows_of(each.reason)),
-            sum_of(each.amount, rows_of(each.reason)),
-            count(each.paid_after_all, rows_of(each.reason, kind="SUCCESS")),
+            *([word(each.key or NOT_KNOWN, each.key)] if by else []),
+            count(each.calls, listed(user, "payments", "pspattempt", all_of_them | {"error_code": each.reason} | lookups)),
+            count(each.orders, rows()),
+            sum_of(each.amount, rows()),
+            count(each.paid_after_all, rows(kind="SUCCESS")),
         ]
-        for each in reports.declines(asked)
+
+    note, reason = _("Charges on these days, by the reason that the PSP gave."), ("reason", _("Reason"))
+    return [
+        Table(
+            "declines",
+            _("Declined charges"),
+            note,
+            (reason, *DECLINE_COLUMNS),
+            [cells(each, DeclinesBy.NOTHING, {}) for each in found[DeclinesBy.NOTHING]],
+        ),
+        Table(
+            "declines_psps",
+            _("Declined charges by PSP"),
+            note,
+            (reason, ("psp", _("PSP")), *DECLINE_COLUMNS),
+            [cells(each, DeclinesBy.PSP, {"order__psp": each.key}) for each in found[DeclinesBy.PSP]],
+        ),
+        Table(
+            "declines_countries",
+            _("Declined charges by country of the card"),
+            note,
+            (reason, ("card_country", _("Country")), *DECLINE_COLUMNS),
+            [cells(each, DeclinesBy.CARD_COUNTRY, {"order__event__card_country": each.key}) for each in found[DeclinesBy.CARD_COUNTRY]],
+            most=MOST_ROWS,
+        ),
     ]
-    columns = (
-        ("reason", _("Reason")),
-        ("charges", _("Charges")),
-        ("orders", _("Orders")),
-        ("amount", _("Amount of the orders")),
-        ("paid_after_all", _("Paid after all")),
-    )
-    return [Table("declines", _("Declined charges"), _("Charges on these days, by the reason that the PSP gave."), columns, rows)]
 
 
 def fee_tables(asked: Asked, user: Any) -> list[Table]:
-    lookups = {"currency": asked.currency} | between("closed_at", asked)
     rows = [
         [
             word(each.psp or _("Other entries"), each.psp),
-            count(each.entries, listed(user, "reconciliation", "settlementbatch", lookups | {"psp": each.psp}) if each.psp else ""),
+            count(each.entries, explained(user, "psp_fees", asked, group=each.psp)),
             sum_of(each.fees, explained(user, "psp_fees", asked, group=each.psp)),
         ]
         for each in reports.psp_fees(asked)
     ]
     columns = (("psp", _("PSP")), ("entries", _("Entries")), ("fees", _("Fees")))
-    return [Table("psp_fees", _("Fees of PSPs"), _("Booked from their settlement files, by the day on which they settled."), columns, rows)]
+    return [
+        Table(
+            "psp_fees",
+            _("Fees of PSPs"),
+            _("Booked on these days: from their settlement files, and as what differed in them was explained."),
+            columns,
+            rows,
+        )
+    ]
 
 
 def payable_tables(asked: Asked, user: Any) -> list[Table]:
@@ -366,8 +460,8 @@ BESIDE_SALES: tuple[tuple[Any, Maker], ...] = (
     (_("Cash position and trial balance"), book_tables),
 )
 TABLES: dict[str, Maker] = {
-    **dict.fromkeys(("days", "psps", "cards", "countries"), sales_tables),
-    "declines": decline_tables,
+    **dict.fromkeys(("days", "psps", "methods", "cards", "card_countries", "countries", "settlement_lag"), sales_tables),
+    **dict.fromkeys(("declines", "declines_psps", "declines_countries"), decline_tables),
     "psp_fees": fee_tables,
     **dict.fromkeys(("payables", "ageing"), payable_tables),
     "profit_and_loss": result_tables,

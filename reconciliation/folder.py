@@ -2,7 +2,7 @@
 
 Nothing there is moved, changed or deleted: a file is known by its checksum, and is not read again while it looks the same.  No link is
 followed and no path is built of a name, so that nothing outside can be read; what is still being written, hidden or no plain file is passed
-over.  A file over which we stumble is logged, holds up no other, and is tried again at the next look.
+over.  A file over which we stumble holds up no other: why is logged and kept, and it is tried again, later and later up to once a day.
 """
 
 import io
@@ -12,11 +12,12 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 
 from ledger.errors import DomainError
+from ledger.line import plain
 from reconciliation import ingestion
 from reconciliation.models import FolderEntry, SourceFile
 
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 RECEIVED_BY = "folder"
 AT_REST_S = 30  # a file that was written to more lately than that may not be whole yet
+FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=5), timedelta(days=1)  # until a file over which we stumbled is tried again
+MOST_DOUBLINGS = 10  # of that wait: more than the longest
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 PLAIN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # of a pipe too, without waiting for somebody at its other end
 
@@ -70,8 +73,6 @@ def pick_up_from(source: str, *, root: int, now: datetime) -> Iterator[SourceFil
                     logger.info("the file %r in the folder of %s is not at rest yet", name, source)
                 except OSError as error:
                     logger.error("the file %r in the folder of %s cannot be read: %s", name, source, error)
-                except Exception:
-                    logger.exception("the file %r in the folder of %s cannot be received", name, source)
                 else:
                     if file is not None:
                         yield file
@@ -82,26 +83,43 @@ def pick_up_from(source: str, *, root: int, now: datetime) -> Iterator[SourceFil
 
 
 def taken(name: str, *, source: str, folder: int, now: datetime) -> SourceFile | None:
-    """Receive one file of the folder; None where there is nothing new to it, or where it cannot be received.
+    """Receive one file of the folder; None where there is nothing new to it, or where it cannot be received, which is kept.
 
-    Raises WrittenMeanwhile and other OSError.
+    Raises WrittenMeanwhile, and OSError if it is gone.
     """
-    with opened(name, PLAIN_FILE, inside=folder) as number:
-        before = os.fstat(number)
-        if not stat.S_ISREG(before.st_mode) or time.time() - before.st_mtime < AT_REST_S:
-            return None
-        shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-        looks = {"size": before.st_size, "modified_ns": max(before.st_mtime_ns, 0)}
-        if FolderEntry.objects.filter(source=source, name=shown, **looks).exists():
-            return None
-        file, is_new = None, False
-        try:
-            with AtRest(os.dup(number), before) as stream:
-                file, is_new = ingestion.receive(stream, shown, source=source, received_by=RECEIVED_BY, now=now)
-        except DomainError as error:
-            logger.error("the file %r in the folder of %s is not received: %s", name, source, error)
-        FolderEntry.objects.update_or_create(source=source, name=shown, defaults=looks | {"file": file})
-        return file if is_new else None
+    before = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if not stat.S_ISREG(before.st_mode) or time.time() - before.st_mtime < AT_REST_S:
+        return None
+    shown = os.fsencode(name).decode("utf-8", "backslashreplace")
+    looks = {"size": before.st_size, "modified_ns": max(before.st_mtime_ns, 0)}
+    known = FolderEntry.objects.filter(source=source, name=shown, **looks).first()
+    if known is not None and (known.try_after is None or now < known.try_after):
+        return None
+    entry = known or FolderEntry(source=source, name=shown, **looks)
+    is_new, failed = False, entry.tries
+    entry.error, entry.tries, entry.try_after = "", 0, None
+    try:
+        with opened(name, PLAIN_FILE, inside=folder) as number, AtRest(os.dup(number), before) as stream:
+            entry.file, is_new = ingestion.receive(stream, shown, source=source, received_by=RECEIVED_BY, now=now)
+    except WrittenMeanwhile:
+        raise
+    except DomainError as error:
+        entry.error = str(error)
+        logger.error("the file %r in the folder of %s is not received: %s", name, source, error)
+    except Exception as error:
+        entry.error, entry.tries = f"{type(error).__name__} {error}".strip(), failed + 1
+        entry.try_after = now + min(FIRST_WAIT * 2 ** min(failed, MOST_DOUBLINGS), LONGEST_WAIT)
+        logger.exception("the file %r in the folder of %s cannot be received; it is tried again after %s", name, source, entry.try_after)
+    remember(entry)
+    return entry.file if is_new else None
+
+
+def remember(entry: FolderEntry) -> None:
+    """Keep what became of a file, in the place of what was known of one of that name that looked otherwise."""
+    kept = {name: getattr(entry, name) for name in ("size", "modified_ns", "file", "tries", "try_after")}
+    FolderEntry.objects.update_or_create(
+        source=entry.source, name=entry.name, defaults=kept | {"error": plain(entry.error)[: ingestion.LONGEST_ERROR]}
+    )
 
 
 @contextmanager

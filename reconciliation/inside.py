@@ -5,7 +5,7 @@ figures about money do not agree, payouts stop (payouts/stops.py) until a person
 that.  What could not be found out - a PSP that does not answer, a check that takes too long - stops nobody: the watch is red for it.
 
 Nothing that is under way looks like drift: all of our own figures are read in one state, and a PSP's are those of an hour and of two hours
-ago, of which only a difference counts that stands at both.
+ago, of which only a difference counts that stands at both, and is more than the calls of which we do not know the outcome.
 """
 
 import logging
@@ -162,6 +162,25 @@ BOOKED = """
     GROUP BY posting.currency
 """
 
+# What the PSP may have taken, and given back, of which we do not know it yet: calls whose outcome we ask for, in steps of up to a day.
+UNDER_WAY = """
+    SELECT currency, coalesce(sum(amount) FILTER (WHERE amount > 0), 0), coalesce(-sum(amount) FILTER (WHERE amount < 0), 0) FROM (
+        SELECT payment.currency, payment.amount FROM payments_paymentorder AS payment
+        WHERE payment.status = 'EXECUTING' AND EXISTS (
+            SELECT FROM payments_pspattempt AS attempt WHERE attempt.order_id = payment.id AND attempt.operation = 'charge'
+               AND attempt.psp = %(psp)s AND attempt.status IN ('SENDING', 'UNKNOWN', 'PENDING'))
+        UNION ALL
+        SELECT refund.currency, -refund.amount FROM payments_refund AS refund
+        WHERE refund.status = 'EXECUTING' AND EXISTS (
+            SELECT FROM payments_pspattempt AS attempt WHERE attempt.order_id = refund.order_id AND attempt.refund_id = refund.id
+               AND attempt.psp = %(psp)s AND attempt.status IN ('SENDING', 'UNKNOWN', 'PENDING'))
+        UNION ALL
+        SELECT payment.currency, payment.amount FROM payments_pspattempt AS attempt
+        JOIN payments_paymentorder AS payment ON payment.id = attempt.order_id
+        WHERE attempt.ask_again_at IS NOT NULL AND attempt.operation = 'charge' AND attempt.psp = %(psp)s
+    ) AS call GROUP BY currency
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -227,6 +246,13 @@ def drift_of(violations: Iterable[dict[str, Any]], figures: Iterable[Figure]) ->
     return [*broken, *(str(figure) for figure in figures if figure.state is State.DIFFERS)]
 
 
+def not_known(look: InsideLook) -> list[str]:
+    """Return what the look could not find out, each as a line of drift about it begins."""
+    figures = [" ".join(filter(None, (each["check"], each["about"]))) for each in look.figures if each["state"] == State.UNKNOWN]
+    violations = look.run.violations if look.run else []
+    return figures + [each["invariant"] for each in violations if str(each["rows"][0]).startswith(watch.NOT_KNOWN)]
+
+
 def stop_for(drift: Sequence[str], *, now: datetime) -> None:
     """Stop payouts if there is drift."""
     if drift:
@@ -245,17 +271,21 @@ def latest() -> InsideLook | None:
 def lift(stop_id: int, *, actor: str, reason: str, now: datetime) -> PayoutStop:
     """Let payouts go on, once a look that was asked for after they were stopped has found that all figures about money agree.
 
-    Locks the stop.  Raises LiftRefused: no such look, no reason, or it is lifted already.
+    What was found wrong and cannot be found out any more is not found to agree.  Locks the stop.  Raises LiftRefused: no such look, no
+    reason, or it is lifted already.
     """
     stop = PayoutStop.objects.select_for_update(no_key=True).get(pk=stop_id)  # before the looks are read: none comes in between
-    since = InsideLook.objects.filter(ended_at__isnull=False, asked_at__gt=stop.placed_at).order_by("-pk").first()
-    if since is None:
+    looks = list(InsideLook.objects.filter(ended_at__isnull=False, asked_at__gt=stop.placed_at).order_by("-pk"))
+    if not looks:
         raise stops.LiftRefused("Have the house looked into first: no look was made since payouts were stopped.")
     quick, _full = watch.latest_runs()
-    if since.drift or (quick and drift_of(quick.violations, ())):
+    if looks[0].drift or (quick and drift_of(quick.violations, ())):
         raise stops.LiftRefused(
             "The latest look still finds figures about money that do not agree. Mend them, and have it looked into again."
         )
+    found = [*stop.reason.split("; "), *(line for look in looks for line in look.drift)]
+    if any(line.startswith(tuple(not_known(looks[0]))) for line in found):
+        raise stops.LiftRefused("The latest look could not find out whether what did not agree does now. Have it looked into again.")
     return stops.lift(stop_id, actor=actor, reason=reason, now=now)
 
 
@@ -298,20 +328,27 @@ def counted(check: Check, statement: str, parameters: dict[str, Any]) -> list[Fi
 
 
 def booked_at(told: Told) -> list[Figure]:
-    """Compare what a PSP took for us with what we have booked; a difference counts if it is the same at both moments."""
+    """Compare what a PSP took for us with what we have booked.
+
+    A difference counts if it is the same at both moments, and is more than what calls may have moved whose outcome is not known yet.
+    """
     if told.taken is None:
         return [Figure(Check.PSP, told.psp, "", None, None, State.UNKNOWN)]
     asked = {"code": chart.psp_receivable(told.psp), "kinds": list(OF_THE_PSP)}
     found = rows_of(BOOKED, asked | {"since": told.since, "earlier": told.earlier, "later": told.later})
-    if found is None:
+    calls = rows_of(UNDER_WAY, {"psp": told.psp})
+    if found is None or calls is None:
         return [Figure(Check.PSP, told.psp, "", None, None, State.UNKNOWN)]
+    under_way = {currency: (charges, refunds) for currency, charges, refunds in calls}
     booked = {currency: (earlier, later) for currency, earlier, later in found}
     nothing = (Decimal(0), Decimal(0))
     figures = []
     for currency in sorted({*booked, *told.taken}):
         ours, theirs = booked.get(currency, nothing), told.taken.get(currency, nothing)
         then, lately = ours[0] - theirs[0], ours[1] - theirs[1]
-        state = State.AGREES if not lately else State.DIFFERS if then == lately else State.OPEN
+        charges, refunds = under_way.get(currency, nothing)
+        is_drift = then == lately and not -charges <= lately <= refunds
+        state = State.AGREES if not lately else State.DIFFERS if is_drift else State.OPEN
         figures.append(Figure(Check.PSP, told.psp, currency, ours[1], theirs[1], state))
     return figures
 

@@ -1,4 +1,5 @@
-"""Looks inside and stops of payouts in the admin: what was compared with what, what did not agree, and the button that lets payouts go on.
+"""Looks inside and stops of payouts in the admin: what was compared with what, what did not agree, and the buttons that stop payouts by hand
+and let them go on.
 
 A look takes minutes on a large house, so the button only asks for it: a worker makes it, and its page shows what came of it.
 """
@@ -23,6 +24,7 @@ from djmoney.money import Money
 from ledger.admin import NOTHING, LookOnly, link, time_column
 from ledger.deeds import Deed, DeedForm, WithDeeds, leave_to_the_domain, page_of
 from ledger.templatetags.written import digits
+from payouts import stops
 from payouts.models import PayoutStop
 from reconciliation import inside, tasks
 from reconciliation.inside import Check, State
@@ -159,6 +161,7 @@ def stands(stop: PayoutStop) -> bool:
 
 @admin.register(PayoutStop)
 class PayoutStopAdmin(WithDeeds):
+    change_list_template = "admin/payout_stops.html"
     list_display = (time_column("placed_at", _("since")), "placed_by", "reason", time_column("lifted_at", _("lifted")), "lifted_by")
     search_help_text = _("Its number")
     fields: ClassVar[Any] = (
@@ -177,7 +180,7 @@ class PayoutStopAdmin(WithDeeds):
             title=_("Let payouts go on"),
             meaning=_(
                 "Payouts are made, approved and sent again, and those that were held back go within the hour. This needs a look inside that was "
-                "made since they were stopped, and found that all figures about money agree."
+                "made since they were stopped, and found that all figures about money agree; and not whoever stopped them."
             ),
             done=_("Payouts go on."),
             permissions=("payouts.lift_payoutstop",),
@@ -187,6 +190,27 @@ class PayoutStopAdmin(WithDeeds):
             is_grave=True,
         ),
     )
+
+    def get_urls(self) -> list[URLPattern]:
+        own = path("place/", self.admin_site.admin_view(self.place_view), name="payouts_payoutstop_place")
+        return [own, *super().get_urls()]
+
+    def place_view(self, request: HttpRequest) -> HttpResponse:
+        """Stop all payouts by hand (POST with a reason); where they are stopped already, show that stop."""
+        if not request.user.has_perm("payouts.add_payoutstop"):
+            raise PermissionDenied
+        form = DeedForm(None, request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            actor = f"staff:{request.user.get_username()}"
+            stop, is_new = stops.place(reason=form.cleaned_data["note"], placed_by=actor, now=timezone.now())
+            if is_new:
+                self.log_addition(request, stop, f"{gettext('Stop all payouts')}: {stop.reason}")
+                self.message_user(request, _("All payouts are stopped. Somebody else lets them go on."), messages.SUCCESS)
+            else:
+                self.message_user(request, _("Payouts were stopped already, for the reason below: yours is not kept."), messages.WARNING)
+            return HttpResponseRedirect(page_of(stop))
+        context = self.admin_site.each_context(request) | {"title": _("Stop all payouts"), "opts": self.opts, "form": form}
+        return TemplateResponse(request, "admin/payment_file_form.html", context)
 
     def facts(self, row: PayoutStop) -> list[tuple[Any, Any]]:
         return [(_("stopped by"), row.placed_by), (_("because"), row.reason), (_("looks inside"), self.looks_link(row))]

@@ -130,8 +130,8 @@ class InBulk(WithDeeds):
         if mismatches and not form.is_valid():
             return self.ask(request, mismatches.values(), bulk=bulk, form=form)
         done, refused = 0, []
-        for mismatch_id, proposal_id in chosen if mismatches else ():
-            mismatch = mismatches[mismatch_id]
+        known = [(mismatches[mismatch_id], proposal_id) for mismatch_id, proposal_id in chosen if mismatch_id in mismatches]
+        for mismatch, proposal_id in known:
             try:
                 bulk.act(mismatch, proposal_id, form.cleaned_data["note"], f"staff:{request.user.get_username()}")
             except DomainError as error:

@@ -35,6 +35,8 @@ MEMORY = "128MB"  # of Postgres, for a sort or a hash of a million lines
 PAGE = 1000  # orders that are told at once
 DISPUTE_KNOWN_AFTER = timedelta(days=2)  # since its fee stands in a file that we read
 MISSING_AFTER = timedelta(days=5)  # a PSP may take so long to settle a charge
+STUCK_AFTER = timedelta(hours=1)  # since its file was read: a batch is compared within minutes
+MOST_STUCK = 100  # that are shown
 
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtext('reconciliation.matching'))"
 
@@ -52,14 +54,16 @@ SELECT {new_id_in_sql("sb")}, of.id, of.source, of.batch, of.net_currency, of.cl
 ON CONFLICT (file_id, name, currency) DO NOTHING
 """  # noqa: S608 (a constant)
 
-# A batch with the fee of a dispute that we have not heard of waits for it: the dispute books its fee, and nothing else may book it again.
+# A batch with the fee of a dispute that we have not heard of waits for it: the dispute books its fee, and nothing else may book it again.  At
+# Adyen that is a Fee of a payment; one that turns out to be of no dispute has waited for nothing.
 WAITING = """
 SELECT batch.id FROM reconciliation_settlementbatch AS batch JOIN reconciliation_sourcefile AS file ON file.id = batch.file_id
-WHERE matched_at IS NULL AND (file.staged_at < %(until)s OR NOT EXISTS (
+WHERE matched_at IS NULL AND file.staged_at <= %(staged_by)s AND (file.staged_at < %(until)s OR NOT EXISTS (
     SELECT FROM reconciliation_stagedline AS line
-    WHERE (line.file_id, line.batch, line.net_currency) = (batch.file_id, batch.name, batch.currency) AND line.type = 'dispute_fee'
+    WHERE (line.file_id, line.batch, line.net_currency) = (batch.file_id, batch.name, batch.currency)
+      AND line.type IN ('dispute_fee', 'Fee') AND (line.type = 'dispute_fee' OR line.charge_reference <> '')
       AND NOT EXISTS (SELECT FROM payments_dispute AS dispute WHERE (dispute.psp, dispute.psp_reference) = (batch.psp, line.psp_reference))
-)) ORDER BY batch.closed_at, batch.id
+)) ORDER BY batch.closed_at, batch.id LIMIT %(most)s
 """
 
 # Of what was just staged the planner knows nothing, and takes it for one line.  That is the right plan where our tables are far larger than the
@@ -134,6 +138,7 @@ WITH other AS MATERIALIZED (
                OR best.kind = 'fee' AND EXISTS (SELECT FROM reconciliation_stagedline AS earlier WHERE earlier.fee <> 0 AND earlier.id = (
                    SELECT line_id FROM reconciliation_linematch AS its WHERE its.dispute_id = best.dispute_id AND its.kind = 'dispute')),
            best.kind = ANY(%(own)s) OR best.kind = 'fee' AND best.dispute_id IS NULL AND type <> 'dispute_fee'
+               AND best.psp_reference NOT IN (SELECT psp_reference FROM other WHERE kind = 'dispute' AND psp_reference <> '')
     FROM best
     LEFT JOIN reconciliation_linematch AS of_refund ON of_refund.refund_id = best.refund_id AND of_refund.kind = best.kind
     LEFT JOIN reconciliation_linematch AS of_dispute ON of_dispute.dispute_id = best.dispute_id AND of_dispute.kind = best.kind
@@ -247,9 +252,20 @@ def match_waiting(*, now: datetime) -> int:
 def compare_waiting(*, now: datetime) -> int:
     with connection.cursor() as cursor:
         cursor.execute(OPEN_BATCHES, {"only_read": settings.FILE_FORMATS_ONLY_READ})
-        cursor.execute(WAITING, {"until": now - DISPUTE_KNOWN_AFTER})
-        waiting = [batch_id for (batch_id,) in cursor.fetchall()]
-    return sum(is_compared_now(batch_id, now=now) for batch_id in waiting)
+    return sum(is_compared_now(batch_id, now=now) for batch_id in to_compare(staged_by=now, now=now, most=None))
+
+
+def to_compare(*, staged_by: datetime, now: datetime, most: int | None) -> list[int]:
+    """Return the batches that are compared next, of files that were staged by then; those that wait for a dispute are none of them."""
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING, {"staged_by": staged_by, "until": now - DISPUTE_KNOWN_AFTER, "most": most})
+        return [batch_id for (batch_id,) in cursor.fetchall()]
+
+
+def stuck(*, now: datetime) -> list[SettlementBatch]:
+    """Return the batches that should have been compared since an hour or more, the oldest first: at each look the log says why they cannot."""
+    found = to_compare(staged_by=now - STUCK_AFTER, now=now, most=MOST_STUCK)
+    return list(SettlementBatch.objects.filter(pk__in=found).order_by("closed_at", "pk"))
 
 
 def is_compared_now(batch_id: int, *, now: datetime) -> bool:

@@ -223,7 +223,7 @@ class StagedLine(models.Model):
     class Meta:
         verbose_name = _("settlement line")
         verbose_name_plural = _("settlement lines")
-        indexes = [models.Index(fields=["file"], condition=Q(type="dispute_fee"), name="dispute_fees_of_a_file")]
+        indexes = [models.Index(fields=["file"], condition=Q(type__in=["dispute_fee", "Fee"]), name="fees_of_disputes_of_a_file")]
         constraints = [models.UniqueConstraint(fields=["file", "number"], name="settlement_line_is_staged_once")]
 
     def __str__(self) -> str:
@@ -650,6 +650,7 @@ class ToleranceRule(models.Model):
         verbose_name = _("tolerance")
         verbose_name_plural = _("tolerances")
         default_permissions = ("add", "change", "view")
+        permissions = [("approve_tolerancerule", _("Can approve or reject a change of tolerances that somebody else proposes"))]
         constraints = [
             models.CheckConstraint(condition=Q(amount__gte=0) & ~Q(made_by=""), name="tolerance_is_an_amount_that_somebody_named"),
             models.CheckConstraint(condition=is_exact("amount"), name="tolerance_is_in_minor_units"),
@@ -741,13 +742,19 @@ class BankLineMatch(models.Model):
 
 
 class FolderEntry(models.Model):
-    """A file that stands in the folder: as long as it looks the same, it is not read again.  Without `file`, it could not be received."""
+    """A file that stands in the folder: as long as it looks the same, it is not read again.
+
+    Without `file`, it could not be received, and `error` says why: for good, or to be tried again, ever more seldom, `try_after` a moment.
+    """
 
     source = models.CharField(max_length=32)
     name = models.TextField()
     size = models.PositiveBigIntegerField()
     modified_ns = models.PositiveBigIntegerField()
     file = models.ForeignKey(SourceFile, models.PROTECT, related_name="folder_entries", null=True)
+    error = models.TextField(blank=True, db_default="", default="", help_text=_("Why it could not be received"))
+    tries = models.PositiveIntegerField(db_default=0, default=0, help_text=_("In a row that failed"))
+    try_after = models.DateTimeField(null=True, help_text=_("Empty: it is not tried again as long as it looks the same"))
 
     class Meta:
         verbose_name = _("file in the folder")

@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from ledger.ids import new_id_in_sql
 from reconciliation import tolerances
+from reconciliation.bank_groups import IS_TO_COME_BACK
 from reconciliation.matching import LONGEST_S, ONE_AT_A_TIME
 
 QUIET_AFTER = 14  # days: an account whose last statement is that much older than the newest has no movements, and is not waited for
@@ -56,7 +57,7 @@ WITH due AS (
     UNION ALL
     SELECT payout.provider, payout.public_id, NULL, payout.amount
     FROM payouts_payout AS payout JOIN ledger_journalentry AS booked ON booked.id = payout.return_entry_id
-    WHERE payout.currency = %(currency)s AND payout.paid_entry_id IS NOT NULL
+    WHERE payout.currency = %(currency)s AND {IS_TO_COME_BACK}
       AND (coalesce(booked.occurred_at, booked.effective_at) AT TIME ZONE 'UTC')::date BETWEEN %(since)s AND %(payouts_until)s
       AND NOT EXISTS (SELECT FROM reconciliation_banklinematch AS its WHERE its.payout_id = payout.id AND its.kind = 'payout_return')
 )

@@ -37,14 +37,26 @@ class TookTooLong(Exception):
 
 
 class By(StrEnum):
-    """What sales are grouped by.  A card's brand is all that PSPs tell of the method; of the card's country they tell nothing."""
+    """What sales are grouped by: METHOD is the way to pay and, of a card, its funding ("card debit"); COUNTRY is the seller's."""
 
     ALL = "all"
     DAY = "day"
     PSP = "psp"
+    METHOD = "method"
     CARD = "card"
+    CARD_COUNTRY = "card_country"
     COUNTRY = "country"
 
+
+class DeclinesBy(StrEnum):
+    """What declined charges are grouped by beside their reason."""
+
+    NOTHING = ""
+    PSP = "psp"
+    CARD_COUNTRY = "card_country"
+
+
+METHOD = "CASE event.method WHEN '' THEN '' ELSE rtrim(event.method || ' ' || event.card_funding) END"
 
 # A dispute over a charge that came too late took nothing of a sale.  What nobody tried to pay has not failed.
 SALES = """
@@ -54,8 +66,8 @@ WITH disputed AS (
         SELECT FROM payments_latecharge AS late WHERE late.order_id = dispute.order_id AND late.psp_reference = dispute.charge)
     GROUP BY order_id
 ), sale AS (
-    SELECT (payment.created_at AT TIME ZONE 'UTC')::date AS day, payment.psp, event.card_brand AS card, seller.country,
-           payment.status = 'SUCCESS' AS is_paid,
+    SELECT (payment.created_at AT TIME ZONE 'UTC')::date AS day, payment.psp, {method} AS method, event.card_brand AS card, event.card_country,
+           seller.country, payment.status = 'SUCCESS' AS is_paid,
            payment.status = 'FAILED' AND payment.confirmations > 0 AND payment.failure_code <> %(voided)s AS has_failed,
            payment.amount, payment.fee, payment.refunded, coalesce(disputed.amount, 0) AS disputed,
            payment.settled_at - payment.created_at AS settled_after
@@ -66,36 +78,50 @@ WITH disputed AS (
     WHERE payment.id >= %(first_id)s AND payment.id < %(end_id)s AND payment.currency = %(currency)s
       AND payment.created_at >= %(since)s AND payment.created_at < %(until)s
 )
-SELECT CASE 0 WHEN grouping(day) THEN 'day' WHEN grouping(psp) THEN 'psp' WHEN grouping(card) THEN 'card'
-              WHEN grouping(country) THEN 'country' ELSE 'all' END,
-       coalesce(day::text, psp, card, country, ''), count(*), count(*) FILTER (WHERE is_paid), count(*) FILTER (WHERE has_failed),
+SELECT CASE 0 WHEN grouping(day) THEN 'day' WHEN grouping(psp) THEN 'psp' WHEN grouping(method) THEN 'method' WHEN grouping(card) THEN 'card'
+              WHEN grouping(card_country) THEN 'card_country' WHEN grouping(country) THEN 'country' ELSE 'all' END,
+       coalesce(day::text, psp, method, card, card_country, country, ''),
+       count(*), count(*) FILTER (WHERE is_paid), count(*) FILTER (WHERE has_failed),
        coalesce(sum(amount) FILTER (WHERE is_paid), 0) AS volume, coalesce(sum(fee) FILTER (WHERE is_paid), 0),
        coalesce(sum(refunded) FILTER (WHERE is_paid), 0), coalesce(sum(disputed) FILTER (WHERE is_paid), 0),
-       extract(epoch FROM avg(settled_after) FILTER (WHERE is_paid)) / 86400
-FROM sale GROUP BY GROUPING SETS ((), (day), (psp), (card), (country)) ORDER BY day, volume DESC, 2
-"""
+       extract(epoch FROM avg(settled_after) FILTER (WHERE is_paid)) / 86400, count(settled_after) FILTER (WHERE is_paid),
+       count(*) FILTER (WHERE is_paid AND settled_after <= interval '1 day'), count(*) FILTER (WHERE is_paid AND settled_after <= interval '2 days'),
+       count(*) FILTER (WHERE is_paid AND settled_after <= interval '3 days'), count(*) FILTER (WHERE is_paid AND settled_after <= interval '7 days')
+FROM sale GROUP BY GROUPING SETS ((), (day), (psp), (method), (card), (card_country), (country)) ORDER BY day, volume DESC, 2
+""".replace("{method}", METHOD)
 
 DECLINES = """
-SELECT reason, sum(calls), count(*), sum(amount), count(*) FILTER (WHERE is_paid) FROM (
-    SELECT attempt.error_code AS reason, payment.amount, payment.status = 'SUCCESS' AS is_paid, count(*) AS calls
-    FROM payments_pspattempt AS attempt JOIN payments_paymentorder AS payment ON payment.id = attempt.order_id
+SELECT CASE 0 WHEN grouping(psp) THEN 'psp' WHEN grouping(card_country) THEN 'card_country' ELSE '' END, reason, coalesce(psp, card_country, ''),
+       sum(calls), count(*), sum(amount), count(*) FILTER (WHERE is_paid)
+FROM (
+    SELECT attempt.error_code AS reason, payment.psp, event.card_country, payment.amount, payment.status = 'SUCCESS' AS is_paid, count(*) AS calls
+    FROM payments_pspattempt AS attempt
+    JOIN payments_paymentorder AS payment ON payment.id = attempt.order_id
+    JOIN payments_paymentevent AS event ON event.id = payment.event_id
     WHERE attempt.id >= %(first_id)s AND attempt.id < %(end_id)s AND payment.currency = %(currency)s
       AND attempt.operation = 'charge' AND attempt.status = 'DECLINED' AND attempt.error_code <> %(voided)s
       AND attempt.created_at >= %(since)s AND attempt.created_at < %(until)s
-    GROUP BY attempt.error_code, payment.id
-) AS declined GROUP BY reason ORDER BY 3 DESC, reason
+    GROUP BY attempt.error_code, payment.id, event.id
+) AS declined GROUP BY GROUPING SETS ((reason), (reason, psp), (reason, card_country)) ORDER BY 5 DESC, 2, 3
 """
 
-# An entry of no settlement batch does not say whose fees they are: somebody has booked it, or taken it back.
+# Whose fees an entry is about is said by its settlement batch, or by the line of one whose mismatch it resolves; a bank's line and what
+# somebody has booked by hand do not say it.
+WHOSE_FEES = """
+LEFT JOIN reconciliation_settlementbatch AS batch ON batch.journal_entry_id = entry.id
+LEFT JOIN reconciliation_mismatch AS mismatch
+    ON entry.kind = 'resolution' AND mismatch.public_id = entry.reference AND mismatch.bank_line_id IS NULL
+"""
+
 PSP_FEES = """
-SELECT coalesce(batch.psp, ''), count(DISTINCT posting.entry_id), sum(posting.amount)
+SELECT coalesce(batch.psp, mismatch.psp, ''), count(DISTINCT posting.entry_id), sum(posting.amount)
 FROM ledger_account AS account
 JOIN ledger_posting AS posting ON posting.account_id = account.id
 JOIN ledger_journalentry AS entry ON entry.id = posting.entry_id
-LEFT JOIN reconciliation_settlementbatch AS batch ON batch.journal_entry_id = entry.id
+{whose}
 WHERE account.code = %(code)s AND account.currency = %(currency)s AND entry.effective_at >= %(since)s AND entry.effective_at < %(until)s
 GROUP BY 1 ORDER BY 3 DESC, 1
-"""
+""".replace("{whose}", WHOSE_FEES)
 
 # What was paid out first is what was available first: so what stands became available last.
 PAYABLES = """
@@ -156,7 +182,8 @@ class Sales:
     """Orders of one group as they stand now: how many were opened and paid, and how many failed; what buyers paid, and what of it went back.
 
     `fees` are ours as they were taken, before refunds gave any back; `refunded` is given back or on its way; `disputed` was ever taken back
-    by a buyer's bank.  `settled_after` is how many days the PSP took to pay us, on the average; None: it has paid nothing yet.
+    by a buyer's bank.  `settled_after` is how many days the PSP took to pay us, on the average; None: it has paid nothing yet.  It has paid for
+    `settled` of the orders, and of these for so many `within` 1, 2, 3 and 7 days.
     """
 
     key: str
@@ -168,6 +195,8 @@ class Sales:
     refunded: Money
     disputed: Money
     settled_after: Decimal | None
+    settled: int
+    within: Sequence[int]
 
     @property
     def success_rate(self) -> Decimal | None:
@@ -185,12 +214,21 @@ class Sales:
     def dispute_rate(self) -> Decimal | None:
         return share(self.disputed.amount, self.volume.amount)
 
+    @property
+    def settled_rates(self) -> list[Decimal | None]:
+        """Which part of the orders that the PSP has paid for it paid for within 1, 2, 3 and 7 days."""
+        return [share(Decimal(number), Decimal(self.settled)) for number in self.within]
+
 
 @dataclass(frozen=True, slots=True)
 class Declines:
-    """Charges that were declined for one reason: so many calls, of so many orders of that amount, and how many of those were paid after all."""
+    """Charges that were declined for one reason: so many calls, of so many orders of that amount, and how many of those were paid after all.
+
+    `key` says by which PSP, or on cards of which country; that is the country of the last card that the buyer gave.
+    """
 
     reason: str
+    key: str
     calls: int
     orders: int
     amount: Money
@@ -199,7 +237,7 @@ class Declines:
 
 @dataclass(frozen=True, slots=True)
 class PspFees:
-    """What a PSP has charged us by so many entries of the books; `psp` is empty where no settlement batch says whose they are."""
+    """What a PSP has charged us by so many entries of the books; `psp` is empty where nothing says whose they are."""
 
     psp: str
     entries: int
@@ -243,7 +281,7 @@ def sales(asked: Asked) -> dict[By, list[Sales]]:
     """Return the sales of the days in all their groups, the largest first and days by date; ALL has one.  Raises TookTooLong."""
     found: dict[By, list[Sales]] = defaultdict(list)
     parameters = parameters_of(asked) | ids_of(PaymentOrder, asked) | {"voided": VOIDED}
-    for by, key, opened, paid, failed, volume, fees, refunded, disputed, settled_after in rows(SALES, parameters):
+    for by, key, opened, paid, failed, volume, fees, refunded, disputed, settled_after, settled, *within in rows(SALES, parameters):
         group = Sales(
             key,
             opened,
@@ -254,6 +292,8 @@ def sales(asked: Asked) -> dict[By, list[Sales]]:
             refunded=money(refunded, asked.currency),
             disputed=money(disputed, asked.currency),
             settled_after=settled_after,
+            settled=settled,
+            within=within,
         )
         found[By(by)].append(group)
     return found
@@ -265,17 +305,20 @@ def volume_by_day(asked: Asked, by_day: Iterable[Sales]) -> list[Money]:
     return [volumes.get(day.isoformat(), zero(asked.currency)) for day in asked.days]
 
 
-def declines(asked: Asked) -> list[Declines]:
-    """Return why PSPs declined charges on the days, the most frequent reason first; cancelled charges are not counted.  Raises TookTooLong."""
+def declines(asked: Asked) -> dict[DeclinesBy, list[Declines]]:
+    """Return why PSPs declined charges on the days, in all groups and the most frequent first; cancelled charges are not counted.
+
+    Raises TookTooLong.
+    """
+    found: dict[DeclinesBy, list[Declines]] = defaultdict(list)
     parameters = parameters_of(asked) | ids_of(PspAttempt, asked) | {"voided": VOIDED}
-    return [
-        Declines(reason, int(calls), orders, money(amount, asked.currency), paid)
-        for reason, calls, orders, amount, paid in rows(DECLINES, parameters)
-    ]
+    for by, reason, key, calls, orders, amount, paid in rows(DECLINES, parameters):
+        found[DeclinesBy(by)].append(Declines(reason, key, int(calls), orders, money(amount, asked.currency), paid))
+    return found
 
 
 def psp_fees(asked: Asked) -> list[PspFees]:
-    """Return what each PSP's settlement batches of the days charged us.  Raises TookTooLong."""
+    """Return what was booked on the days as each PSP's fees.  Raises TookTooLong."""
     found = rows(PSP_FEES, parameters_of(asked) | {"code": chart.psp_fees()})
     return [PspFees(psp, entries, money(fees, asked.currency)) for psp, entries, fees in found]
 

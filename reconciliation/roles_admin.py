@@ -5,7 +5,7 @@ changes a login says why.  A login keeps its name, by which everything that was 
 What a role may do is the code's (roles.py).
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from typing import Any
 
@@ -15,6 +15,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -39,6 +40,7 @@ MOST_SHOWN = 500
 MOST_IN_A_FILE = 50_000
 DAYS_AT_FIRST = 7
 LATEST_CHANGES = 50
+WITHIN_REASON = (MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2999, 12, 31)))
 
 admin.site.unregister([User, Group])
 
@@ -158,8 +160,8 @@ class RoleAdmin(LookOnly):
 class TrailForm(forms.Form):
     """Which days, whose deeds, and about what."""
 
-    since = forms.DateField(label=_("From"), widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}))
-    until = forms.DateField(label=_("To"), widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}))
+    since = forms.DateField(label=_("From"), widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}), validators=WITHIN_REASON)
+    until = forms.DateField(label=_("To"), widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}), validators=WITHIN_REASON)
     actor = forms.CharField(label=_("By whom"), required=False, max_length=200, help_text=_("Such as staff:ada"))
     about = forms.CharField(label=_("About"), required=False, max_length=200, help_text=_("An id, or a login's name"))
 

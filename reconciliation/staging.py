@@ -26,6 +26,7 @@ CHUNK = 100_000  # records in one transaction
 MOST_RECORDS = 2_000_000  # of one file; 200 MB hold fewer of any format that there is
 AT_ONCE = 500  # rows that are sent together
 MOST_KEPT = 20_000  # moments and days as text
+LONGEST_S = 240  # of one COPY: it lasts as long as the lines of a chunk are read, which on a slow machine is more than a statement may take
 
 HOLD = "SELECT FROM reconciliation_sourcefile WHERE id = %(id)s AND status = 'RECEIVED' AND staged = %(from)s FOR NO KEY UPDATE"
 ADVANCE = """
@@ -219,10 +220,15 @@ class _Rows:
 
     @contextmanager
     def copying(self) -> Iterator[psycopg.Copy]:
-        """Let their text be written to Postgres.  Raises MalformedFile, naming the line, for what Postgres cannot keep."""
+        """Let their text be written to Postgres, inside the caller's transaction, whose statements may last longer from here on.
+
+        Raises MalformedFile, naming the line, for what Postgres cannot keep.
+        """
         try:
-            with connection.cursor() as cursor, cursor.copy(self._copy) as copy:
-                yield copy
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{LONGEST_S}s"])
+                with cursor.copy(self._copy) as copy:
+                    yield copy
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             raise MalformedFile(self._line_in(error), f"holds what cannot be kept: {error.diag.message_primary}") from None
 

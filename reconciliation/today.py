@@ -31,7 +31,7 @@ from payments.models import Dispute, PspEvent
 from payments.states import DisputeStatus
 from payouts.models import Payout
 from payouts.states import LIVE
-from reconciliation import causes, expected, inside, reports
+from reconciliation import causes, expected, inside, matching, reports
 from reconciliation.models import ExpectedFile, Mismatch, SettlementBatch, SourceFile
 from wallet.models import WebhookDelivery
 
@@ -189,6 +189,10 @@ def settled(*, now: datetime) -> Section:
         suspense=Sum("suspended"),
     )
     tiles = [tile for each in sums for tile in of_currency(dict(each), today)]
+    if stuck := matching.stuck(now=now):
+        address = listed("reconciliation_settlementbatch", id__in=",".join(str(batch.pk) for batch in stuck))
+        shown = f"{len(stuck)}+" if len(stuck) == matching.MOST_STUCK else str(len(stuck))
+        tiles.append(Tile(shown, _("cannot be compared: the log says why"), address, "bad", len(stuck)))
     return Section("settled", _("Settled by the PSPs' files"), tiles, _("No settlement batch was compared with our books today."))
 
 

@@ -31,13 +31,14 @@ class Allowed(NamedTuple):
     day: date
     amount: str
     since: date
+    made_at: datetime
     rule_id: int
 
 
 def allowed(currency: str, days: Iterable[date]) -> list[Allowed]:
     """Return what is allowed in the currency on each of the days, for each PSP that has a rule of its own, and ("") for all others."""
     return [
-        Allowed(rule.psp, day, str(rule.amount), first_day_in_time(day, rule.days), rule.pk)
+        Allowed(rule.psp, day, str(rule.amount), first_day_in_time(day, rule.days), rule.made_at, rule.pk)
         for day in days
         for rule in holding(currency, day)
     ]
@@ -73,10 +74,10 @@ def last_day_due(through: date, days: int) -> date:
 
 
 @transaction.atomic
-def make(rule: ToleranceRule, *, actor: str, reason: str, now: datetime) -> ToleranceRule:
-    """Let a new rule hold.  Writes down who made it and why."""
+def make(rule: ToleranceRule, *, made_by: str, actor: str, reason: str, now: datetime) -> ToleranceRule:
+    """Let a new rule hold that `made_by` proposed.  Writes down whose deed it is (`actor`) and why."""
     transitions.by(actor, reason=reason)
-    rule.made_by, rule.made_at = actor, now
+    rule.made_by, rule.made_at = made_by, now
     rule.save(force_insert=True)
     return rule
 

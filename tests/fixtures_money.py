@@ -172,7 +172,7 @@ def card_given(event: PaymentEvent, card: str = VISA, *, tab: str = "") -> Confi
     event.refresh_from_db()
     payable = [order for order in event.orders.all() if order.status in PAYABLE]
     session = session_for(queries.sum_of(payable), card, nonce=f"{event.public_id}:{event.confirmations + 1}{tab}")
-    return Confirmed(session.id, session.payment_token, session.amount, session.card_brand, session.card_last4)
+    return Confirmed.by(session)
 
 
 def session_for(amount: Money, card: str, *, nonce: str) -> Session:

@@ -39,12 +39,13 @@ from payments.admin.columns import (
 )
 from payments.admin.rows import AttemptRows, CancellationRows, DeadLetterRows, DisputeRows, LateChargeRows, RefundRows, that_are_there
 from payments.models import Cancellation, DueOrder, DueRelease, PaymentOrder, PspAttempt, Refund, Transition
-from payments.refunds import Wish
+from payments.refunds import RefundConflict, Wish
 from payments.states import CancellationStatus, OrderStatus
 from wallet.admin import pretty
 from wallet.models import Shop
 
 REFUND = "refund"
+FIGURES_LOOK_UP = ("event__method", "event__card_funding", "event__card_brand", "event__card_country", "seller__country")
 
 
 class RefundForm(DeedForm):
@@ -106,9 +107,14 @@ def proposal_of(order: PaymentOrder, said: dict[str, Any]) -> Proposal:
 
 
 def give_back(approval: Approval, now: datetime) -> Outcome:
-    """Reserve the refund, which the worker executes.  Locks the order."""
+    """Reserve the refund, which the worker executes.  Locks the order.
+
+    Raises what `refunds.reserve` raises, and RefundConflict if the wish was fulfilled meanwhile, be it in the same terms.
+    """
     terms = approval.terms
     order = PaymentOrder.objects.select_for_update(no_key=True).get(public_id=terms["order"])
+    if standing := order.refunds.filter(once=terms["once"]).first():
+        raise RefundConflict(f"{standing.public_id} was made of this wish already. Nothing is left to do.")
     wish = Wish(
         amount=asked_in(terms),
         reason=approval.memo,
@@ -159,8 +165,9 @@ approvals.register(
 
 
 def cancel(order: PaymentOrder, said: dict[str, Any], actor: str) -> Cancellation:
-    cancellations.require_within([order], settings.REFUND_APPROVAL_LIMITS)
-    made = cancellations.cancel_order(order.pk, reason=said["note"], once="", requested_by=actor, now=clock.now())
+    rescue.require_no_letter(order)
+    limits = settings.REFUND_APPROVAL_LIMITS
+    made = cancellations.cancel_order(order.pk, reason=said["note"], once="", requested_by=actor, now=clock.now(), limits=limits)
     tasks.nudge_executor()
     tasks.nudge_refunds()
     return made
@@ -174,6 +181,7 @@ def deliver(order: PaymentOrder, said: dict[str, Any], actor: str) -> PaymentOrd
 
 
 def stop_retries(order: PaymentOrder, said: dict[str, Any], actor: str) -> PaymentOrder:
+    rescue.require_no_letter(order)
     rescue.stop_retries(order.pk, actor=actor, note=said["note"], now=clock.now())
     tasks.nudge_executor()
     return order
@@ -184,8 +192,8 @@ def can_be_refunded(order: PaymentOrder) -> bool:
 
 
 def can_be_cancelled(order: PaymentOrder) -> bool:
-    is_cancelled = cancellations.standing(order, once="") is not None
-    return not is_cancelled and (can_be_refunded(order) or order.status in (OrderStatus.NOT_STARTED, OrderStatus.FAILED))
+    is_elsewhere = cancellations.standing(order, once="") is not None or is_given_up(order)
+    return not is_elsewhere and (can_be_refunded(order) or order.status in (OrderStatus.NOT_STARTED, OrderStatus.FAILED))
 
 
 def can_be_delivered(order: PaymentOrder) -> bool:
@@ -194,7 +202,12 @@ def can_be_delivered(order: PaymentOrder) -> bool:
 
 def is_executing(order: PaymentOrder) -> bool:
     is_cancelled = order.cancellations.filter(status=CancellationStatus.EXECUTING).exists()
-    return order.status == OrderStatus.EXECUTING and not is_cancelled
+    return order.status == OrderStatus.EXECUTING and not is_cancelled and not is_given_up(order)
+
+
+def is_given_up(order: PaymentOrder) -> bool:
+    """Does a dead letter wait, which two people decide?"""
+    return order.dead_letters.filter(refund=None, decided_at=None).exists()
 
 
 @admin.display(description=_("available from"))
@@ -317,8 +330,8 @@ class PaymentOrderAdmin(WithDeeds):
         ]
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """Let figures lead to the orders behind them: by the card, and by the seller's country."""
-        return lookup in ("event__card_brand", "seller__country") or super().lookup_allowed(lookup, value, request)
+        """Let figures lead to the orders behind them: by the way to pay, the card, and the seller's country."""
+        return lookup in FIGURES_LOOK_UP or super().lookup_allowed(lookup, value, request)
 
     def sought(self, term: str) -> Q:
         return orders_called(term)
@@ -384,8 +397,8 @@ class PspAttemptAdmin(LookOnly):
     readonly_fields = fields
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """Let figures lead to the calls behind them, in one currency."""
-        return lookup == "order__currency" or super().lookup_allowed(lookup, value, request)
+        """Let figures lead to the calls behind them: in one currency, of one PSP, on cards of one country."""
+        return lookup in ("order__currency", "order__psp", "order__event__card_country") or super().lookup_allowed(lookup, value, request)
 
     def sought(self, term: str) -> Q:
         return Q(psp_key=term) | of_orders_called(term)

@@ -37,11 +37,14 @@ class RefundAttemptRows(AttemptRows):
 
 
 def stop_retries(refund: Refund, said: dict[str, Any], actor: str) -> Refund:
+    rescue.require_no_letter(refund.order, refund)
     return rescue.stop_refund_retries(refund.pk, actor=actor, note=said["note"], now=clock.now())
 
 
 def was_never_sent(refund: Refund) -> bool:
-    return refund.status == RefundStatus.EXECUTING and not refund.attempts.filter(operation=PspOperation.REFUND).exists()
+    """May one person end it: was the PSP never asked, and has the machine not given it up to two?"""
+    is_sent = refund.attempts.filter(operation=PspOperation.REFUND).exists()
+    return refund.status == RefundStatus.EXECUTING and not is_sent and not refund.dead_letters.filter(decided_at=None).exists()
 
 
 @admin.register(Refund)

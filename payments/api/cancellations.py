@@ -23,13 +23,13 @@ class OrderCancellation(AboutOrder):
         paid is refunded in full with its fee (202: read the cancellation to see its end).  Asking again answers with the same cancellation.
         To give back more of a paid order than a key may (`API_REFUND_LIMITS`) answers 409 with `approval_needed`.
         """
-        cancellations.require_within([self.order], settings.API_REFUND_LIMITS)
         cancellation = cancellations.cancel_order(
             self.order.pk,
             reason=self.read(request)["reason"],
             once=wish_of(request),
             requested_by=actor_of(request),
             now=clock.now(),
+            limits=settings.API_REFUND_LIMITS,
         )
         return answer_to(self, cancellation)
 
@@ -44,13 +44,13 @@ class PaymentCancellation(Endpoint):
 
         Cancel each of its orders, as if one by one.  202: some of it is under way still.
         """
-        cancellations.require_within(self.payment.orders.all(), settings.API_REFUND_LIMITS)
         made = cancellations.cancel_event(
             self.payment.pk,
             reason=self.read(request)["reason"],
             once=wish_of(request),
             requested_by=actor_of(request),
             now=clock.now(),
+            limits=settings.API_REFUND_LIMITS,
         )
         nudge()
         shown = list(queries.cancellations_of(shop_of(request)).filter(pk__in=[each.pk for each in made]).order_by("order_id", "pk"))

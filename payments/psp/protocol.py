@@ -32,7 +32,11 @@ class SessionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The PSP's side of one payment page.  `payment_token` is empty until the buyer has given (and authenticated) a way to pay."""
+    """The PSP's side of one payment page.  `payment_token` is empty until the buyer has given (and authenticated) a way to pay.
+
+    `method` is the way in the PSP's own word ("card"); of a card, `card_funding` is credit, debit or prepaid, and `card_country` is where it
+    was issued (ISO 3166).  Empty is what the PSP does not tell.
+    """
 
     id: str
     nonce: str
@@ -43,6 +47,9 @@ class Session:
     payment_token: str = ""
     card_brand: str = ""
     card_last4: str = ""
+    method: str = ""
+    card_funding: str = ""
+    card_country: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ silence or a garbled answer is PspOutcomeUnknown.
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -35,6 +36,7 @@ from payments.psp.protocol import (
 logger = logging.getLogger(__name__)
 
 LONGEST_PAGE = 1000
+METHOD, FUNDING, COUNTRY = re.compile("[a-z0-9_]{1,20}"), re.compile("credit|debit|prepaid"), re.compile("[A-Z]{2}")
 
 
 class SandboxPsp:
@@ -166,9 +168,17 @@ def session_of(data: Any, *, expected: Mapping[str, str]) -> Session:
             payment_token=data["payment_token"] or "",
             card_brand=plain(card.get("brand") or "")[:20],
             card_last4=plain(card.get("last4") or "")[:4],
+            method=told(data.get("method"), METHOD),
+            card_funding=told(card.get("funding"), FUNDING),
+            card_country=told(card.get("country"), COUNTRY),
         )
     except UNREADABLE as error:
         raise PspOutcomeUnknown("the PSP's answer is not a session") from error
+
+
+def told(given: Any, known: re.Pattern[str]) -> str:
+    """Return the word if it is one that can be; figures are grouped by it, so that half of a word would be another one."""
+    return given if isinstance(given, str) and known.fullmatch(given) else ""
 
 
 def result_of(data: Any, request: ChargeRequest | RefundRequest) -> Result:

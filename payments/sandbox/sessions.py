@@ -190,6 +190,7 @@ def as_wire(session: Session, *, now: datetime) -> dict[str, Any]:
         "fields_url": f"{settings.SANDBOX_PUBLIC_URL}/fields/{session.id}",
         "hosted_url": f"{settings.SANDBOX_PUBLIC_URL}/hosted/{session.id}",
         "payment_token": session.token,
+        "method": "card" if session.card else None,
         "card": card if session.card else None,
         "created_at": wire.moment(session.created_at),
         "expires_at": wire.moment(session.expires_at),

@@ -6,9 +6,9 @@ from django.utils import timezone
 from ledger import clock
 from payouts import stops
 from payouts.models import PayoutStop
-from reconciliation import expected, sftp, watch
+from reconciliation import expected, matching, sftp, watch
 from reconciliation.expected import Missing
-from reconciliation.models import SftpSource
+from reconciliation.models import SettlementBatch, SftpSource
 
 register = template.Library()
 
@@ -23,6 +23,12 @@ def alarm() -> watch.Alarm | None:
 def missing_files() -> list[Missing]:
     """Return the files of PSPs and banks that should be here and are not, the oldest first."""
     return expected.missing(now=clock.now())
+
+
+@register.simple_tag
+def stuck_batches() -> list[SettlementBatch]:
+    """Return the settlement batches that cannot be compared with our books, the oldest first."""
+    return matching.stuck(now=clock.now())
 
 
 @register.simple_tag

@@ -425,6 +425,11 @@ def test_a_refund_of_what_is_given_back_meanwhile_waits_and_nothing_goes_back_tw
     staff.post(reverse("admin:ledger_approval_withdraw", args=[approval.pk]), {"note": "The shop was quicker"})
     approval.refresh_from_db()
     assert approval.status == "WITHDRAWN"
+    rest = said | {"once": "admin:2"}
+    staff.post(deed(order, "refund"), rest)
+    settings.REFUND_APPROVAL_LIMITS = {}
+    assert "made of this wish already" in by_two(staff, order, "refund", **rest)
+    assert (Approval.objects.latest("pk").status, Refund.objects.count()) == ("WAITING", 2)
     execute_refunds(now=timezone.now())
 
 
@@ -444,6 +449,27 @@ def test_the_retries_of_an_order_are_stopped_on_its_page(staff: Client, open_pay
     executor.execute_due_orders(now=timezone.now())
     order.refresh_from_db()
     assert (order.status, DueOrder.objects.count()) == ("CANCELLED", 0)
+
+
+def test_sec_29_what_is_given_up_is_ended_by_two_also_from_the_page_of_its_order_or_refund(
+    staff: Client, open_payment: Open, pay: Pay, oracle: Oracle
+) -> None:
+    event = open_payment("24.90")
+    charge_and_keep_the_answer(event)
+    letter = buried(event.orders.get())
+    refunded = pay(open_payment("9.90")).orders.get()
+    refund = refunds.request_refund(refunded.pk, amount=None, reason="", now=timezone.now())
+    with transaction.atomic():
+        dead_letters.bury(refunded.pk, refund_id=refund.pk, reason=dead_letters.TRIES_EXHAUSTED, detail="no answer")
+    for row, name in ((letter.order, "stop_retries"), (letter.order, "cancel"), (refund, "stop_retries")):
+        assert deed(row, name) not in staff.get(page_of(row)).content.decode()
+        assert "waits for a decision, which takes two people" in words(staff.post(deed(row, name), {"note": NOTE}).content), name
+    assert (DeadLetter.objects.filter(decided_at=None).count(), Cancellation.objects.count()) == (2, 0)
+    by_two(staff, letter, "void")
+    by_two(staff, DeadLetter.objects.get(refund=refund), "redrive")
+    execute_until_settled()
+    execute_refunds(now=timezone.now())
+    assert len(oracle.rows("charge.voided")) == 1
 
 
 def test_the_retries_of_a_refund_that_was_never_sent_are_stopped(staff: Client, open_payment: Open, pay: Pay) -> None:

@@ -92,6 +92,17 @@ def test_what_people_resolved_meanwhile_stays_as_they_resolved_it(rolled_back: N
     assert (bank_recognition.resolve_known(now=NOW), standing()) == (0, ("98.35", "0.00"))
 
 
+@pytest.mark.parametrize("said", [BATCH, "Sandbox Payments"])
+def test_a_batch_that_people_found_in_a_line_of_another_amount_is_not_paid_once_more_without_them(rolled_back: None, said: str) -> None:
+    settled()
+    booked_by(mt940(("90.00", "BK1", "", BATCH)))
+    proposal = resolution.propose(Mismatch.objects.get().pk, chart.bank_in_transit(), "It is the batch", actor=ADA, now=NOW)
+    resolution.approve(proposal.pk, actor=BEA, reason="So it is", now=NOW)
+    booked_by(mt940(("98.35", "BK2", "", said), opening="90.00", day="261122", number=2))
+    assert (bank_recognition.resolve_known(now=NOW), standing()) == (0, ("8.35", "98.35"))
+    assert found()[-1][0] == ("duplicate" if said == BATCH else "missing_here")
+
+
 @pytest.mark.race
 def test_of_two_statements_compared_at_once_that_both_have_a_payment_one_brings_it(real_db: None) -> None:
     batch = settled()

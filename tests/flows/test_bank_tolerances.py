@@ -1,7 +1,7 @@
 """Tolerances: how much a bank may keep of what a PSP pays, by rows that finance makes and ends; without one, nothing."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -29,9 +29,10 @@ def rolled_back(db: None) -> Iterator[None]:
     assert invariants.violations() == []
 
 
-def tolerate(amount: str = "0.50", **terms: Any) -> ToleranceRule:
+def tolerate(amount: str = "0.50", *, made_at: datetime = NOW, **terms: Any) -> ToleranceRule:
     said = {"currency": "EUR", "psp": "", "days": 3, "valid_from": date(2026, 11, 1)} | terms
-    return tolerances.make(ToleranceRule(amount=Decimal(amount), **said), actor=ADA, reason="The bank's price list", now=NOW)
+    rule = ToleranceRule(amount=Decimal(amount), **said)
+    return tolerances.make(rule, made_by=ADA, actor="staff:bea", reason="The bank's price list", now=made_at)
 
 
 def short_by(amount: str, name: str = BATCH, *, reference: str = "BK1") -> list[tuple[str, str, str]]:
@@ -109,6 +110,13 @@ def test_a_short_payment_that_came_before_its_file_is_explained_with_what_the_ba
     assert (in_transit(), not_at_the_bank.find(now=NOW)) == (Decimal(0), 0)
 
 
+def test_a_rule_that_was_made_after_a_line_became_a_mismatch_does_not_explain_it() -> None:
+    batch = settled()
+    assert short_by("50.00") == [("amount", batch.public_id, "48.35")]
+    tolerate("1000.00", made_at=NOW + timedelta(minutes=1))
+    assert (bank_recognition.resolve_known(now=NOW + timedelta(hours=1)), in_transit()) == (0, Decimal("98.35"))
+
+
 # --- Who makes and ends them ------------------------------------------------------------------------------------------
 
 
@@ -119,7 +127,7 @@ def test_a_rule_is_ended_once_and_its_making_and_end_are_written_down() -> None:
         with pytest.raises(ToleranceHasEnded):
             tolerances.end(rule.pk, last_day=last_day, actor="staff:bea", reason="Once more")
     told = ToleranceChange.objects.order_by("pk").values_list("before", "after", "actor", "reason")
-    assert list(told) == [("", "", ADA, "The bank's price list"), ("", "2026-11-30", "staff:bea", "Another bank")]
+    assert list(told) == [("", "", "staff:bea", "The bank's price list"), ("", "2026-11-30", "staff:bea", "Another bank")]
 
 
 @pytest.mark.parametrize(

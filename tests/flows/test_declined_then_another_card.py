@@ -26,6 +26,7 @@ from tests.fixtures_services import SandboxCompany
 from wallet.models import OutboxMessage
 
 Open = Callable[..., PaymentEvent]
+PREPAID = "5105105105105100"
 
 
 @pytest.mark.parametrize(
@@ -50,10 +51,13 @@ def test_a_declined_card_fails_the_orders_says_why_and_books_nothing(
     assert oracle.charged() == []
 
 
-def test_another_card_pays_what_the_first_could_not(open_payment: Open, pay: Open, oracle: Oracle) -> None:
+def test_another_card_pays_what_the_first_could_not_and_what_is_told_of_it_is_kept(open_payment: Open, pay: Open, oracle: Oracle) -> None:
     event = open_payment("10.00", "20.00")
     pay(event, DECLINED)
-    pay(event, VISA)
+    assert (event.card_brand, event.card_funding, event.card_country) == ("visa", "credit", "US")
+    pay(event, PREPAID)
+    told = (event.method, event.card_brand, event.card_funding, event.card_country, event.card_last4)
+    assert told == ("card", "mastercard", "prepaid", "NL", "5100")
     assert (statuses(event), event.status) == (["SUCCESS", "SUCCESS"], "paid")
     assert set(event.orders.values_list("failure_code", flat=True)) == {""}
     ids = list(event.orders.order_by("id").values_list("public_id", flat=True))

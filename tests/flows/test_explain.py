@@ -233,6 +233,7 @@ def test_an_address_that_none_of_ours_has_is_refused_kindly_and_rights_are_asked
         reverse("explain_figure", args=["profit"]),
         figure,
         f"{figure}?since=2026-11-01&until=2026-11-02&currency=EUR&group=7",
+        f"{reverse('explain_figure', args=['declines'])}?since=2026-11-01&until=2026-11-02&currency=EUR&group=lost_card&by=country",
     ):
         assert staff.get(missing).status_code == 404, missing
     user = User.objects.create_user("mia", is_staff=True)

@@ -26,7 +26,7 @@ from payments.models import PaymentEvent, PaymentOrder, PspAttempt
 from payments.psp.protocol import DisputeNotice
 from payments.settlement import Capture, Failure
 from reconciliation import figure_tables, ingestion, invariants, matching, reports
-from reconciliation.reports import Asked, By, Sales, TookTooLong
+from reconciliation.reports import Asked, By, DeclinesBy, Sales, TookTooLong
 from tests.factories import basket, eur, make_available, new_sellers, new_shop
 from tests.flows.test_admin import words
 from tests.settlement_files import batch_of
@@ -66,10 +66,13 @@ def opened(sellers: Sequence[Seller], *amounts: str, currency: str = "EUR") -> P
     return event
 
 
+CARDS = {"visa": ("card", "debit", "DE"), "mastercard": ("card", "prepaid", "FR")}
+
+
 def charged(event: PaymentEvent, card: str) -> list[PspAttempt]:
     """Let the buyer confirm with this card, and call the PSP."""
     event.refresh_from_db()
-    tried = Confirmed(f"cs_{event.pk}_{card}", f"tok_{event.pk}_{card}", event.amount, card, "4242")
+    tried = Confirmed(f"cs_{event.pk}_{card}", f"tok_{event.pk}_{card}", event.amount, card, "4242", *CARDS[card])
     orders = confirmation.confirm(event.pk, tried, now=timezone.now())
     return [
         PspAttempt.objects.create(order=order, number=order.confirmations, psp="sandbox", psp_key=order.due.psp_key) for order in orders
@@ -136,6 +139,8 @@ def test_every_figure_is_the_one_counted_by_hand(asked: Asked) -> None:
     assert counted(total) == ("", 5, 3, 1, eur("200.00"), eur("20.00"), eur("25.00"), eur("40.00"))
     rates = (total.success_rate, total.take_rate, total.refund_rate, total.dispute_rate, total.settled_after)
     assert [str(rate.normalize()) for rate in rates if rate is not None] == ["0.75", "0.1", "0.125", "0.2", "4"]
+    assert (total.settled, total.within) == (3, [0, 0, 2, 3])
+    assert [str(rate) for rate in total.settled_rates] == ["0.0000", "0.0000", "0.6667", "1.0000"]
     assert [counted(group)[1:] for group in sold[By.DAY] + sold[By.PSP]] == [counted(total)[1:]] * 2
     assert [counted(group) for group in sold[By.CARD]] == [
         ("visa", 3, 2, 1, eur("140.00"), eur("14.00"), eur("25.00"), eur("40.00")),
@@ -147,10 +152,23 @@ def test_every_figure_is_the_one_counted_by_hand(asked: Asked) -> None:
         ("", 2, 1, 1, eur("40.00"), eur("4.00"), none, eur("40.00")),
     ]
     assert sum(volume.amount for volume in reports.volume_by_day(asked, sold[By.DAY])) == 200
-    assert [(one.reason, one.calls, one.orders, one.amount, one.paid_after_all) for one in reports.declines(asked)] == [
+    assert [counted(group) for group in sold[By.METHOD]] == [
+        ("card debit", *counted(sold[By.CARD][0])[1:]),
+        ("card prepaid", *counted(sold[By.CARD][1])[1:]),
+        ("", *counted(sold[By.CARD][2])[1:]),
+    ]
+    assert [(group.key, group.opened, group.volume) for group in sold[By.CARD_COUNTRY]] == [
+        ("DE", 3, eur("140.00")), ("FR", 1, eur("60.00")), ("", 1, none)
+    ]  # fmt: skip
+    declined = reports.declines(asked)
+    assert [(one.reason, one.calls, one.orders, one.amount, one.paid_after_all) for one in declined[DeclinesBy.NOTHING]] == [
         ("card_declined", 1, 1, eur("30.00"), 0),
         ("insufficient_funds", 1, 1, eur("60.00"), 1),
     ]
+    assert {by: [(one.reason, one.key) for one in declined[by]] for by in (DeclinesBy.PSP, DeclinesBy.CARD_COUNTRY)} == {
+        DeclinesBy.PSP: [("card_declined", "sandbox"), ("insufficient_funds", "sandbox")],
+        DeclinesBy.CARD_COUNTRY: [("card_declined", "DE"), ("insufficient_funds", "FR")],
+    }
     assert [(one.psp, one.entries, one.fees) for one in reports.psp_fees(asked)] == [("sandbox", 1, eur("0.90"))]
     results = reports.profit_and_loss(asked)
     assert {one.kind: one.amount for one in results} == {
@@ -181,11 +199,11 @@ def test_what_we_owe_is_what_stands_in_the_wallets_and_grows_old(asked: Asked) -
 def test_other_days_and_other_currencies_are_not_counted(asked: Asked) -> None:
     before = Asked(asked.first_day - timedelta(days=9), asked.first_day - timedelta(days=1), "EUR")
     assert [group.opened for group in reports.sales(before)[By.ALL]] == [0]
-    assert (reports.declines(before), reports.psp_fees(before), reports.profit_and_loss(before)) == ([], [], [])
+    assert (dict(reports.declines(before)), reports.psp_fees(before), reports.profit_and_loss(before)) == ({}, [], [])
     assert reports.trial_balance(before) == []
     yen = Asked(asked.first_day, asked.last_day, "JPY")
     assert [str(group.volume.amount) for group in reports.sales(yen)[By.ALL]] == ["500"]
-    assert reports.declines(yen) == []
+    assert dict(reports.declines(yen)) == {}
 
 
 @pytest.mark.usefixtures("story")
@@ -193,9 +211,10 @@ def test_each_figure_leads_to_as_many_rows_as_it_says(asked: Asked, browser: Cli
     answer = get(browser, asked)
     assert "200.00 EUR on 3 days. The best one was" in words(answer.content).replace("\N{NO-BREAK SPACE}", " ")
     links = re.findall(
-        r'class="number" data-title="(?:Orders|Paid|Charges|Entries|Sellers)"><a href="([^"]+)">(\d+)</a>', answer.content.decode()
+        r'class="number" data-title="(?:Orders|Paid|Paid to us|Not yet|Charges|Entries|Sellers)"><a href="([^"]+)">(\d+)</a>',
+        answer.content.decode(),
     )
-    assert len(links) == 22
+    assert len(links) == 42
     for address, number in links:
         listed = browser.get(html.unescape(address)).context
         assert (listed["shown"].total.count if "/explain/" in address else len(listed["cl"].result_list)) == int(number), address
@@ -253,6 +272,13 @@ def test_what_cannot_be_asked_for_is_said_under_its_field(browser: Client, asked
     assert get(browser, asked, csv="wallets").status_code == 404
     assert "No order was opened" in words(get(browser, asked).content)
     assert get(browser, Asked(too_long + timedelta(days=1), asked.last_day, "EUR")).status_code == 200
+
+
+@pytest.mark.usefixtures("story")
+def test_a_long_table_shows_its_largest_rows_and_its_file_has_all(asked: Asked, browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figure_tables, "MOST_ROWS", 1)
+    assert words(get(browser, asked).content).count("The first 1 of") == 3
+    assert len(get(browser, asked, csv="card_countries").content.splitlines()) == 4
 
 
 def test_every_kind_of_account_has_a_name_for_people() -> None:

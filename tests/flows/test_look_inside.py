@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
+from django.db import IntegrityError
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -17,6 +18,7 @@ from djmoney.money import Money
 from config.api import metrics
 from ledger import chart, journal, periods
 from ledger.models import JournalEntry
+from payments import settlement
 from payments.models import PaymentEvent
 from payments.psp.protocol import Charged, ChargeRequest
 from payments.psp.sandbox import SandboxPsp
@@ -28,7 +30,17 @@ from reconciliation import inside, invariants, tasks, watch
 from reconciliation.inside import Check, State
 from reconciliation.models import InsideLook, InvariantRun
 from tests.factories import draft, eur, make_available, new_bank_account, new_sellers, new_shop
-from tests.fixtures_money import VISA, Oracle, all_at_once, errors_in, pay_with_card, sandbox_psp, session_for
+from tests.fixtures_money import (
+    VISA,
+    Oracle,
+    all_at_once,
+    captures_of,
+    charge_and_keep_the_answer,
+    errors_in,
+    pay_with_card,
+    sandbox_psp,
+    session_for,
+)
 from tests.fixtures_services import SandboxCompany
 from tests.flows.test_the_invariants_watch import behind_the_guards
 from wallet import months
@@ -166,6 +178,7 @@ def test_inv_09_what_the_psp_took_for_us_and_our_books_lack_stops_payouts(
     of_this_test: None,
     sandbox: SandboxCompany,
     oracle: Oracle,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pay(open_payment("24.90", "5.10"))
     later = timezone.now() + timedelta(hours=3)
@@ -182,7 +195,16 @@ def test_inv_09_what_the_psp_took_for_us_and_our_books_lack_stops_payouts(
     made = inside.look(now=timezone.now(), at=later)
     assert made is not None
     assert made.drift == ["psp sandbox EUR 30.0000 against 37.00"]
-    assert PayoutStop.objects.get().placed_by == inside.BY_THE_WATCH
+    stop = PayoutStop.objects.get()
+    assert stop.placed_by == inside.BY_THE_WATCH
+
+    monkeypatch.setattr(SandboxPsp, "taken", lambda *_args, **_terms: None)
+    inside.ask(asked_by="staff:ana", reason="Does it agree?", now=timezone.now())
+    made = inside.look(now=timezone.now(), at=later)
+    assert made is not None
+    assert made.drift == [], "nobody knows"
+    with pytest.raises(stops.LiftRefused, match="could not find out"):
+        inside.lift(stop.pk, actor="staff:ana", reason="It agrees", now=timezone.now())
 
 
 def test_inv_09_a_difference_of_the_past_hour_alone_is_still_under_way(
@@ -195,17 +217,27 @@ def test_inv_09_a_difference_of_the_past_hour_alone_is_still_under_way(
         assert [figure.state for figure in inside.booked_at(told)] == [state], taken
 
 
+def test_inv_09_what_we_still_ask_the_psp_for_is_under_way_and_no_more_than_that(open_payment: Callable[..., PaymentEvent]) -> None:
+    captures = captures_of(charge_and_keep_the_answer(open_payment("24.90")))
+    since, later = timezone.now() - timedelta(days=1), timezone.now() + timedelta(hours=1)
+    for taken, state in (("24.90", State.OPEN), ("24.91", State.DIFFERS), ("-0.01", State.DIFFERS)):
+        told = inside.Told("sandbox", since, later, later, {"EUR": (Decimal(taken), Decimal(taken))})
+        assert [figure.state for figure in inside.booked_at(told)] == [state], taken
+    settlement.settle(captures)
+    told = inside.Told("sandbox", since, later, later, {"EUR": (Decimal(0), Decimal(0))})
+    assert [figure.state for figure in inside.booked_at(told)] == [State.DIFFERS]
+
+
 def test_inv_09_what_happened_in_a_month_that_was_closed_by_then_counts_when_it_happened(db: None) -> None:
     month = months.of(timezone.now()).previous.first_day
     happened, later = periods.end_of(month) - timedelta(hours=3), periods.end_of(month) - timedelta(hours=1)
     journal.open_accounts([chart.psp_receivable("sandbox"), chart.fee_revenue()], currency="EUR")
     periods.close(month)
-    legs = {"debits": [(chart.psp_receivable("sandbox"), eur("7.00"))], "credits": [(chart.fee_revenue(), eur("7.00"))]}
-    [entry_id] = journal.post([draft("late", kind=JournalEntry.Kind.SALE, effective_at=happened, **legs)])
+    [entry_id] = journal.post([draft("late", "7.00", kind=JournalEntry.Kind.SALE, effective_at=happened)])
     assert JournalEntry.objects.get(pk=entry_id).effective_at > later
     assert inside.first_booked_with("sandbox") == happened
     [figure] = inside.booked_at(inside.Told("sandbox", happened, later, later, {"EUR": (Decimal(7), Decimal(7))}))
-    assert (figure.ours, figure.state) == (7, State.AGREES)
+    assert (figure.ours, figure.state) == (Decimal(7), State.AGREES)
 
 
 def test_a_psp_that_does_not_answer_is_not_known_and_stops_nothing(
@@ -227,13 +259,38 @@ def test_the_command_looks_now_and_fails_where_money_does_not_agree(ada: Seller,
         call_command("look_inside", by="ana", note="again")
 
 
-def test_who_may_not_ask_for_a_look_or_lift_a_stop_is_refused(ada: Seller) -> None:
+def test_a_person_stops_payouts_by_hand_and_another_one_lifts_that(ada: Seller, finance: Client) -> None:
+    place = reverse("admin:payouts_payoutstop_place")
+    assert place in finance.get(reverse("admin:payouts_payoutstop_changelist")).text
+    assert "Stop all payouts" in finance.get(place).text
+    assert finance.post(place, {"note": " "}).status_code == 200
+    assert not PayoutStop.objects.exists()
+    assert finance.post(place, {"note": "The bank asks us to wait"}).status_code == 302
+    stop = PayoutStop.objects.get()
+    assert (stop.placed_by, stop.reason) == ("staff:finance", "The bank asks us to wait")
+    with pytest.raises(stops.PayoutsPaused):
+        requests.request_payout(ada, amount=eur("1.00"), now=timezone.now(), requested_by="user:ada")
+    assert "Payouts were stopped already" in finance.post(place, {"note": "Once more"}, follow=True).text
+    assert PayoutStop.objects.get().reason == "The bank asks us to wait"
+
+    look("The bank is ready")
+    lift = reverse("admin:payouts_payoutstop_lift", args=[stop.pk])
+    assert "You stopped payouts yourself" in finance.post(lift, {"note": "It is ready"}).text
+    with pytest.raises(IntegrityError, match="lifted_by_another"):
+        PayoutStop.objects.update(lifted_by="staff:finance", lifted_at=timezone.now(), lift_reason="Mine")
+    finance.force_login(User.objects.create_superuser("second", password="as-long-as-it-is-calm"))
+    assert finance.post(lift, {"note": "It is ready"}).status_code == 302
+    assert PayoutStop.objects.get().lifted_by == "staff:second"
+
+
+def test_who_may_not_ask_for_a_look_or_place_or_lift_a_stop_is_refused(ada: Seller) -> None:
     stop, _is_new = stops.place(reason="INV-03", placed_by="watch", now=timezone.now())
     viewer = User.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.set(Permission.objects.filter(codename__in=("view_payoutstop", "view_insidelook")))
     browser = Client()
     browser.force_login(viewer)
     assert browser.get(reverse("admin:payouts_payoutstop_change", args=[stop.pk])).status_code == 200
-    for address in (reverse("admin:payouts_payoutstop_lift", args=[stop.pk]), reverse("admin:reconciliation_insidelook_ask")):
+    ask, place = reverse("admin:reconciliation_insidelook_ask"), reverse("admin:payouts_payoutstop_place")
+    for address in (reverse("admin:payouts_payoutstop_lift", args=[stop.pk]), ask, place):
         assert browser.post(address, {"note": "Let me"}).status_code == 403
     assert not InsideLook.objects.exists()

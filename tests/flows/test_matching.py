@@ -172,6 +172,28 @@ def test_a_dispute_its_fee_and_its_end_are_found(orders: list[PaymentOrder]) -> 
 
 def test_a_fee_of_adyens_that_names_a_dispute_is_the_disputes_and_one_that_names_none_is_ours(orders: list[PaymentOrder]) -> None:
     dispute(orders[0])
+    batch = settle_file(adyens(orders))
+    assert (batch.file.format, batch.mismatched) == ("adyen_settlement", 0)
+    assert booked(batch) == {"bank_in_transit": "33.90", "psp_fees": "1.10", "psp_receivable:sandbox": "-35.00"}
+    assert owed() == 0
+
+
+@pytest.mark.parametrize("is_heard_of", [True, False])
+def test_a_fee_of_adyens_waits_for_the_dispute_that_it_names_but_not_for_ever(orders: list[PaymentOrder], is_heard_of: bool) -> None:
+    file, _is_new = ingestion.receive(io.BytesIO(adyens(orders)), "118.csv", source="sandbox", received_by="folder", now=NOW)
+    ingestion.stage(file.pk, now=NOW)
+    assert matching.match_waiting(now=NOW) == 0
+    if is_heard_of:
+        dispute(orders[0])
+    assert matching.match_waiting(now=NOW if is_heard_of else NOW + timedelta(days=2, seconds=1)) == 1
+    batch = SettlementBatch.objects.get()
+    assert found(batch) == ([] if is_heard_of else [("missing_here", "", "-10.00"), ("missing_here", "", "-15.00")])
+    assert owed() == 0
+    assert booked(batch)["psp_fees"] == "1.10"
+
+
+def adyens(orders: list[PaymentOrder]) -> bytes:
+    """Write a file as Adyen does, of these charges, a dispute of the first with its fee, and a fee of no payment."""
     charges = [(order, order.attempts.get().psp_reference) for order in orders]
     said = [
         *(("charge", id_, id_, int(order.amount.amount * 100), 0) for order, id_ in charges),
@@ -181,10 +203,7 @@ def test_a_fee_of_adyens_that_names_a_dispute_is_the_disputes_and_one_that_names
     ]
     lines = [settlement_files.Line(kind, id_, charge, "", "", "", "", gross, fee, NOW) for kind, id_, charge, gross, fee in said]
     about = settlement_files.Batch("118", NOW.date(), "EUR", "Northwind")
-    batch = settle_file(b"".join(settlement_files.written(about, lines, form=settlement_files.FORMATS["adyen"])))
-    assert (batch.file.format, batch.mismatched) == ("adyen_settlement", 0)
-    assert booked(batch) == {"bank_in_transit": "33.90", "psp_fees": "1.10", "psp_receivable:sandbox": "-35.00"}
-    assert owed() == 0
+    return b"".join(settlement_files.written(about, lines, form=settlement_files.FORMATS["adyen"]))
 
 
 def test_the_fee_of_a_dispute_waits_for_the_dispute_and_is_booked_once(orders: list[PaymentOrder]) -> None:

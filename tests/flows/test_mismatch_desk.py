@@ -283,3 +283,4 @@ def test_what_a_forged_form_names_is_left_alone(queue: list[Mismatch]) -> None:
     ada = staff("ada", "propose_resolution")
     assert "Done" not in do(ada, "take_over", ["0:0", "x", "-1:2", f"{10**17}:0", ""])
     assert ada.get(f"{LIST}chosen/take_over/").status_code == 302
+    assert "Done, to 1 mismatch." in do(ada, "take_over", [f"{10**17}:0", f"{queue[0].pk}:0"])

@@ -29,9 +29,12 @@ from payments import releases, settlement
 from payments.models import PaymentEvent
 from reconciliation import close, close_checks, invariants, watch
 from reconciliation.close import MakerMayNotClose, NotReady
+from reconciliation.close_checks import Span
 from reconciliation.models import CloseEvidence, ExpectedFile, Mismatch, MonthClose
+from tests.bank_statements import mt940
 from tests.factories import FEES, draft, eur
 from tests.fixtures_money import Oracle, all_at_once, captures_of, charge_and_keep_the_answer, errors_in, wait_until_somebody_waits
+from tests.flows.test_bank_matching import NOW, booked_by
 from wallet import months
 
 Open = Callable[..., PaymentEvent]
@@ -300,6 +303,14 @@ def test_each_thing_that_is_missing_keeps_the_month_open(db: None) -> None:
     Mismatch.objects.create(kind="missing_there", psp="sandbox", subject="ord_x", currency="EUR", expected=3, suspended=0, found_at=WITHIN)
     with pytest.raises(NotReady, match="suspense are within their limits"):
         close.require_all(close_checks.checks(close_checks.span_of(MONTH), now=timezone.now()))
+
+
+def test_what_a_statement_of_the_month_left_unexplained_keeps_it_open_though_it_was_found_later(db: None) -> None:
+    booked_by(mt940(("5.00", "BK1", "", "Somebody"), day="261031"))
+    assert Mismatch.objects.get().found_at == NOW  # in November
+    for month, holds in ((date(2026, 10, 1), False), (date(2026, 9, 1), True)):
+        span = Span(month, periods.begin_of(month), periods.end_of(month))
+        assert close_checks.mismatches_are_explained(span, NOW + timedelta(days=6)).holds is holds
 
 
 @pytest.fixture(autouse=True)

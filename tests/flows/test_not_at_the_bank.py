@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from payments.models import PaymentEvent
+from payouts import file_answers, files
 from payouts import settlement as payouts
 from payouts.models import Payout
 from reconciliation import (
@@ -25,7 +26,9 @@ from reconciliation import (
 from reconciliation.models import Mismatch, SettlementBatch, ToleranceRule
 from tests.bank_statements import mt940
 from tests.fixtures_services import SandboxCompany
+from tests.flows.test_bank_lines_of_several import filed
 from tests.flows.test_bank_matching import NOW, booked_by, ordered, staged
+from tests.flows.test_payout_files import answer, of
 from tests.settlement_files import batch_of
 
 FRIDAY = "2026-11-20"  # so three bank days after are Wednesday, November 25
@@ -116,9 +119,26 @@ def test_a_payout_that_our_books_have_back_is_missed_if_the_bank_shows_that_it_l
     assert missed()[0][0] == "late"
 
 
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_a_payout_that_failed_although_the_bank_shows_that_it_left_is_missed_until_it_comes_back(
+    rolled_back: None, comes_back: bool
+) -> None:
+    payout, _other = ordered("10.01", provider=files.PROVIDER), ordered("10.02", provider=files.PROVIDER)
+    file = filed()
+    booked_by(STATEMENT)
+    through("261123", ("-20.03", "BK1", "", file.message_id))
+    file_answers.apply([answer(file, of(payout, "RJCT", "AC04"))], actor="staff:ben", now=NOW)
+    returned = [("10.01", "BK2", payout.public_id, "Rejected")] if comes_back else []
+    through("261126", *returned, number=3, opening="-18.03")
+    assert not_at_the_bank.find(now=NOW) == (0 if comes_back else 1)
+    assert missed() == ([] if comes_back else [("missing_at_bank", payout.public_id, Decimal("10.01"), files.PROVIDER)])
+    assert not Mismatch.objects.filter(bank_line__isnull=False, subject=payout.public_id).exists()
+
+
 def test_a_psp_may_be_given_other_days_and_a_second_account_is_waited_for_unless_it_is_quiet(rolled_back: None) -> None:
     terms = {"currency": "EUR", "amount": Decimal(0), "valid_from": date(2026, 11, 1)}
-    tolerances.make(ToleranceRule(psp="sandbox", days=1, **terms), actor="staff:ada", reason="By contract", now=NOW)
+    rule = ToleranceRule(psp="sandbox", days=1, **terms)
+    tolerances.make(rule, made_by="staff:ada", actor="staff:bea", reason="By contract", now=NOW)
     batch, payout = settled_on(FRIDAY), paid_on(FRIDAY)
     booked_by(STATEMENT)
     through("261123")

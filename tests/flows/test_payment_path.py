@@ -51,7 +51,9 @@ def sold(count: int) -> list[PaymentOrder]:
     """Sell a basket of so many sellers, 20.00 EUR each, our fee a tenth."""
     sellers = new_sellers(new_shop(), *(f"Seller {number}" for number in range(1, count + 1)))
     event, _is_new = intake.open_event(sellers[0].shop, basket(sellers, *["20.00"] * count), now=timezone.now())
-    orders = confirmation.confirm(event.pk, Confirmed("cs_1", "tok_1", event.amount, "visa", "4242"), now=timezone.now())
+    orders = confirmation.confirm(
+        event.pk, Confirmed("cs_1", "tok_1", event.amount, "visa", "4242", "card", "debit", "DE"), now=timezone.now()
+    )
     attempts = [PspAttempt.objects.create(order=order, number=1, psp="sandbox", psp_key=order.public_id) for order in orders]
     settlement.settle(
         [
@@ -165,6 +167,7 @@ def test_every_step_from_the_checkout_to_the_bank_is_on_the_line_with_its_postin
     path = payment_path.path_of(travelled())
     steps = path_steps.steps_of(path)
     assert [step.at for step in steps] == sorted(step.at for step in steps)
+    assert "visa debit DE •••• 4242" in [step.detail for step in steps]
     told = {step.what for step in steps}
     assert told >= {
         "Opened", "Confirmed by the buyer", "Sent to the PSP", "Succeeded", "Booked: Sale", "Wallet moved: Sale", "Delivered",

@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from lxml import etree
 
+from ledger import transitions
 from ledger.errors import DomainError
 from ledger.queries import balance_of
 from payouts import bank_accounts, executor, file_answers, file_outcomes, file_returns, files, pain001, requests, timeline, vault
@@ -878,6 +879,7 @@ def test_the_commands_make_approve_write_and_apply(payouts: list[Payout], tmp_pa
 
 def staff(name: str, *permissions: str) -> Client:
     """Let somebody of the staff in who may look at payment files, and do what is named."""
+    transitions.by("", reason="")  # in one transaction with what they have done: nobody gives rights to themselves
     user = User.objects.create_user(name, is_staff=True)
     allowed = ["view_paymentfile", "view_paymentfileanswer", *(f"{verb}_paymentfile" for verb in permissions)]
     user.user_permissions.set(Permission.objects.filter(codename__in=allowed))

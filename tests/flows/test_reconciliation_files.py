@@ -74,6 +74,17 @@ def test_a_file_is_kept_as_it_came_and_read_to_its_end() -> None:
     assert lines[0].our_reference == f"ord_{1:032x}"
 
 
+def test_lines_that_are_read_slowly_are_not_cut_off_by_the_timeout_of_a_statement() -> None:
+    def timeout() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            return str(cursor.fetchone()[0])
+
+    assert timeout() == "30s"
+    staged()
+    assert timeout() == "4min", "until the commit of the chunk, which this test's transaction holds back"
+
+
 def test_every_field_of_a_record_has_its_column() -> None:
     for model, record in ((StagedLine, SettlementLine), (StagedBankLine, BankLine)):
         assert set(record._fields) <= {field.name for field in model._meta.fields}
@@ -365,6 +376,33 @@ def test_a_file_over_which_we_stumble_holds_up_no_other(inbox: Path, monkeypatch
     monkeypatch.setattr(registry, "recognise", stumbling)
     assert [file.name for file in folder.pick_up(now=NOW)] == ["b.csv"]
     assert folder.pick_up(now=NOW) == []
+
+
+def test_a_file_that_can_never_be_received_is_kept_with_its_reason_and_tried_ever_more_seldom(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(inbox / "a.csv", b"stumble")
+    tried: list[datetime] = []
+    now = NOW
+
+    def stumbled(head: bytes) -> Any:
+        tried.append(now)
+        return stumbling(head)
+
+    monkeypatch.setattr(registry, "recognise", stumbled)
+    for now in (NOW + minutes * timedelta(minutes=1) for minutes in range(31)):
+        assert folder.pick_up(now=now) == []
+    assert [at - NOW for at in tried] == [timedelta(minutes=minutes) for minutes in (0, 5, 15)]
+    entry = FolderEntry.objects.get()
+    assert (entry.file, entry.error, entry.tries, entry.try_after) == (None, "IndexError", 3, NOW + timedelta(minutes=35))
+    FolderEntry.objects.update(tries=50, try_after=NOW)
+    folder.pick_up(now=NOW)
+    assert FolderEntry.objects.get().try_after == NOW + timedelta(days=1)
+
+    put(inbox / "a.csv", BODY)
+    [file] = folder.pick_up(now=NOW)
+    entry.refresh_from_db()
+    assert (entry.file, entry.error, entry.tries, entry.try_after) == (file, "", 0, None)
 
 
 def test_sec_23_nothing_outside_the_folder_is_read_and_nothing_half_written(inbox: Path, tmp_path: Path) -> None:

@@ -13,17 +13,19 @@ from django.test import Client
 
 from ledger import chart, clock, queries
 from ledger.errors import DomainError
-from ledger.models import JournalEntry, Posting
+from ledger.models import Account, JournalEntry, Posting
 from payments import confirmation, intake, settlement
 from payments.confirmation import Confirmed
 from payments.models import PaymentOrder, PspAttempt
 from payments.settlement import Capture
-from reconciliation import invariants, matching, recognition, resolution
+from reconciliation import explain, explain_questions, invariants, matching, recognition, reports, resolution
 from reconciliation.causes import Cause, cause_of
+from reconciliation.explain import ALL
 from reconciliation.models import ExpectedFee, Mismatch, MismatchTransition, Proposal
+from reconciliation.reports import Asked
 from reconciliation.resolution import AlreadyDecided, MakerMayNotApprove
 from tests.bank_statements import mt940
-from tests.factories import basket, new_sellers, new_shop
+from tests.factories import basket, eur, new_sellers, new_shop
 from tests.fixtures_money import all_at_once, errors_in
 from tests.flows.test_admin import page_of, words
 from tests.flows.test_bank_matching import BATCH, booked_by, settled
@@ -97,6 +99,16 @@ def test_what_is_approved_leaves_suspense_by_one_entry_and_all_of_it_is_written_
         approve(proposal, actor="staff:cleo")
     with pytest.raises(AlreadyDecided):
         propose(twice)
+
+
+def test_the_fee_in_what_is_resolved_is_counted_as_its_psps(twice: Mismatch) -> None:
+    approve(propose(twice))
+    asked = Asked(NOW.date(), NOW.date(), "EUR")
+    assert [(one.psp, one.entries, one.fees) for one in reports.psp_fees(asked)] == [("sandbox", 2, eur("0.60"))]
+    account = Account.objects.get(code=chart.psp_fees(), currency="EUR")
+    level = explain.summed(explain_questions.of_psp_fees(account, "sandbox", asked), "day", ALL)
+    assert (level.total.count, level.total.sums[-1], level.adds_up) == (2, eur("0.60"), True)
+    assert explain.summed(explain_questions.of_psp_fees(account, "", asked), "day", ALL).total.count == 0
 
 
 @pytest.mark.parametrize("actor", [ADA, "user:ada"])

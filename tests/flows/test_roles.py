@@ -326,6 +326,8 @@ def test_the_trail_says_who_did_what_and_why_and_as_a_file_runs_nothing(boss: Cl
         ({"until": (clock.now() - timedelta(days=1)).date().isoformat()}, False),
     ):
         assert (mismatch.public_id in words(auditor.get(address, asked).content.replace(b'value="', b'"'))) is is_found, asked
+    for strange in ({"since": "0001-01-01"}, {"until": "9999-12-31"}, {"actor": "\0"}):
+        assert mismatch.public_id not in words(auditor.get(address, strange).content), strange
     file = auditor.get(address, {"csv": "trail"}).content.decode()
     assert "'=HYPERLINK" in file
     assert auditor.get(address, {"csv": "trail", "since": "x"}).status_code == 400

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -21,7 +21,7 @@ from ledger.models import JournalEntry
 from payments.models import PspEvent
 from payouts import requests
 from payouts.models import PayoutSchedule
-from reconciliation import reports, today
+from reconciliation import matching, reports, today
 from reconciliation.models import (
     ExpectedFile,
     InsideLook,
@@ -188,6 +188,36 @@ def test_the_page_asks_some_fifteen_questions_and_counts_no_further_than_its_lis
     assert len(statements) <= 18, "\n".join(statements)
     [of_age] = [tile for tile in shown if tile.what == "open for 8 to 30 days"]
     assert (of_age.shown, of_age.count) == ("1000+", 1000)
+
+
+def test_a_batch_that_cannot_be_compared_stands_in_the_banner_and_among_the_figures(
+    finance: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = clock.now()
+    is_read = {"status": "STAGED", "staged_at": now - 2 * AN_HOUR}
+    files = [file_of(f"{hours}", now - hours * AN_HOUR) for hours in (2, 0, 60)]
+    files.append(file_of("waits", now, status="RECEIVED", staged_at=None))
+    stuck, lately, since_days, waits = (
+        SettlementBatch.objects.create(file=file, psp="sandbox", name=f"b{file.pk}", currency="EUR") for file in files
+    )
+    line: dict[str, Any] = {"currency": "EUR", "gross": 0, "net_currency": "EUR", "fee": 15, "net": -15, "rate": 1, "number": 1, "line": 1}
+    StagedLine.objects.create(file=waits.file, kind="fee", type="dispute_fee", batch=waits.name, psp_reference="dp_1", **line)
+    SourceFile.objects.filter(pk=waits.file_id).update(**is_read)
+
+    def fails(*_asked: object, **_terms: object) -> SettlementBatch:
+        raise OperationalError
+
+    monkeypatch.setattr(matching, "match", fails)
+    assert matching.match_waiting(now=now) == 0
+    [tile] = [tile for tile in tiles(User.objects.get()) if "cannot be compared" in str(tile.what)]
+    assert (tile.shown, tile.tone) == ("2", "bad")
+    assert set(finance.get(tile.address).context["cl"].result_list) == {stuck, since_days}
+    page = finance.get(reverse("admin:index")).text
+    assert "2 settlement batches cannot be compared with our books" in page
+    assert reverse("admin:reconciliation_settlementbatch_change", args=[stuck.pk]) in page
+    assert str(lately) not in page
+    SettlementBatch.objects.update(matched_at=now)
+    assert "cannot be compared" not in finance.get(reverse("admin:index")).text
 
 
 def test_who_may_not_see_the_rows_does_not_see_their_figures_and_an_empty_day_says_so(finance: Client) -> None:

@@ -18,7 +18,7 @@ from payments.models import DueOrder, PspEvent, Refund
 from payments.states import RefundStatus
 from payouts.models import Payout
 from payouts.states import PayoutStatus
-from tests.programmes import flow_files, flow_reports, points, steps, verdicts
+from tests.programmes import flow_close, flow_files, flow_reports, points, steps, verdicts
 from tests.programmes.flows import FLOWS, Case, Processes, Refused
 from tests.programmes.house import House, standing_house
 from tests.programmes.points import Point
@@ -27,8 +27,8 @@ from tests.programmes.verdicts import Verdicts
 
 HOUSE_IS_JUDGED_EVERY = 200
 QUIET_ROUNDS = 40
-STORIES = {**FLOWS, "files": flow_files.files, "report": flow_reports.report}
-MORE_VERDICTS = {"files": flow_files.verdict, "report": flow_reports.verdict}
+STORIES = {**FLOWS, "files": flow_files.files, "report": flow_reports.report, "close": flow_close.close}
+MORE_VERDICTS = {"files": flow_files.verdict, "report": flow_reports.verdict, "close": flow_close.verdict}
 ONLY_LETTERS_TELL = ("refund.failed", "dispute.opened", "dispute.closed")
 PASSAGES = (1, 1, 1, 2, 3)  # at which time a point is passed the process dies
 DIES_AGAIN = 0.5

@@ -7,7 +7,8 @@ the next one finds when the lease is over.  That is all the mending there is.
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -117,6 +118,8 @@ class Case:
     refunds_fail_later: bool = False
     asks_for_disputes: bool = False
     files: list[PaperFile] = field(default_factory=list)  # that the story has its end in
+    month: date | None = None  # that is closed
+    booked: Decimal = Decimal(0)  # in that month
     left_to_the_psp: set[str] = field(default_factory=set)  # it did not know their end when we looked last, and may have decided since
 
     def step(self, name: str, **terms: Any) -> int | None:

@@ -195,6 +195,14 @@ CP-40 files     after   reconciliation.bank_matching.compare
 CP-40 files     after   reconciliation.bank_matching.post
 CP-40 files     unsent  reconciliation.bank_matching.match
 CP-40 files     unheard reconciliation.bank_matching.match
+CP-41 close     unsent  reconciliation.close.prepare
+CP-41 close     unheard reconciliation.close.prepare
+CP-41 close     after   reconciliation.close.looked_at
+CP-41 close     after   ledger.periods.close
+CP-41 close     after   reconciliation.close.decide
+CP-41 close     after   reconciliation.close.keep
+CP-41 close     unsent  reconciliation.close.close
+CP-41 close     unheard reconciliation.close.close
 CP-42 report    after   wallet.invoices.ISSUE
 CP-42 report    after   ledger.journal.post_from wallet.invoices.issue_month
 CP-42 report    unsent  wallet.invoices.issue_month

@@ -6,12 +6,12 @@ with an HTTP status, or with nothing; whoever called it asks the database what h
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.test import Client
 
-from ledger import clock
+from ledger import clock, seals
 from ledger.money import exact
 from payments import cancellations, confirmation, expiry, refunds, releases, tasks
 from payments.confirmation import Confirmed
@@ -21,7 +21,7 @@ from payouts import tasks as payout_tasks
 from payouts.calendars import Calendar
 from payouts.choice import Which
 from payouts.states import Interval
-from reconciliation import folder, sandbox_files, sftp, staging
+from reconciliation import close, folder, sandbox_files, sftp, staging, watch
 from reconciliation import tasks as reconciliation_tasks
 from wallet import invoices, months
 from wallet import tasks as wallet_tasks
@@ -138,6 +138,18 @@ def issue_invoices(shop: int, now: str) -> None:
     invoices.issue_month(Shop.objects.get(pk=shop), months.of(until).previous, now=until, by="machine")
 
 
+def prepare_close(month: str) -> None:
+    """Prepare the close of a month, after what the machine does by itself each minute and each night."""
+    seals.seal()
+    watch.run_full(now=clock.now())
+    close.prepare(date.fromisoformat(month), actor="staff:ada", reason="Complete", now=clock.now())
+
+
+def close_month(prepared: int) -> None:
+    """Close the month that somebody else prepared."""
+    close.close(prepared, actor="staff:bea", reason="Looked at", now=clock.now())
+
+
 def deliver() -> None:
     wallet_tasks.deliver_webhooks()
 
@@ -167,6 +179,8 @@ STEPS: dict[str, Callable[..., int | None]] = {
         take_files,
         work_on_files,
         issue_invoices,
+        prepare_close,
+        close_month,
         deliver,
     )
 }

@@ -121,7 +121,7 @@ class Command(BaseCommand):
 
 def open_shop() -> Shop:
     """Make the shop with its sellers, fees, logins and API key."""
-    shop = Shop.objects.create(name=demo.SHOP_NAME)
+    shop = Shop.objects.create(name=demo.SHOP_NAME, return_origins=[settings.PSP_SANDBOX_URL])
     user_model = get_user_model()
     user_model.objects.create_superuser("admin", "admin@example.com", demo.password_of("admin"))
     for username, name in SELLERS.items():
@@ -196,7 +196,7 @@ def pay(event: PaymentEvent, *, number: str) -> None:
     )
     buyer.give_card(psp.open_session(request).hosted_url, number=number)
     session = psp.session(psp.open_session(request).id)
-    confirmed = Confirmed(session.id, session.payment_token, session.amount, session.card_brand, session.card_last4)
+    confirmed = Confirmed.by(session)
     confirmation.confirm(event.pk, confirmed, now=clock.now())
     while executor.execute_due_orders(now=clock.now()):
         pass
@@ -241,7 +241,7 @@ def what_there_is(waiting: PaymentEvent) -> dict[str, Any]:
             "sandbox": f"{settings.PSP_SANDBOX_URL}/",
         },
         "logins": [
-            {"who": "Finance, administrator", "url": f"{url}/admin/", "user": "admin", "password": demo.password_of("admin")},
+            {"who": "Superuser", "url": f"{url}/admin/", "user": "admin", "password": demo.password_of("admin")},
             *[
                 {"who": f"Seller {name}", "url": f"{url}/seller/", "user": user, "password": demo.password_of(user)}
                 for user, name in SELLERS.items()

@@ -30,6 +30,11 @@ def settle(refund_id: str) -> None:
     settlement.settle_refund(Refund.objects.get(public_id=refund_id).pk, psp_reference="re_at_psp", refunded_at=timezone.now())
 
 
+def settle_all() -> None:
+    for refund in Refund.objects.filter(status="EXECUTING"):
+        settle(refund.public_id)
+
+
 def dispute(order_id: str, amount: str) -> None:
     """Let the buyer's bank take so much of the order back."""
     order, now = PaymentOrder.objects.get(public_id=order_id), timezone.now()
@@ -51,6 +56,11 @@ def test_sec_29_what_a_key_may_not_give_back_alone_is_refused_however_it_is_aske
         assert (answer.status_code, answer.json()["code"]) == (409, "approval_needed"), address
     assert api.post(refunds, {"amount": eur("4.00")}).status_code == 201
     assert Refund.objects.count() == 2
+    settings.API_REFUND_LIMITS = {}
+    settle_all()
+    cancelled = api.post(cancel, {}).json()["id"]
+    settings.API_REFUND_LIMITS = {"EUR": Decimal(10)}
+    assert api.post(cancel, {}).json()["id"] == cancelled, "what is cancelled already is no new wish"
 
 
 # --- Asking for one -------------------------------------------------------------------------------------------------

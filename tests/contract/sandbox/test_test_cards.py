@@ -19,24 +19,25 @@ DECLINES = {
 
 
 @pytest.mark.parametrize(
-    ("number", "cvc", "brand", "funding"),
+    ("number", "cvc", "brand", "funding", "country"),
     [
-        ("4242 4242 4242 4242", "123", "visa", "credit"),
-        ("5555-5555-5555-4444", "123", "mastercard", "credit"),
-        ("3782 822463 10005", "1234", "amex", "credit"),
-        ("6011111111111117", "123", "discover", "credit"),
-        ("4000056655665556", "123", "visa", "debit"),
-        ("5105105105105100", "123", "mastercard", "prepaid"),
+        ("4242 4242 4242 4242", "123", "visa", "credit", "US"),
+        ("5555-5555-5555-4444", "123", "mastercard", "credit", "US"),
+        ("3782 822463 10005", "1234", "amex", "credit", "US"),
+        ("6011111111111117", "123", "discover", "credit", "US"),
+        ("4000056655665556", "123", "visa", "debit", "DE"),
+        ("5105105105105100", "123", "mastercard", "prepaid", "NL"),
     ],
 )
-def test_a_good_card_completes_the_session(buyer: Buyer, number: str, cvc: str, brand: str, funding: str) -> None:
+def test_a_good_card_completes_the_session(buyer: Buyer, number: str, cvc: str, brand: str, funding: str, country: str) -> None:
     session = buyer.session()
     assert buyer.enter(session, number, cvc=cvc).json()["status"] == "complete"
     shown = buyer.show(session)
     assert shown["payment_token"].startswith("tok_")
     digits = "".join(filter(str.isdigit, number))
-    assert (shown["card"]["brand"], shown["card"]["funding"]) == (brand, funding)
-    assert (shown["card"]["last4"], shown["card"]["exp_month"], shown["card"]["exp_year"]) == (digits[-4:], 12, 2034)
+    card = shown["card"]
+    assert (shown["method"], card["brand"], card["funding"], card["country"]) == ("card", brand, funding, country)
+    assert (card["last4"], card["exp_month"], card["exp_year"]) == (digits[-4:], 12, 2034)
     assert buyer.charge(shown["payment_token"]).json()["status"] == "succeeded"
 
 

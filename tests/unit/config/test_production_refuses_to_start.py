@@ -93,6 +93,8 @@ def test_pg_14_production_refuses_books_without_their_guards(db: None, monkeypat
     monkeypatch.setattr(settings, "PRODUCTION", True)
     monkeypatch.setattr(startup, "DURABLE", {})
     with connection.cursor() as cursor:
+        cursor.execute("SELECT tgrelid::regclass::text, tgname FROM pg_trigger")
+        assert startup.GUARDS - set(cursor.fetchall()) == set(), "guards that no migration makes"
         cursor.execute("ALTER TABLE ledger_posting DISABLE TRIGGER postings_must_balance")
     with pytest.raises(startup.UnsafePostgres, match="postings_must_balance"):
         startup.refuse_unsafe()

@@ -23,7 +23,7 @@ from payments.psp.protocol import (
     Voided,
     WebhookRefused,
 )
-from payments.psp.sandbox import SandboxPsp, outcome_of, result_of
+from payments.psp.sandbox import SandboxPsp, outcome_of, result_of, session_of
 from tests.factories import NOON
 
 SECRET, OLDER_SECRET = "whsec_" + "n" * 30, "whsec_" + "o" * 30
@@ -60,6 +60,19 @@ def test_a_signed_event_says_what_became_of_our_key() -> None:
     assert (notice.event_id, notice.type, notice.key) == ("evt_1", "charge.succeeded", "ord_1")
     assert isinstance(notice.result, Charged)
     assert notice.result.amount == exact("19.99", "USD")
+
+
+def test_of_a_card_only_what_can_be_is_believed() -> None:
+    session = {"id": "cs_1", "nonce": "pay_1:1", "status": "complete", "amount": 1999, "currency": "USD", "payment_token": "tok_1"}
+    session |= {"fields_url": "https://psp.example/f", "hosted_url": "https://psp.example/h", "method": "card"}
+    for card, told in (
+        ({"funding": "debit", "country": "AT"}, ("card", "debit", "AT")),
+        ({"funding": "charge card", "country": "AUT"}, ("card", "", "")),
+        ({"funding": None, "country": ["AT"]}, ("card", "", "")),
+        (None, ("card", "", "")),
+    ):
+        read = session_of(session | {"card": card}, expected={"id": "cs_1"})
+        assert (read.method, read.card_funding, read.card_country) == told, card
 
 
 def test_sec_16_a_key_may_be_rotated_while_the_older_one_still_signs() -> None:

@@ -1,7 +1,7 @@
 """What people write down about a mismatch, and what they attach to it: kept for ever, with who and when.
 
 An attachment is evidence from outside, and is trusted in nothing: its name is only shown, its kind must be one that we take and its first
-bytes must say so too, and it is given back as a download.  Postgres keeps both as they are (migration 0014).
+bytes must say so too, and it is given back as a download.  Postgres keeps both as they are (migration 0013).
 """
 
 import hashlib

@@ -16,6 +16,7 @@ from payments.states import DisputeStatus, OrderStatus, RefundStatus
 from payouts import calendars, terms
 from payouts.models import Payout
 from payouts.states import PUT_BACK, PayoutStatus
+from reconciliation import causes
 from reconciliation.matching import MISSING_AFTER
 from reconciliation.payment_path import Path
 
@@ -65,7 +66,7 @@ def to_come(path: Path, *, now: datetime) -> Iterator[Awaited]:
     for mismatch in path.mismatches:
         if mismatch.resolved_at is None:
             explained = _("Two people explain the mismatch %s") % mismatch.public_id
-            yield Awaited(explained, None, [order for order in [path.order_about(mismatch.subject)] if order])
+            yield Awaited(explained, causes.due_on(mismatch), [order for order in [path.order_about(mismatch.subject)] if order])
 
 
 def to_be_charged(order: PaymentOrder) -> Iterator[Awaited]:

@@ -4,16 +4,18 @@ What a rule lets a bank keep is booked without anybody looking at it, so nobody 
 """
 
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from djmoney.money import Money
 
 from ledger import approvals
 from ledger.admin import NOTHING
 from ledger.approvals import Facts, Kind, Outcome, Proposal, Terms
 from ledger.models import Approval
-from ledger.money import exact, text
+from ledger.money import text
 from ledger.templatetags.written import amount, day
 from reconciliation import tolerances
 from reconciliation.models import ToleranceRule
@@ -41,7 +43,7 @@ def said_by(rule: ToleranceRule, *, until: date | None) -> dict[str, Any]:
     return {
         "currency": rule.currency,
         "psp": rule.psp,
-        "amount": text(exact(rule.amount, rule.currency)),
+        "amount": text(Money(rule.amount, rule.currency)),
         "days": rule.days,
         "valid_from": rule.valid_from.isoformat(),
         "valid_until": until and until.isoformat(),
@@ -63,7 +65,7 @@ def rule_in(terms: Terms) -> ToleranceRule:
     return ToleranceRule(
         currency=terms["currency"],
         psp=terms["psp"],
-        amount=exact(terms["amount"], terms["currency"]).amount,
+        amount=Decimal(terms["amount"]),
         days=terms["days"],
         valid_from=date.fromisoformat(terms["valid_from"]),
         valid_until=terms["valid_until"] and date.fromisoformat(terms["valid_until"]),
@@ -75,7 +77,7 @@ def facts(terms: Terms) -> Facts:
     return [
         (_("what it does"), summary(terms)),
         (_("PSP"), rule.psp or gettext("any")),
-        (_("may be missing"), amount(exact(rule.amount, rule.currency))),
+        (_("may be missing"), amount(Money(rule.amount, rule.currency))),
         (_("bank days"), rule.days),
         (_("valid from"), day(rule.valid_from)),
         (_("valid until"), day_shown(rule.valid_until)),

@@ -117,6 +117,8 @@ def test_every_page_of_the_desk_fits_and_breaks_no_content_security_policy(width
         f"reconciliation/monthclose/of/{months.of(timezone.now()).previous}/",
         "reconciliation/insidelook/ask/",
         f"reconciliation/insidelook/{look.pk}/change/",
+        "payouts/payoutstop/",
+        "payouts/payoutstop/place/",
         f"payouts/payoutstop/{stop.pk}/lift/",
     ):
         page.goto(f"{site}/admin/{path}")

@@ -11,11 +11,12 @@ from django.db import IntegrityError, InternalError, connection, transaction
 from django.test import Client
 
 from ledger import chart, queries
-from ledger.models import Posting
+from ledger.models import Approval, Posting
 from reconciliation import bank_recognition, invariants, not_at_the_bank, tolerances
 from reconciliation.models import BankLineMatch, ToleranceChange, ToleranceRule
 from reconciliation.tolerances import ToleranceHasEnded
 from tests.bank_statements import mt940
+from tests.flows.test_admin import words
 from tests.flows.test_bank_matching import BATCH, NOW, booked_by, found, in_transit, legs, settled
 from tests.flows.test_not_at_the_bank import settled_on
 
@@ -154,18 +155,37 @@ def browser_of(name: str, *permissions: str) -> Client:
     return browser
 
 
-def test_finance_makes_and_ends_a_tolerance_at_the_desk_and_sees_what_it_allowed() -> None:
-    looks = ("view_tolerancerule", "view_tolerancechange", "view_banklinematch", "view_stagedbankline", "view_settlementbatch")
-    viewer, maker = browser_of("vera", *looks), browser_of("ada", "add_tolerancerule", "change_tolerancerule", *looks)
+def address_of(deed: str) -> str:
+    """Return where one decides so about what was proposed last."""
+    return f"/admin/ledger/approval/{Approval.objects.latest('pk').pk}/{deed}/"
+
+
+def decided(browser: Client, deed: str = "approve") -> int:
+    """Let somebody decide about what was proposed last; return how that was answered: 302 if it is done."""
+    return browser.post(address_of(deed), {"note": "I have read it"}).status_code
+
+
+def test_sec_29_a_tolerance_takes_two_at_the_desk_and_finance_sees_what_it_allowed() -> None:
+    looks = (
+        *("view_tolerancerule", "view_tolerancechange", "view_banklinematch", "view_stagedbankline", "view_settlementbatch"),
+        *("view_approval", "view_approvaltransition"),
+    )
+    viewer, checker = browser_of("vera", *looks), browser_of("bea", "approve_tolerancerule", *looks)
+    maker = browser_of("ada", "add_tolerancerule", "change_tolerancerule", "approve_tolerancerule", *looks)
     asked = {"currency": "EUR", "psp": "sandbox", "amount": "0.50", "days": "3", "valid_from": "2026-11-01", "note": "By contract"}
     add = "/admin/reconciliation/tolerancerule/add/"
-    assert [browser.get(add).status_code for browser in (viewer, maker)] == [403, 200]
+    assert [browser.get(add).status_code for browser in (viewer, checker, maker)] == [403, 403, 200]
     assert viewer.post(add, asked).status_code == 403
     for wrong in ({"amount": "0.505"}, {"amount": "-1"}, {"valid_until": "2026-10-01"}, {"note": ""}):
         assert maker.post(add, asked | wrong).status_code == 200, wrong
-    assert maker.post(add, asked).status_code == 302
-    rule = ToleranceRule.objects.get()
-    assert (rule.made_by, ToleranceChange.objects.get().reason) == (ADA, "By contract")
+    assert [maker.post(add, asked | twice).status_code for twice in ({}, {"amount": "0.5"})] == [302, 302]
+    assert (Approval.objects.count(), ToleranceRule.objects.count()) == (1, 0)
+    seen = words(checker.get(address_of("approve")).content)
+    assert [said in seen for said in ("Adds a tolerance", "0.50 EUR", "Nov 1, 2026", "By contract")] == [True] * 4, seen
+    assert [decided(browser) for browser in (viewer, maker, checker)] == [403, 403, 302]
+    [rule], change = ToleranceRule.objects.all(), ToleranceChange.objects.get()
+    assert (rule.made_by, rule.amount, rule.psp, rule.valid_until) == (ADA, Decimal("0.50"), "sandbox", None)
+    assert (change.actor, "By contract (staff:ada, apr_" in change.reason) == ("staff:bea", True)
     batch = settled()
     assert short_by("0.35") == []
     listed = viewer.get("/admin/reconciliation/banklinematch/?tolerated=yes").content.decode()
@@ -179,6 +199,14 @@ def test_finance_makes_and_ends_a_tolerance_at_the_desk_and_sees_what_it_allowed
     assert "End it" in maker.get(f"{page}change/").content.decode()
     assert "End it" not in viewer.get(f"{page}change/").content.decode()
     ended = {"last_day": "2099-12-31", "note": "Another bank"}
-    assert [browser.post(f"{page}end/", ended).status_code for browser in (viewer, maker)] == [403, 302]
+    assert maker.post(f"{page}end/", ended | {"last_day": "2026-10-31"}).status_code == 200, "it would end before it began"
+    assert [browser.post(f"{page}end/", ended).status_code for browser in (viewer, checker, maker)] == [403, 403, 302]
+    assert "Ends a tolerance PSP sandbox" in words(checker.get(address_of("approve")).content)
+    assert decided(checker, "reject") == 302
+    assert maker.post(f"{page}end/", ended).status_code == 302
+    rule.refresh_from_db()
+    assert (rule.valid_until, decided(checker)) == (None, 302)
+    rule.refresh_from_db()
+    assert rule.valid_until == date(2099, 12, 31)
     assert "Another bank" in viewer.get(f"{page}change/").content.decode()
     assert maker.post(f"/admin/reconciliation/tolerancerule/{rule.pk}/delete/", {"post": "yes"}).status_code == 403

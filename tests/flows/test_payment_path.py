@@ -26,6 +26,7 @@ from payouts.models import Payout
 from reconciliation import (
     bank_matching,
     bank_recognition,
+    causes,
     ingestion,
     invariants,
     matching,
@@ -226,7 +227,8 @@ def test_a_mismatch_and_a_payout_that_came_back_stand_on_the_path() -> None:
     told = [step.what for step in path_steps.steps_of(path)]
     assert {"Mismatch: Another amount", "Booked: Payout that came back"} <= set(told)
     mismatch = Mismatch.objects.get()
-    assert f"Two people explain the mismatch {mismatch.public_id}" in {each.what for each in path_awaited.awaited(path, now=timezone.now())}
+    awaited = {each.what: each.when for each in path_awaited.awaited(path, now=timezone.now())}
+    assert awaited[f"Two people explain the mismatch {mismatch.public_id}"] == causes.due_on(mismatch)
 
 
 def statement(*lines: tuple[str, str, str], opening: str, day: str) -> None:

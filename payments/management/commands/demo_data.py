@@ -90,7 +90,7 @@ STORY = (
     Basket("gave-up", BEN, "EUR", (("cleo", "75.00", "Vase"),), card=DECLINED, expired=True),
     Basket("forgotten", ADA, "USD", (("dune", "89.00", "Headphones"),), card="", expired=True),
     Basket("still-open", CHIO, "EUR", (("bolt", "119.00", "Child seat"),), card=""),
-    Basket("bank-is-thinking", CHIO, "EUR", (("ada", "27.30", "Atlas"),), card=PENDING),
+    Basket("bank-is-thinking", CHIO, "USD", (("dune", "27.30", "Long cable"),), card=PENDING),
 )
 TO_PAY = Basket(
     "to-pay",

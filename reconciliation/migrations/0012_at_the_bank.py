@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('payouts', '0006_payments_that_no_answer_tells_of'),
-        ('reconciliation', '0012_placeholder'),
+        ('reconciliation', '0011_lines_stay_as_they_were_read'),
     ]
 
     operations = [

@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('auth', '0012_alter_user_first_name_max_length'),
-        ('reconciliation', '0014_the_desk_of_mismatches'),
+        ('reconciliation', '0013_the_desk_of_mismatches'),
     ]
 
     operations = [

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("reconciliation", "0019_fees_of_disputes"),
+        ("reconciliation", "0018_fees_of_disputes"),
     ]
 
     operations = [

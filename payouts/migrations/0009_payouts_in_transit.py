@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     atomic = False  # as building an index beside ongoing work demands
 
     dependencies = [
-        ("payouts", "0009_payouts_can_be_stopped"),
+        ("payouts", "0008_payouts_can_be_stopped"),
     ]
 
     operations = [

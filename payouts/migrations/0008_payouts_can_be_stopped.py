@@ -8,7 +8,7 @@ SQL = Path(__file__).with_suffix(".sql").read_text()
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("payouts", "0008_placeholder"),
+        ("payouts", "0007_paid_again_after_it_came_back"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db.models import Q
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("reconciliation", "0016_months_are_closed_by_two"),
+        ("reconciliation", "0015_months_are_closed_by_two"),
     ]
 
     operations = [

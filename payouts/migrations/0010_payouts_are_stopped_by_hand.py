@@ -3,7 +3,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("payouts", "0010_payouts_in_transit"),
+        ("payouts", "0009_payouts_in_transit"),
     ]
 
     operations = [

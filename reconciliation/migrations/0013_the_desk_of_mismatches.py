@@ -9,7 +9,7 @@ SQL = Path(__file__).with_suffix(".sql").read_text()
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('reconciliation', '0013_at_the_bank'),
+        ('reconciliation', '0012_at_the_bank'),
     ]
 
     operations = [

@@ -3,7 +3,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("reconciliation", "0020_files_that_are_not_received"),
+        ("reconciliation", "0019_files_that_are_not_received"),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     atomic = False  # as building an index beside ongoing work demands
 
     dependencies = [
-        ("reconciliation", "0018_mismatches_by_subject"),
+        ("reconciliation", "0017_mismatches_by_subject"),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ class Migration(migrations.Migration):
     atomic = False  # as building an index beside ongoing work demands
 
     dependencies = [
-        ("reconciliation", "0017_looks_inside"),
+        ("reconciliation", "0016_looks_inside"),
     ]
 
     operations = [

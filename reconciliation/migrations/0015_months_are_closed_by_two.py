@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('ledger', '0011_months_are_closed'),
-        ('reconciliation', '0015_rights_are_written_down'),
+        ('reconciliation', '0014_rights_are_written_down'),
     ]
 
     operations = [

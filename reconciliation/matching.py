@@ -16,6 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
+from django.db.models import Q
 from djmoney.money import Money
 
 from ledger import chart, journal
@@ -26,7 +27,7 @@ from ledger.money import minor_units
 from payments import releases
 from payments.settlement import CANNOT_BOOK
 from reconciliation.formats.records import LineKind
-from reconciliation.models import ExpectedFee, LineMatch, SettlementBatch
+from reconciliation.models import ExpectedFee, LineMatch, SettlementBatch, StagedLine
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ ON CONFLICT (file_id, name, currency) DO NOTHING
 """  # noqa: S608 (a constant)
 
 # A batch with the fee of a dispute that we have not heard of waits for it: the dispute books its fee, and nothing else may book it again.  At
-# Adyen that is a Fee of a payment; one that turns out to be of no dispute has waited for nothing.
+# Adyen that is a Fee that names a payment; those of its own name none.  If the wait is over and nothing was heard, a person must say what it is.
 WAITING = """
 SELECT batch.id FROM reconciliation_settlementbatch AS batch JOIN reconciliation_sourcefile AS file ON file.id = batch.file_id
 WHERE matched_at IS NULL AND file.staged_at <= %(staged_by)s AND (file.staged_at < %(until)s OR NOT EXISTS (
@@ -81,7 +82,7 @@ AS_BEFORE = "SELECT set_config('enable_nestloop', 'on', true)"
 # Nothing but tables with their indexes is joined: what has neither would be compared line by line.
 COMPARE = f"""
 WITH other AS MATERIALIZED (
-    SELECT id, number, kind, type, psp_reference, our_reference, currency, gross, fee, net, CASE kind WHEN 'fee' THEN net ELSE gross END AS found
+    SELECT id, number, kind, type, psp_reference, charge_reference, our_reference, currency, gross, fee, net, CASE kind WHEN 'fee' THEN net ELSE gross END AS found
     FROM reconciliation_stagedline WHERE (file_id, batch, net_currency) = (%(file)s, %(name)s, %(currency)s) AND kind <> 'capture'
 ), claim AS (
     SELECT other.*, 1 AS place, NULL::numeric AS fee_of_dispute, refund.id AS refund_id, NULL::bigint AS dispute_id,
@@ -138,7 +139,7 @@ WITH other AS MATERIALIZED (
                OR best.kind = 'fee' AND EXISTS (SELECT FROM reconciliation_stagedline AS earlier WHERE earlier.fee <> 0 AND earlier.id = (
                    SELECT line_id FROM reconciliation_linematch AS its WHERE its.dispute_id = best.dispute_id AND its.kind = 'dispute')),
            best.kind = ANY(%(own)s) OR best.kind = 'fee' AND best.dispute_id IS NULL AND type <> 'dispute_fee'
-               AND best.psp_reference NOT IN (SELECT psp_reference FROM other WHERE kind = 'dispute' AND psp_reference <> '')
+               AND NOT (type = 'Fee' AND charge_reference <> '')
     FROM best
     LEFT JOIN reconciliation_linematch AS of_refund ON of_refund.refund_id = best.refund_id AND of_refund.kind = best.kind
     LEFT JOIN reconciliation_linematch AS of_dispute ON of_dispute.dispute_id = best.dispute_id AND of_dispute.kind = best.kind
@@ -190,7 +191,7 @@ FROM (
     LEFT JOIN payments_latecharge AS late ON late.public_id = missing.subject
     WHERE missing.line_id IS NULL AND missing.kind = 'missing_there' AND missing.resolved_at IS NULL
 ) AS of
-WHERE missing.id = of.id AND (
+WHERE missing.id = of.id AND missing.resolved_at IS NULL AND (
     EXISTS (SELECT FROM reconciliation_linematch AS its WHERE (its.order_id, its.kind, its.batch_id) = (of.order_id, 'capture', %(batch)s))
     OR EXISTS (SELECT FROM reconciliation_linematch AS its WHERE (its.refund_id, its.kind, its.batch_id) = (of.refund_id, 'refund', %(batch)s))
     OR EXISTS (SELECT FROM reconciliation_linematch AS its WHERE (its.late_charge_id, its.kind, its.batch_id) = (of.late_charge_id, 'capture', %(batch)s))
@@ -385,16 +386,20 @@ def settle_orders(batch: SettlementBatch, *, now: datetime) -> None:
 def paid_with(batch: SettlementBatch) -> list[int]:
     """Return the batches that are paid now that this one is compared: itself, and those before it that were carried over to it.
 
-    One that was only carried over is paid if its PSP has paid out a later one, whose file came before its own, and else none is.
+    One that was only carried over is paid if its PSP has paid out a later one, whose file came before its own, and else none is.  A payout
+    that came back, which is below zero, pays nothing.
     """
     if batch.closed_at is None:
         return [batch.pk]
     compared = SettlementBatch.objects.filter(psp=batch.psp, currency=batch.currency, matched_at__isnull=False)
-    if batch.paid_out:
-        before = compared.filter(closed_at__lt=batch.closed_at).order_by("-closed_at", "-pk")
-        return [batch.pk, *(each.pk for each in takewhile(lambda each: not each.paid_out, before.iterator()))]
-    is_carried_over = LineMatch.objects.filter(batch=batch, kind=LineKind.CARRIED_OVER).exists()
-    is_paid = not is_carried_over or compared.filter(closed_at__gt=batch.closed_at, paid_out__gt=0).exists()
+    if batch.paid_out > 0:
+        is_before = Q(closed_at__lt=batch.closed_at) | Q(closed_at=batch.closed_at, pk__lt=batch.pk)
+        before = compared.filter(is_before).order_by("-closed_at", "-pk")
+        return [batch.pk, *(each.pk for each in takewhile(lambda each: each.paid_out <= 0, before.iterator()))]
+    lines = StagedLine.objects.filter(file=batch.file_id, batch=batch.name, net_currency=batch.currency)
+    is_carried_over = lines.filter(kind=LineKind.CARRIED_OVER).exists()
+    is_after = Q(closed_at__gt=batch.closed_at) | Q(closed_at=batch.closed_at, pk__gt=batch.pk)
+    is_paid = not is_carried_over or compared.filter(is_after, paid_out__gt=0).exists()
     return [batch.pk] if is_paid else []
 
 

@@ -6,7 +6,7 @@ left to people.  Called by beat.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from ledger import chart, journal
 from ledger.money import minor_units
 from payments import releases
-from reconciliation import resolution
+from reconciliation import matching, resolution
 from reconciliation.formats.records import LineKind
 from reconciliation.matching import LONGEST_S, ONE_AT_A_TIME
 from reconciliation.models import ExpectedFee, LineMatch, Mismatch
@@ -84,10 +84,17 @@ def resolve(mismatch_ids: Sequence[int], *, now: datetime) -> int:
     post(explained, now=now)
     LineMatch.objects.bulk_create(match_of(known[mismatch.pk]) for mismatch in explained)
     Mismatch.objects.filter(pk__in=[mismatch.pk for mismatch in explained]).update(kind=Mismatch.Kind.LATE, resolved_at=now)
-    order_ids = [known[mismatch.pk].order_id for mismatch in explained]
-    releases.mark_settled([order_id for order_id in order_ids if order_id is not None], at=now)
+    releases.mark_settled(orders_paid(explained, known), at=now)
     logger.info("%s charges that a file had before us are known by now", len(explained))
     return len(explained)
+
+
+def orders_paid(mismatches: Iterable[Mismatch], known: Mapping[int, Known]) -> list[int]:
+    """Return the orders of the mismatches whose batch is paid to us.  Those of one that is only carried over wait for the batch that pays."""
+    batches = {mismatch.batch for mismatch in mismatches if mismatch.batch is not None}
+    paid = {batch.pk for batch in batches if matching.paid_with(batch)}
+    found = [known[mismatch.pk].order_id for mismatch in mismatches if mismatch.batch_id in paid]
+    return [order_id for order_id in found if order_id is not None]
 
 
 def known_by_now(*, among: Sequence[int] | None = None) -> dict[int, Known]:

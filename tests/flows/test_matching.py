@@ -19,11 +19,11 @@ from payments.models import PaymentOrder, PspAttempt
 from payments.psp.protocol import DisputeNotice
 from payments.sandbox import settlement_files
 from payments.settlement import Capture
-from reconciliation import ingestion, invariants, matching, staging
+from reconciliation import ingestion, invariants, matching, recognition, staging
 from reconciliation.formats.records import LineKind, SettlementLine
 from reconciliation.models import ExpectedFee, LineMatch, Mismatch, SettlementBatch
 from tests.factories import basket, eur, new_sellers, new_shop
-from tests.settlement_files import batch_of
+from tests.settlement_files import HEADER, batch_of
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
@@ -62,6 +62,16 @@ def settle_file(body: bytes) -> SettlementBatch:
     assert ingestion.stage(file.pk, now=NOW).error == ""
     assert matching.match_waiting(now=NOW) == 1
     return SettlementBatch.objects.get(file=file)
+
+
+def as_said(*lines: Line, day: str, batch: str = "") -> bytes:
+    """Write a file of exactly these lines: its payout, or what it carries over, is among them."""
+    name = batch or f"sb-{day.replace('-', '')}-eur"
+    rows = (
+        f"{name},{day},{number},{type_},{id_},,{key},visa,EUR,{gross},{fee},{Decimal(gross) - Decimal(fee)},{day}T12:15:00Z\n"
+        for number, (type_, id_, key, gross, fee) in enumerate(lines, 1)
+    )
+    return (HEADER + "".join(rows)).encode()
 
 
 def settle_lines(*lines: SettlementLine) -> SettlementBatch:
@@ -178,6 +188,16 @@ def test_a_fee_of_adyens_that_names_a_dispute_is_the_disputes_and_one_that_names
     assert owed() == 0
 
 
+def test_a_fee_of_adyens_whose_dispute_comes_in_no_file_of_its_own_is_not_taken_for_ours(orders: list[PaymentOrder]) -> None:
+    file, _is_new = ingestion.receive(
+        io.BytesIO(adyens(orders, with_dispute=False)), "118.csv", source="sandbox", received_by="folder", now=NOW
+    )
+    ingestion.stage(file.pk, now=NOW)
+    assert matching.match_waiting(now=NOW) == 0
+    assert matching.match_waiting(now=NOW + timedelta(days=2, seconds=1)) == 1
+    assert found(SettlementBatch.objects.get()) == [("missing_here", "", "-15.00")]
+
+
 @pytest.mark.parametrize("is_heard_of", [True, False])
 def test_a_fee_of_adyens_waits_for_the_dispute_that_it_names_but_not_for_ever(orders: list[PaymentOrder], is_heard_of: bool) -> None:
     file, _is_new = ingestion.receive(io.BytesIO(adyens(orders)), "118.csv", source="sandbox", received_by="folder", now=NOW)
@@ -192,12 +212,12 @@ def test_a_fee_of_adyens_waits_for_the_dispute_that_it_names_but_not_for_ever(or
     assert booked(batch)["psp_fees"] == "1.10"
 
 
-def adyens(orders: list[PaymentOrder]) -> bytes:
+def adyens(orders: list[PaymentOrder], *, with_dispute: bool = True) -> bytes:
     """Write a file as Adyen does, of these charges, a dispute of the first with its fee, and a fee of no payment."""
     charges = [(order, order.attempts.get().psp_reference) for order in orders]
     said = [
         *(("charge", id_, id_, int(order.amount.amount * 100), 0) for order, id_ in charges),
-        ("dispute", "dp_1", charges[0][1], -10_00, 0),
+        *([("dispute", "dp_1", charges[0][1], -10_00, 0)] if with_dispute else []),
         ("dispute_fee", "dp_1", charges[0][1], 0, 15_00),
         ("dispute_fee", "Transaction fees", "", 0, 1_10),
     ]
@@ -270,6 +290,47 @@ def test_what_was_carried_over_is_paid_even_if_its_file_comes_last(orders: list[
     assert PaymentOrder.objects.get(settled_at=None) == first
     settle(charged(first), ("refund", "re_1", "", "-20.00", "0.00"))
     assert not PaymentOrder.objects.filter(settled_at=None).exists()
+
+
+def test_a_payout_that_came_back_pays_for_nothing(orders: list[PaymentOrder]) -> None:
+    first, second, third = orders
+    settle_file(as_said(charged(first), ("carried_over", "", "", "-9.70", "0.00"), day="2026-11-10"))
+    came_back = ("payout_returned", "po_1", "", "50.00", "0.00"), charged(second), ("carried_over", "", "", "-69.70", "0.00")
+    assert settle_file(as_said(*came_back, day="2026-11-11")).paid_out == -50
+    assert not PaymentOrder.objects.filter(settled_at__isnull=False).exists()
+    settle_file(
+        as_said(("carried_over", "", "", "79.40", "0.00"), charged(third), ("payout", "po_2", "", "-109.10", "0.00"), day="2026-11-12")
+    )
+    assert not PaymentOrder.objects.filter(settled_at=None).exists()
+
+
+def test_what_is_carried_over_is_paid_by_the_second_batch_of_the_same_day(orders: list[PaymentOrder]) -> None:
+    first, second, _third = orders
+    settle_file(as_said(charged(first), ("carried_over", "", "", "-9.70", "0.00"), day="2026-11-10"))
+    paying = ("carried_over", "", "", "9.70", "0.00"), charged(second), ("payout", "po_1", "", "-29.40", "0.00")
+    settle_file(as_said(*paying, batch="second", day="2026-11-10"))
+    assert set(PaymentOrder.objects.filter(settled_at__isnull=False)) == {first, second}
+
+
+def test_what_comes_again_in_a_batch_that_is_only_carried_over_is_not_paid(orders: list[PaymentOrder]) -> None:
+    first, second, _third = orders
+    settle_file(as_said(charged(first), ("carried_over", "", "", "-9.70", "0.00"), day="2026-11-10"))
+    again = settle_file(as_said(charged(first), charged(second), ("carried_over", "", "", "-29.40", "0.00"), day="2026-11-10"))
+    assert again.copy_of is not None
+    assert not PaymentOrder.objects.filter(settled_at__isnull=False).exists()
+
+
+def test_a_charge_that_is_known_later_waits_for_the_batch_that_pays_it(orders: list[PaymentOrder]) -> None:
+    first, second, _third = orders
+    attempt, line = first.attempts.get(), charged(first)
+    PspAttempt.objects.filter(pk=attempt.pk).update(psp_reference="ch_other")
+    settle_file(as_said(line, ("carried_over", "", "", "-9.70", "0.00"), day="2026-11-10"))
+    PspAttempt.objects.filter(pk=attempt.pk).update(psp_reference=attempt.psp_reference)
+    assert recognition.resolve_known(now=NOW) == 1
+    assert not PaymentOrder.objects.filter(settled_at__isnull=False).exists()
+    paying = ("carried_over", "", "", "9.70", "0.00"), charged(second), ("payout", "po_1", "", "-29.40", "0.00")
+    settle_file(as_said(*paying, day="2026-11-11"))
+    assert set(PaymentOrder.objects.filter(settled_at__isnull=False)) == {first, second}
 
 
 # --- What does not --------------------------------------------------------------------------------------------------

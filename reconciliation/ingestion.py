@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import IO, BinaryIO
 
+import psycopg
 from django.conf import settings
 from django.db import DataError, connection, transaction
 
@@ -195,6 +196,8 @@ def stage(file_id: int, *, now: datetime) -> SourceFile:
                 refuse(file_id, MalformedFile(0, f"our reader of {file.format} fails over it ({type(error).__name__})"))
             except SomebodyElseWasFaster:
                 logger.info("%s is staged by another process", file.public_id)
+            except psycopg.errors.QueryCanceled:
+                logger.exception("%s took too long to be read: it is read on at the next look", file.public_id)
     file.refresh_from_db()
     return file
 

@@ -3,7 +3,7 @@
 What a rule lets a bank keep is booked without anybody looking at it, so nobody says alone how much that is.
 """
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -85,11 +85,18 @@ def facts(terms: Terms) -> Facts:
 
 
 def standing(terms: Terms) -> Facts:
-    """Return until when the rule holds now; of a new one, what may be missing without it on its first day."""
-    if terms["id"] is not None:
-        return [(_("holds now until"), day_shown(ToleranceRule.objects.get(pk=terms["id"]).valid_until))]
-    held = tolerances.holding(terms["currency"], date.fromisoformat(terms["valid_from"]))
-    return [(_("without it"), ", ".join(str(rule) for rule in held if rule.psp in ("", terms["psp"])) or NOTHING)]
+    """Return what may be missing without the rule: on its first day, or, of one that is ended, on the day after its last; and its end now."""
+    if terms["id"] is None:
+        return [(_("without it"), others(terms, on=date.fromisoformat(terms["valid_from"])))]
+    on = date.fromisoformat(terms["valid_until"]) + timedelta(days=1)
+    rule = ToleranceRule.objects.get(pk=terms["id"])
+    return [(_("holds now until"), day_shown(rule.valid_until)), (_("without it"), others(terms, on=on))]
+
+
+def others(terms: Terms, *, on: date) -> str:
+    """Return the rules that hold on that day for the same PSP, without this one."""
+    held = tolerances.holding(terms["currency"], on, without=terms["id"])
+    return ", ".join(str(rule) for rule in held if rule.psp in ("", terms["psp"])) or NOTHING
 
 
 def day_shown(last: date | None) -> str:

@@ -44,9 +44,11 @@ def allowed(currency: str, days: Iterable[date]) -> list[Allowed]:
     ]
 
 
-def holding(currency: str, day: date) -> list[ToleranceRule]:
+def holding(currency: str, day: date, *, without: int | None = None) -> list[ToleranceRule]:
     """Return the rules that hold in the currency on that day: one for each PSP, the latest, and at most one ("") for all others."""
     rules = ToleranceRule.objects.filter(Q(valid_until=None) | Q(valid_until__gte=day), currency=currency, valid_from__lte=day)
+    if without is not None:
+        rules = rules.exclude(pk=without)
     return list({rule.psp: rule for rule in rules.order_by("valid_from", "pk")}.values())
 
 

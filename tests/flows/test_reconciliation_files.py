@@ -85,6 +85,16 @@ def test_lines_that_are_read_slowly_are_not_cut_off_by_the_timeout_of_a_statemen
     assert timeout() == "4min", "until the commit of the chunk, which this test's transaction holds back"
 
 
+def test_a_file_that_takes_too_long_is_read_on_at_the_next_look_and_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = receive(settlement_file(20_000))
+    with monkeypatch.context() as impatient:
+        impatient.setattr(staging, "LONGEST_S", 0.002)
+        assert ingestion.stage(slow.pk, now=NOW).status == SourceFile.Status.RECEIVED
+    other = receive(settlement_file(3, batch="sb-20261119-eur"), "other.csv")
+    assert ingestion.stage_waiting(now=NOW) == 2
+    assert {numbers_of(file)[-1] for file in (slow, other)} == {20_001, 4}
+
+
 def test_every_field_of_a_record_has_its_column() -> None:
     for model, record in ((StagedLine, SettlementLine), (StagedBankLine, BankLine)):
         assert set(record._fields) <= {field.name for field in model._meta.fields}

@@ -98,5 +98,6 @@ def test_every_fault_that_the_sandbox_plants_is_found_and_called_by_its_name(
     batch = LineMatch.objects.get(order=orders[""]).batch
     [invented] = Mismatch.objects.filter(batch=batch, kind="missing_here")
     assert (invented.found, invented.suspended) == (Decimal("10.00"), Decimal("9.61"))
-    unsettled = PaymentOrder.objects.filter(settled_at=None).values_list("public_id", flat=True)
-    assert {ids[order] for order in unsettled} == {"line_amount", "line_currency", "line_missing"}
+    unsettled = {ids[order] for order in PaymentOrder.objects.filter(settled_at=None).values_list("public_id", flat=True)}
+    differs = {"line_amount", "line_currency", "line_missing"}
+    assert unsettled == differs if batch.paid_out > 0 else unsettled >= differs, "as above, others may leave nothing to be paid"

@@ -95,7 +95,7 @@ def kept_secrets(state: Path) -> dict[str, str]:
     path = state / "secrets.json"
     kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     texts = ("SECRET_KEY", "PSP_SANDBOX_API_KEY", "PSP_SANDBOX_WEBHOOK_SECRET", "SANDBOX_SECRET_KEY")
-    keys = ("BANK_DETAILS_KEYS", "BANK_DETAILS_FINGERPRINT_KEY", "SECOND_FACTOR_KEYS")
+    keys = ("BANK_DETAILS_KEYS", "BANK_DETAILS_FINGERPRINT_KEY", "SECOND_FACTOR_KEYS", "GIFT_CARD_PEPPER")
     made = {name: secrets.token_urlsafe(48) for name in texts} | {name: b64encode(secrets.token_bytes(32)).decode() for name in keys}
     if made.keys() - kept.keys():
         kept = made | kept
@@ -113,6 +113,7 @@ def app_environment(place: Place, endpoints: Endpoints) -> dict[str, str]:
         "BANK_DETAILS_KEYS": kept["BANK_DETAILS_KEYS"],
         "BANK_DETAILS_FINGERPRINT_KEY": kept["BANK_DETAILS_FINGERPRINT_KEY"],
         "SECOND_FACTOR_KEYS": kept["SECOND_FACTOR_KEYS"],
+        "GIFT_CARD_PEPPER": kept["GIFT_CARD_PEPPER"],
         "PUBLIC_URL": place.url,
         "ALLOWED_HOSTS": "127.0.0.1,localhost",
         "CSRF_TRUSTED_ORIGINS": f"{place.url},http://localhost:{place.port}",
@@ -159,6 +160,7 @@ def _without_our_variables() -> dict[str, str]:
         "SECRET_KEY",
         "BANK_DETAILS_",
         "SECOND_FACTOR_",
+        "GIFT_CARD_",
         "SELLER_SECOND_FACTOR",
         "ADMIN_SECOND_FACTOR",
         "EMAIL_",

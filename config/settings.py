@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
-from django.utils.translation import gettext_lazy as _
 
 from ledger.currencies import MINOR_UNITS
 
@@ -56,7 +55,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
+    "config.languages.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -134,12 +133,28 @@ def limits_of(name: str) -> dict[str, Decimal]:
 REFUND_APPROVAL_LIMITS = limits_of("REFUND_APPROVAL_LIMITS")  # by staff
 API_REFUND_LIMITS = limits_of("API_REFUND_LIMITS")  # by a shop's back end, over REST
 API_ENTRY_LIMITS = limits_of("API_ENTRY_LIMITS")
+GIFT_CARD_APPROVAL_LIMITS = limits_of("GIFT_CARD_APPROVAL_LIMITS")  # of what is granted by staff
+API_GIFT_CARD_LIMITS = limits_of("API_GIFT_CARD_LIMITS")
+
+# Currencies (wallet/rates.py): from where the file of rates is fetched (empty: it is not), how old a rate may be to convert by - four days, so that
+# a long weekend passes - and by how many percent it may differ from the one before it without two people looking at it. And the house's own currency
+RATES_URL = env.str("RATES_URL", default="")
+RATES_MAX_AGE_DAYS = env.int("RATES_MAX_AGE_DAYS", default=4)
+RATES_MAX_CHANGE_PERCENT = env.int("RATES_MAX_CHANGE_PERCENT", default=10)
+HOUSE_CURRENCY = env.str("HOUSE_CURRENCY", default="EUR")
+if HOUSE_CURRENCY not in MINOR_UNITS:
+    raise ImproperlyConfigured(f"HOUSE_CURRENCY is {HOUSE_CURRENCY!r}; it must be a currency of ISO 4217 in use, such as EUR.")
 
 # Bank details: keys of 32 bytes in base64 (payouts/vault.py); of BANK_DETAILS_KEYS the first seals, and all open
 INSECURE_KEY = base64.b64encode(b"insecure-secret-of-dev-and-tests").decode()
 BANK_DETAILS_KEYS = env.list("BANK_DETAILS_KEYS", default=[] if PRODUCTION else [INSECURE_KEY])
 BANK_DETAILS_FINGERPRINT_KEY = env.str("BANK_DETAILS_FINGERPRINT_KEY", default="" if PRODUCTION else INSECURE_KEY)
 BANK_CHANGE_HOLD_H = env.int("BANK_CHANGE_HOLD_H", default=72)
+
+# Gift cards: the key under which codes are kept (wallet/gift_card_codes.py), and for how many days a card is valid; 0: for ever
+GIFT_CARD_PEPPER = env.str("GIFT_CARD_PEPPER", default="" if PRODUCTION else INSECURE_KEY)
+GIFT_CARD_DAYS = env.int("GIFT_CARD_DAYS", default=3 * 365)
+GIFT_CARD_REFUND_DAYS = env.int("GIFT_CARD_REFUND_DAYS", default=90)  # and at least so long after money came back to it
 
 # Second factors (wallet/second_factor.py): keys of their secrets, and who must have one: sellers for whatever moves their money, and staff
 SECOND_FACTOR_KEYS = env.list("SECOND_FACTOR_KEYS", default=[] if PRODUCTION else [INSECURE_KEY])
@@ -203,7 +218,8 @@ LOGOUT_REDIRECT_URL = "seller-login"
 
 # Languages and time
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", _("English")), ("de", _("German"))]
+LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("fr", "Français"), ("es", "Español"), ("ar", "العربية"), ("ja", "日本語")]  # buyers' pages
+UI_LANGUAGES = ("en", "de")  # of them, those of the pages of sellers and staff
 LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True
 USE_TZ = True
@@ -296,6 +312,7 @@ for name, texts in (
     ("BANK_DETAILS_KEYS", BANK_DETAILS_KEYS),
     ("BANK_DETAILS_FINGERPRINT_KEY", [BANK_DETAILS_FINGERPRINT_KEY]),
     ("SECOND_FACTOR_KEYS", SECOND_FACTOR_KEYS),
+    ("GIFT_CARD_PEPPER", [GIFT_CARD_PEPPER]),
 ):
     if not texts or not all(is_key(text) for text in texts) or (PRODUCTION and INSECURE_KEY in texts):
         raise ImproperlyConfigured(f"{name} is missing, not 32 bytes in base64, or a default. Make one with `openssl rand -base64 32`.")
@@ -313,5 +330,7 @@ if PRODUCTION:
         raise ImproperlyConfigured("The PSP sandbox is configured in production. Unset PSP_SANDBOX_*: it takes no real money.")
     if TEST_CLOCK_FILE:
         raise ImproperlyConfigured("TEST_CLOCK_FILE is set in production. Unset it: deadlines and leases go by the true time.")
+    if RATES_URL and not RATES_URL.startswith("https://"):
+        raise ImproperlyConfigured("RATES_URL must begin with https://: whoever changes rates on their way takes the difference.")
     if WEBHOOKS_ALLOW_PRIVATE:
         raise ImproperlyConfigured("WEBHOOKS_ALLOW_PRIVATE is on in production. Unset it: webhooks would reach our own machines.")

@@ -6,6 +6,7 @@ never count a large table, and amounts and links written alike everywhere.
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -164,6 +165,18 @@ def money_column(name: str, title: Any) -> Callable[[Any], str]:
     return column
 
 
+def figure_column(name: str, title: Any, *, currency: str = "currency") -> Any:
+    """Return a column that shows the figure of that name, as the currency that stands beside it in the row counts."""
+
+    @admin.display(description=title)
+    def column(row: Any) -> str:
+        held: Decimal | None = getattr(row, name)
+        return format_html('<span class="amount">{}</span>', amount(Money(held, getattr(row, currency)))) if held is not None else NOTHING
+
+    column.__name__ = f"{name}_shown"
+    return column
+
+
 def time_column(name: str, title: Any) -> Callable[[Any], str]:
     """Return a column that shows the moment of that name, with its zone."""
 
@@ -296,6 +309,8 @@ LISTS = {
     "mm": "reconciliation_mismatch",
     "dl": "payments_deadletter",
     "apr": "ledger_approval",
+    "cnv": "wallet_conversion",
+    "gc": "wallet_giftcard",
 }  # of ids, by their prefix
 
 

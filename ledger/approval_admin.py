@@ -21,8 +21,8 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import approvals, chart, clock, entry_approvals
 from ledger.admin import LISTS, NOTHING, Rows, id_column, link, reference_of, short, time_column
-from ledger.approvals import Facts
-from ledger.deeds import PROPOSED, Deed, WithDeeds, leave_to_the_domain, page_of
+from ledger.approvals import Facts, Proposal
+from ledger.deeds import PROPOSED, Deed, WithDeeds, actor_in, calling, leave_to_the_domain, page_of
 from ledger.entry_forms import REFUSED, EntryForm, LegForms, Legs, draft_in, with_more_legs
 from ledger.errors import DomainError
 from ledger.journal import Draft, legs_of
@@ -40,20 +40,25 @@ def approve(approval: Approval, said: dict[str, Any], actor: str) -> Approval:
     return approved
 
 
-def reject(approval: Approval, said: dict[str, Any], actor: str) -> Approval:
-    return approvals.reject(approval.pk, actor=actor, reason=said["note"], now=clock.now())
+def propose(page: "admin.ModelAdmin[Any]", request: HttpRequest, proposal: Proposal) -> Approval:
+    """Propose what a form asks for, in the reader's name, and say so.  Raises what `approvals.propose` raises."""
+    approval = approvals.propose(proposal, actor=actor_in(request), now=clock.now())
+    page.log_addition(request, approval, f"{PROPOSED}")
+    page.message_user(request, PROPOSED, messages.SUCCESS)
+    return approval
 
 
-def withdraw(approval: Approval, said: dict[str, Any], actor: str) -> Approval:
-    return approvals.withdraw(approval.pk, actor=actor, reason=said["note"], now=clock.now())
+def propose_or_say_why_not(page: "admin.ModelAdmin[Any]", request: HttpRequest, proposal: Proposal) -> Approval | None:
+    """Propose it as `propose` does; return None if it is refused, which is said."""
+    try:
+        return propose(page, request, proposal)
+    except DomainError as error:
+        page.message_user(request, error.detail, messages.ERROR)
+        return None
 
 
 def is_waiting(approval: Approval) -> bool:
     return approval.status == Status.WAITING
-
-
-def actor_in(request: HttpRequest) -> str:
-    return f"staff:{request.user.get_username()}"
 
 
 def approvals_about(subject: str) -> SafeString | str:
@@ -174,7 +179,7 @@ class ApprovalAdmin(WithDeeds):
             meaning=_("Nothing is done, and nothing is posted. It may be proposed anew."),
             done=_("Rejected: nothing is done."),
             permissions=("ledger.view_approval",),
-            act=reject,
+            act=calling(approvals.reject),
             is_possible=is_waiting,
             refuse=leave_to_the_domain,
             is_grave=True,
@@ -185,7 +190,7 @@ class ApprovalAdmin(WithDeeds):
             meaning=_("You take back what you have proposed: nothing is done, and nobody need decide about it."),
             done=_("Withdrawn: nothing is done."),
             permissions=("ledger.view_approval",),
-            act=withdraw,
+            act=calling(approvals.withdraw),
             is_possible=is_waiting,
             refuse=leave_to_the_domain,
             is_grave=True,
@@ -243,14 +248,10 @@ class ApprovalAdmin(WithDeeds):
             legs_of(draft)  # raises what keeps it from balancing
             if "propose" not in request.POST:
                 return None
-            proposal = entry_approvals.proposal_of(draft, evidence=form.cleaned_data["evidence"])
-            approval = approvals.propose(proposal, actor=actor_in(request), now=clock.now())
+            return propose(self, request, entry_approvals.proposal_of(draft, evidence=form.cleaned_data["evidence"]))
         except DomainError as error:
             form.add_error(error.field if error.field in form.fields else None, error.detail)
             return None
-        self.log_addition(request, approval, f"{PROPOSED}")
-        self.message_user(request, PROPOSED, messages.SUCCESS)
-        return approval
 
     @admin.display(description=_("kind"))
     def kind_shown(self, approval: Approval) -> Any:

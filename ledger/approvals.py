@@ -193,8 +193,13 @@ def rehearse(approval: Approval, *, actor: str, now: datetime) -> None:
 def same(standing: Approval, proposal: Proposal, *, actor: str) -> Approval:
     """Return the approval that stands if it is this very proposal.  Raises AlreadyDecided."""
     if (standing.terms, standing.made_by) != (dict(proposal.terms), actor):
-        raise AlreadyDecided(f"{standing.public_id} of {standing.made_by} waits already, about the same. It is decided first.")
+        raise waits_already(standing)
     return standing
+
+
+def waits_already(standing: Approval) -> AlreadyDecided:
+    """Return the error that says that this one waits."""
+    return AlreadyDecided(f"{standing.public_id} of {standing.made_by} waits already, about the same. It is decided first.")
 
 
 @transaction.atomic(durable=True)
@@ -281,6 +286,6 @@ def require_somebody_else(approval: Approval, actor: str) -> None:
         raise MakerMayNotApprove(f"You proposed {approval.public_id} yourself. Somebody else must decide it; you may withdraw it.")
 
 
-def require_reason(reason: str) -> None:
+def require_reason(reason: str, *, field: str = "note") -> None:
     if not reason.strip():
-        raise ReasonMissing("Say why: it is kept with your name.", field="note")
+        raise ReasonMissing("Say why: it is kept with your name.", field=field)

@@ -39,10 +39,15 @@ KINDS = {
     "dispute_costs": AccountType.EXPENSE,
     "dispute_losses": AccountType.EXPENSE,
     "write_offs": AccountType.EXPENSE,
+    "gift_cards": AccountType.LIABILITY,
+    "buyer_wallet": AccountType.LIABILITY,
+    "breakage_revenue": AccountType.REVENUE,
+    "gift_card_grants": AccountType.EXPENSE,
+    "fx_position": AccountType.ASSET,
 }
 
 WALLET_KINDS = frozenset({"seller_pending", "seller_available", "seller_reserved"})
-OWNED_KINDS = WALLET_KINDS | {"psp_receivable", "disputed"}  # of which there is an account for each owner
+OWNED_KINDS = WALLET_KINDS | {"psp_receivable", "disputed", "buyer_wallet"}  # of which there is an account for each owner
 
 
 def psp_receivable(psp: str) -> str:
@@ -133,6 +138,31 @@ def dispute_losses() -> str:
 def write_offs() -> str:
     """What is owed to us and will not come any more."""
     return "write_offs"
+
+
+def gift_cards() -> str:
+    """What is left on the gift cards that are out: sold or granted, and neither spent nor expired."""
+    return "gift_cards"
+
+
+def buyer_wallet(buyer_id: int) -> str:
+    """What a buyer has topped up and not spent."""
+    return f"buyer_wallet:{buyer_id}"
+
+
+def breakage_revenue() -> str:
+    """What was left on gift cards that expired."""
+    return "breakage_revenue"
+
+
+def gift_card_grants() -> str:
+    """Gift cards that the platform gave away."""
+    return "gift_card_grants"
+
+
+def fx_position() -> str:
+    """What we hold of a currency because sellers' money was converted: the account in each currency is the position in it."""
+    return "fx_position"
 
 
 def kind_of(code: str) -> str:

@@ -6,8 +6,9 @@ refuses is said under the field that it names.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from django import forms
 from django.contrib import messages
@@ -18,6 +19,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 
+from ledger import clock
 from ledger.admin import LookOnly
 from ledger.errors import DomainError
 from ledger.models import Approval
@@ -41,6 +43,32 @@ def not_any_more(row: Any) -> None:
 
 def leave_to_the_domain(row: Any) -> None:
     """Let the domain decide: its call refuses by itself what is not possible, or answers a second press with what came of the first."""
+
+
+def actor_in(request: HttpRequest) -> str:
+    """Return who of the staff asks, as it is kept with what they do."""
+    return f"staff:{request.user.get_username()}"
+
+
+class Decision(Protocol):
+    """A call into the domain by which somebody decides about a row, given by its id, and says why."""
+
+    def __call__(self, row_id: int, /, *, actor: str, reason: str, now: datetime) -> models.Model: ...
+
+
+def nobody() -> None:
+    """Wake nobody."""
+
+
+def calling(decision: Decision, *, nudge: Callable[[], None] = nobody) -> Callable[[Any, dict[str, Any], str], models.Model]:
+    """Return the `act` of a deed that is this call, for the reason in its note; `nudge` then wakes whoever works on what was decided."""
+
+    def act(row: Any, said: dict[str, Any], actor: str) -> models.Model:
+        following = decision(row.pk, actor=actor, reason=said["note"], now=clock.now())
+        nudge()
+        return following
+
+    return act
 
 
 class DeedForm(forms.Form):
@@ -152,7 +180,7 @@ class WithDeeds(LookOnly):
         try:
             if not deed.is_possible(row):
                 deed.refuse(row)
-            following = deed.act(row, form.cleaned_data, f"staff:{request.user.get_username()}")
+            following = deed.act(row, form.cleaned_data, actor_in(request))
         except DomainError as error:
             form.add_error(error.field if error.field in form.fields else None, error.detail)
             return None

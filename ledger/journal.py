@@ -113,6 +113,13 @@ ON CONFLICT (code, currency) DO NOTHING
 """
 
 
+def sides(moved: Mapping[str, Decimal], *, currency: str) -> tuple[list[Leg], list[Leg]]:
+    """Return the debits and the credits of what moves on each account: above zero it is debited, below zero credited."""
+    debits = [(code, Money(amount, currency)) for code, amount in moved.items() if amount > 0]
+    credits = [(code, Money(-amount, currency)) for code, amount in moved.items() if amount < 0]
+    return debits, credits
+
+
 def post(drafts: Sequence[Draft]) -> list[int]:
     """Write each draft as a journal entry; return the ids of the entries, in the order of the drafts.
 

@@ -104,6 +104,10 @@ class Line:
         """Send something to be executed, under our key; return the JSON that says what happened."""
         return self._call("POST", path, headers={"Idempotency-Key": key} if key else {}, json=body)
 
+    def remove(self, path: str) -> Any:
+        """Let something at the PSP be no more; return the JSON that says so."""
+        return self._call("DELETE", path)
+
     def _call(self, method: str, path: str, **options: Any) -> Any:
         if connection.in_atomic_block:
             raise RuntimeError("a PSP is never called inside a database transaction")

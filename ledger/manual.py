@@ -13,7 +13,7 @@ from ledger.errors import DomainError
 from ledger.journal import Draft, UnknownAccount
 from ledger.models import JournalEntry
 
-KEPT = frozenset({"payouts_in_transit", "disputed"})  # accounts that open payouts and disputes account for (INV-15)
+KEPT = frozenset({"payouts_in_transit", "disputed", "gift_cards", "buyer_wallet"})  # what payouts, disputes, cards and wallets account for
 OUR_OWN = re.compile(r"[a-z]{2,5}_[0-9a-f]{32}(:.*)?")
 
 
@@ -63,7 +63,7 @@ def require_bookable(code: str) -> None:
     if code == chart.suspense():
         raise SuspenseAccountRefused("What stands in suspense is over mismatches. Resolve the mismatch instead.", field="account")
     if chart.kind_of(code) in KEPT:
-        raise UnknownAccount(f"{code} is what open payouts and disputes make of it. Book against another account.", field="account")
+        raise UnknownAccount(f"{code} is what open payouts, disputes, gift cards and buyers' wallets make of it. Book against another account.", field="account")
     if chart.kind_of(code) in chart.WALLET_KINDS:
         raise WalletAccountRefused(
             f"{code} is part of a seller's wallet and moves only together with it. Book against another account.", field="account"

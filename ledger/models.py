@@ -62,6 +62,10 @@ class JournalEntry(models.Model):
         RESOLUTION = "resolution", _("Mismatch explained")
         MANUAL = "manual", _("Manual entry")
         WRITE_OFF = "write_off", _("Write-off")
+        STORED_VALUE = "stored_value", _("Gift card or top-up bought")
+        GIFT_CARD_GRANT = "gift_card_grant", _("Gift card granted")
+        BREAKAGE = "breakage", _("Gift card expired")
+        CONVERSION = "conversion", _("Currency conversion")
 
     kind = models.TextField(choices=Kind)
     reference = models.TextField()
@@ -253,20 +257,27 @@ class Approval(models.Model):
         return self.public_id
 
 
-class ApprovalTransition(models.Model):
-    """One step of an approval, written by Postgres itself (a trigger), so that none is missed: who, and why."""
+class WrittenDown(models.Model):
+    """One step of something, written by Postgres itself (a trigger), so that none is missed: what was, what is, who did it, and why."""
 
-    approval = models.ForeignKey(Approval, models.PROTECT, related_name="transitions")
     before = models.TextField(blank=True)
-    after = models.TextField()
+    after = models.TextField(blank=True)
     actor = models.TextField(blank=True, help_text=_("Empty: the machine"))
     reason = models.TextField(blank=True)
     at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        abstract = True
         verbose_name = _("what became of it")
         verbose_name_plural = _("what became of it")
         default_permissions = ("view",)
+
+
+class ApprovalTransition(WrittenDown):
+    """One step of an approval."""
+
+    approval = models.ForeignKey(Approval, models.PROTECT, related_name="transitions")
+    after = models.TextField()
 
     def __str__(self) -> str:
         return f"{self.before or '-'} to {self.after}"

@@ -29,9 +29,9 @@ AmountField: "Callable[..., models.Field[Money, Money]]" = partial(
 )
 
 
-def is_exact(field: str) -> models.Func:
+def is_exact(field: str, currency: str = "currency") -> models.Func:
     """Return the condition, for a CHECK, that the column holds no more decimals than the row's currency counts (SQL: money_is_exact)."""
-    return models.Func(models.F(field), models.F("currency"), function="money_is_exact", output_field=models.BooleanField())
+    return models.Func(models.F(field), models.F(currency), function="money_is_exact", output_field=models.BooleanField())
 
 
 class UnknownCurrency(DomainError):

@@ -100,6 +100,7 @@ TITLES = {
     "note": _("note"),
     "number": _("number"),
     "operation": _("operation"),
+    "origin": _("sold or given away"),
     "outcome": _("outcome"),
     "owner": _("owner"),
     "payable_means_reconciled": _("only what is paid to us"),

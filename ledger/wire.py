@@ -265,6 +265,17 @@ class Flag(serializers.BooleanField):
         return bool(data == "true")
 
 
+class Yes(serializers.BooleanField):
+    """A JSON true or false; neither a string nor a number."""
+
+    default_error_messages = {"invalid": "This must be true or false."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if type(data) is not bool:
+            self.fail("invalid", input=data)
+        return data
+
+
 class NoParameters(StrictSerializer):
     """No query parameters at all."""
 

@@ -14,11 +14,11 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from ledger import transitions
 from ledger.errors import DomainError
-from payments import late, news, queries, refunds, settlement
+from payments import late, news, queries, refunds, settlement, tenders
 from payments.models import Cancellation, DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund
 from payments.refunds import NotRefundable, Wish
 from payments.settlement import VOIDED, Undecided
@@ -190,17 +190,21 @@ def release(order_id: int, *, psp_key: str, now: datetime) -> Refund | None:
 
 
 def refund_by_void(order: PaymentOrder, *, psp_key: str, now: datetime) -> Refund:
-    """Return the refund of the whole of a paid order, asked for by its cancellation or else now.  Raises NotRefundable, Undecided.
+    """Return the refund of the whole charge of a paid order, and of all that tenders paid; asked for by its cancellation or else now.
 
-    One that came back is none any more.  A cancellation whose own refund failed ends with this one.  The caller holds the order.
+    One that came back is none any more.  A cancellation whose own refund failed ends with this one.  The caller holds the order.  Raises
+    NotRefundable, Undecided.
     """
-    whole_ones = order.refunds.filter(cause=Refund.Cause.CANCELLATION, amount=order.amount.amount, reversal_entry__isnull=True)
+    whole_ones = order.refunds.filter(
+        cause=Refund.Cause.CANCELLATION, amount=F("tendered") + order.charge.amount, late_charge=None, reversal_entry__isnull=True
+    )
     whole = whole_ones.order_by("-id").first()
     if whole is not None:
         return whole
     if queries.is_being_refunded(order) or queries.is_disputed(order):
         raise Undecided(f"{psp_key} was voided at the PSP, and a refund or a dispute of {order.public_id} is open still.")
-    wish = Wish(amount=order.amount, fee_policy=Shop.FeePolicy.FULL, once=f"void:{psp_key}", cause=Refund.Cause.CANCELLATION)
+    whole_charge = order.charge + order.tendered - order.tendered_back  # and what tenders paid, less what went back to them before
+    wish = Wish(amount=whole_charge, fee_policy=Shop.FeePolicy.FULL, once=f"void:{psp_key}", cause=Refund.Cause.CANCELLATION)
     refund = refunds.reserve(order, wish, now=now)
     order.cancellations.filter(status=CancellationStatus.EXECUTING).update(refund=refund)
     return refund
@@ -230,9 +234,11 @@ def call_off(order: PaymentOrder, *, outcome: str, now: datetime) -> None:
 def move(order: PaymentOrder, *, to: OrderStatus) -> None:
     """Change the order's status and tell of it."""
     require_transition(order.status, to=to, what=order.public_id)
-    order.status, order.failure_code = to, VOIDED if to == OrderStatus.FAILED else ""
+    if order.tendered:
+        tenders.let_go([order.pk])
+    order.status, order.failure_code, order.tendered = to, VOIDED if to == OrderStatus.FAILED else "", order.tendered * 0
     order.told += 1
-    order.save(update_fields=["status", "failure_code", "told"])
+    order.save(update_fields=["status", "failure_code", "told", "tendered"])
     notifications.publish([news.released_order_news(order)])
 
 

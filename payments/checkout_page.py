@@ -5,7 +5,7 @@ Reads rows that are loaded already, asks nobody and changes nothing.  All text i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from babel import Locale
@@ -15,14 +15,33 @@ from djmoney.money import Money
 
 from ledger import money
 from ledger.errors import DomainError
-from payments import queries, results, wording
-from payments.models import PaymentEvent, PaymentOrder
+from payments import queries, receipts, results, wording
+from payments.choices import Choices, Offer, seconds_left, state_of
+from payments.methods.card import CARD
+from payments.methods.method import Asks, Method
+from payments.methods.registry import METHODS
+from payments.models import CheckoutSession, ChosenTender, PaymentEvent, PaymentOrder, SavedCard
 from payments.results import Result
+from payments.saved_cards import is_expired
 from payments.standing import Standing, State
-from payments.states import OrderStatus
+from payments.states import OrderStatus, SessionStatus
+from wallet import stored_value
 
 PSP_NAMES = {"sandbox": "Sandbox Payments"}
-BRANDS = {"visa": "Visa", "mastercard": "Mastercard", "amex": "American Express", "discover": "Discover"}
+ADDRESSES = (
+    "session",
+    "hosted",
+    "complete",
+    "status",
+    "return",
+    "gift_card",
+    "gift_card_remove",
+    "wallet",
+    "card_forget",
+    "qr",
+    "receipt",
+    "receipt_pdf",
+)
 SLOW_AFTER = timedelta(seconds=30)
 TEMPLATES = {
     State.PAY: "checkout/pay.html",
@@ -57,12 +76,46 @@ class Section:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One way to pay as the page offers it; `disabled_reason` says why it cannot be chosen."""
+
+    name: str
+    label: str
+    asks: str
+    selected: bool
+    disabled_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A saved card as the page offers it."""
+
+    id: str
+    text: str
+    expires: str
+    is_expired: bool
+    selected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TenderLine:
+    """A gift card or the wallet, with what it pays; `left_after` is empty if nothing is left on it."""
+
+    id: int
+    kind: str
+    label: str
+    amount: str
+    left_after: str
+    remove_url: str
+
+
 def template_of(standing: Standing) -> str:
     """Return the template of a state; where something can be paid, that is the card form whatever went before."""
     return "checkout/pay.html" if standing.can_pay else TEMPLATES[standing.state]
 
 
-def page_of(event: PaymentEvent, standing: Standing, *, now: datetime) -> dict[str, Any]:
+def page_of(event: PaymentEvent, standing: Standing, choices: Choices, *, now: datetime) -> dict[str, Any]:
     """Return the context of the payment page's templates."""
     locale = locale_of(event)
     orders = list(event.orders.all())
@@ -84,16 +137,128 @@ def page_of(event: PaymentEvent, standing: Standing, *, now: datetime) -> dict[s
         "unpaid_sections": [section for section in sections if section.outcome == "failed"],
         "reason": wording.reason_of([order.failure_code for order in orders if order.status == OrderStatus.FAILED]),
         "in_part": standing.state == State.PARTLY_PAID,
-        "statement": wording.statement_name(event.shop.name),
-        "card": card_text(event.card_brand, event.card_last4),
+        "statement": receipts.statement_of(event.shop),
+        "card": wording.card_text(event.card_brand, event.card_last4, funding=event.card_funding),
         "paid_at": paid_at(orders, locale),
         "is_slow": is_slow(orders, now=now),
         "psp": PSP_NAMES.get(event.psp, event.psp.title()),
         "is_test": event.psp == "sandbox",
         "back_url": back_url(event, standing, now=now),
-        "urls": {name: reverse(f"checkout-{name}", args=[event.token]) for name in ("session", "hosted", "complete", "status", "return")},
+        "urls": {name: reverse(f"checkout-{name.replace('_', '-')}", args=[event.token]) for name in ADDRESSES},
         "page_url": reverse("checkout", args=[event.token]),
+        "expires_at": event.expires_at.isoformat(),
+        "expires_text": wording.moment_text(event.expires_at, locale),
+        "seconds_left": max(int((event.expires_at - now).total_seconds()), 0),
+        **ways_to_pay(event, standing, choices, locale, now=now),
     }
+
+
+def ways_to_pay(event: PaymentEvent, standing: Standing, choices: Choices, locale: Locale, *, now: datetime) -> dict[str, Any]:
+    """Return what the page shows of the ways to pay: those there are, what was chosen, and what of it is ready."""
+    methods = [choice_of(offer, selected=offer.method == choices.method) for offer in choices.offers]
+    failed = failed_method(event, standing, choices)
+    return {
+        "methods": methods,
+        "method": next((each for each in methods if each.selected), None),
+        "method_state": state_of(choices.session, now=now),
+        "saved_cards": [saved_card_of(card, choices.session, now=now) for card in choices.saved_cards],
+        "may_save_card": event.buyer_signed_in,
+        "tenders": [tender_of(chosen, event, choices, locale, now=now) for chosen in choices.tenders],
+        "may_use_gift_card": choices.takes_gift_cards,
+        "wallet": wallet_of(choices, locale, now=now),
+        "rest": wording.amount_text(choices.plan.rest, locale),
+        "needs_method": bool(choices.plan.rest),
+        "pay_label": pay_label(choices, standing, locale),
+        "qr": code_of(choices.session, now=now),
+        "schedule": schedule_of(choices.session, locale),
+        "failed": {"method": failed.name, "label": failed.label} if failed else None,
+        "other_methods": [each for each in methods if not each.disabled_reason and each.name != (failed or choices.method or CARD).name],
+    }
+
+
+def choice_of(offer: Offer, *, selected: bool) -> Choice:
+    return Choice(offer.method.name, str(offer.method.label), offer.method.asks.value, selected, offer.refusal)
+
+
+def saved_card_of(card: SavedCard, session: CheckoutSession | None, *, now: datetime) -> Card:
+    return Card(
+        id=card.public_id,
+        text=wording.card_text(card.brand, card.last4, funding=card.funding),
+        expires=f"{card.exp_month:02}/{card.exp_year % 100:02}",
+        is_expired=is_expired(card, now=now),
+        selected=session is not None and session.saved_card_id == card.pk,
+    )
+
+
+def tender_of(chosen: ChosenTender, event: PaymentEvent, choices: Choices, locale: Locale, *, now: datetime) -> TenderLine:
+    """Return a gift card or the wallet that is used: what it pays, and what then is left on it."""
+    part, currency = choices.part_of(chosen.value), choices.plan.rest.currency.code
+    left = stored_value.usable(chosen.value, currency=currency, now=now) - part
+    return TenderLine(
+        id=chosen.pk,
+        kind=chosen.value.kind,
+        label=receipts.value_words(chosen.value),
+        amount=wording.amount_text(part, locale),
+        left_after=wording.amount_text(left, locale) if left else "",
+        remove_url=reverse("checkout-gift-card-remove", args=[event.token]),
+    )
+
+
+def wallet_of(choices: Choices, locale: Locale, *, now: datetime) -> dict[str, Any] | None:
+    """Return the buyer's wallet, if there is money in it that can be used here, or it is used."""
+    if choices.wallet is None:
+        return None
+    used = any(chosen.value_id == choices.wallet.pk for chosen in choices.tenders)
+    usable = stored_value.usable(choices.wallet, currency=choices.plan.rest.currency.code, now=now)
+    if not (usable or used):
+        return None
+    part = choices.part_of(choices.wallet) if used else min(usable, choices.plan.rest)
+    return {
+        "balance": wording.amount_text(usable, locale),
+        "will_pay": wording.amount_text(part, locale),
+        "used": used,
+        "is_enough": not choices.plan.rest if used else usable >= choices.plan.rest,
+    }
+
+
+def pay_label(choices: Choices, standing: Standing, locale: Locale) -> str:
+    """Return what the button says that it does."""
+    if choices.plan.rest and choices.method and choices.method.asks == Asks.REDIRECT:
+        return gettext("Continue to %(method)s") % {"method": choices.method.label}
+    if choices.plan.rest and choices.method and choices.method.asks == Asks.SHOW_CODE:
+        return gettext("Show the code")
+    amount = choices.plan.rest or standing.to_pay
+    return gettext("Pay %(amount)s") % {"amount": wording.amount_text(amount, locale)}
+
+
+def code_of(session: CheckoutSession | None, *, now: datetime) -> dict[str, Any] | None:
+    """Return where the session's QR code is, and for how long it is good; None if it has none."""
+    if session is None or not session.code_text:
+        return None
+    return {
+        "svg_url": f"{reverse('checkout-qr', args=[session.event.token])}?code={session.pk}",
+        "expires_at": session.expires_at.isoformat() if session.expires_at else "",
+        "seconds_left": seconds_left(session, now=now),
+        "is_over": state_of(session, now=now) != "waiting_for_phone",
+    }
+
+
+def schedule_of(session: CheckoutSession | None, locale: Locale) -> Sequence[Mapping[str, str]]:
+    """Return what the buyer of pay later pays to the provider, and when."""
+    return [
+        {
+            "due": wording.day_text(date.fromisoformat(each["due"]), locale),
+            "amount": wording.amount_text(money.exact(each["amount"], each["currency"]), locale),
+        }
+        for each in (session.schedule if session else [])
+    ]
+
+
+def failed_method(event: PaymentEvent, standing: Standing, choices: Choices) -> Method | None:
+    """Return the way to pay that failed last: declined when it was charged, or not approved."""
+    if choices.session and choices.session.status == SessionStatus.FAILED and choices.session.session == event.psp_session:
+        return METHODS[choices.session.method]
+    return METHODS.get(event.method or "card") if standing.state == State.FAILED else None
 
 
 def total_of(event: PaymentEvent, orders: Sequence[PaymentOrder]) -> Money:
@@ -141,13 +306,6 @@ def item_of(item: Mapping[str, Any], locale: Locale) -> Item:
     except (KeyError, TypeError, DomainError):
         amount = ""
     return Item(str(item.get("name", "")), int(item.get("quantity") or 1), amount)
-
-
-def card_text(brand: str, last4: str) -> str:
-    """Return "Visa ending 4242", or nothing when no card is known."""
-    if not last4:
-        return ""
-    return gettext("%(brand)s ending %(last4)s") % {"brand": BRANDS.get(brand, brand.title() or gettext("Card")), "last4": last4}
 
 
 def paid_at(orders: Sequence[PaymentOrder], locale: Locale) -> str:

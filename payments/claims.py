@@ -64,7 +64,7 @@ class Claimed(NamedTuple):
     maybe_sent: bool
     to_be_voided: bool
     public_id: str
-    amount: Decimal
+    charge: Decimal
     currency: str
     psp: str
     attempt_id: int | None
@@ -93,7 +93,7 @@ WITH parameters AS MATERIALIZED (
     RETURNING queued.order_id, queued.psp_key, payment_token, tries, failures, deaths, maybe_sent, to_be_voided
 )
 SELECT claimed.order_id, claimed.psp_key, claimed.payment_token, tries, failures, deaths, maybe_sent, to_be_voided,
-       public_id, payment.amount, payment.currency, payment.psp, last.id, last.status,
+       public_id, payment.amount - payment.tendered, payment.currency, payment.psp, last.id, last.status,
        (SELECT min(created_at) FROM payments_pspattempt AS attempt
         WHERE attempt.order_id = claimed.order_id AND attempt.operation = 'charge' AND attempt.psp_key = claimed.psp_key),
        (SELECT count(*) FROM (
@@ -115,12 +115,13 @@ ORDER BY claimed.order_id
 """
 
 OPEN_ATTEMPTS = """
-INSERT INTO payments_pspattempt (order_id, operation, number, psp, psp_key, status, psp_reference, error_code, error_message, created_at)
+INSERT INTO payments_pspattempt (order_id, operation, number, psp, psp_key, status, psp_reference, error_code, error_message, created_at,
+    asked_for)
 SELECT order_id, operation, (SELECT coalesce(max(number), 0) + 1 FROM payments_pspattempt AS earlier
                              WHERE earlier.order_id = attempt.order_id AND earlier.operation = attempt.operation
                                AND earlier.refund_id IS NULL),
-       psp, psp_key, 'SENDING', '', '', '', created_at
-FROM json_to_recordset(%s) AS attempt (order_id bigint, operation text, psp text, psp_key text, created_at timestamptz)
+       psp, psp_key, 'SENDING', '', '', '', created_at, asked_for
+FROM json_to_recordset(%s) AS attempt (order_id bigint, operation text, psp text, psp_key text, created_at timestamptz, asked_for numeric)
 RETURNING order_id, id
 """
 
@@ -175,7 +176,14 @@ def claim_some(*, now: datetime, limit: int) -> tuple[list[Work], bool]:
         put_off([(row, wait) for row, wait in zip(living, waits, strict=True) if wait], now=now)
     admitted = [row for row, wait in zip(living, waits, strict=True) if wait is None]
     new = [
-        {"order_id": row.order_id, "operation": calls[row.order_id], "psp": row.psp, "psp_key": row.psp_key, "created_at": now}
+        {
+            "order_id": row.order_id,
+            "operation": calls[row.order_id],
+            "psp": row.psp,
+            "psp_key": row.psp_key,
+            "asked_for": row.charge,
+            "created_at": now,
+        }
         for row in admitted
         if calls[row.order_id] != PspOperation.FIND
     ]
@@ -216,7 +224,7 @@ def work_of(row: Claimed, operation: PspOperation, *, call_id: int | None, now: 
         asked_too_long=row.first_sent_at is not None and now - row.first_sent_at > retries.ASK_FOR,
         claimed_at=now,
         request=ChargeRequest(
-            key=row.psp_key, payment_token=row.payment_token, amount=Money(row.amount, row.currency), reference=row.public_id
+            key=row.psp_key, payment_token=row.payment_token, amount=Money(row.charge, row.currency), reference=row.public_id
         ),
     )
 

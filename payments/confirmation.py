@@ -15,9 +15,10 @@ from djmoney.money import Money
 
 from ledger.errors import DomainError
 from ledger.money import text
-from payments import dead_letters, queries
+from payments import dead_letters, queries, settlement, tenders
 from payments.models import Cancellation, DueOrder, PaymentEvent, PaymentOrder
 from payments.psp.protocol import Session
+from payments.settlement import Capture
 from payments.states import PAYABLE, CancellationStatus, OrderStatus, require_transition
 
 MOST_CONFIRMATIONS = 10
@@ -46,7 +47,10 @@ class TooManyTries(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """How the buyer chose to pay: the PSP's session and token, the amount that was confirmed, and what the PSP tells of the card."""
+    """How the buyer chose to pay: the PSP's session and token, the amount that was confirmed, and what the PSP tells of the card.
+
+    The amount is what the PSP is to charge: nothing at all, without a token, where gift cards and the buyer's wallet pay everything.
+    """
 
     session: str
     payment_token: str
@@ -76,8 +80,9 @@ class Confirmed:
 def confirm(event_id: int, confirmed: Confirmed, *, now: datetime) -> list[PaymentOrder]:
     """Start every payable order of the event; return those started now (none, if this session ever started one of them).
 
-    Locks the event, then its orders.  Raises NothingToPay, CheckoutExpired, TooManyTries, and AmountChanged when the session was opened
-    for another sum than is payable now.
+    What the chosen gift cards and wallet can pay is held on the orders; an order that they pay whole is settled here and now, by this very
+    transaction.  Locks the event, its orders, then the stored values.  Raises NothingToPay, CheckoutExpired, TooManyTries, and
+    AmountChanged when the session was opened for another sum than is to be charged now.
     """
     event = PaymentEvent.objects.select_for_update(no_key=True).get(pk=event_id)
     orders = list(event.orders.order_by("id").select_for_update(no_key=True))
@@ -85,15 +90,18 @@ def confirm(event_id: int, confirmed: Confirmed, *, now: datetime) -> list[Payme
     if any(order.status == OrderStatus.EXECUTING or was_started_by(order, confirmed.session) for order in orders):
         return []
     require_open(event, payable, now=now)
-    if queries.sum_of(payable) != confirmed.amount:
-        then, now_due = (f"{text(amount)} {amount.currency}" for amount in (confirmed.amount, queries.sum_of(payable)))
+    plan = tenders.locked_plan(event, queries.sum_of(payable), now=now)
+    if plan.rest != confirmed.amount:
+        then, now_due = (f"{text(amount)} {amount.currency}" for amount in (confirmed.amount, plan.rest))
         raise AmountChanged(f"{then} were confirmed, but {now_due} are to pay. Load the page again.")
     event.confirmed_session = confirmed.session
     for told in TOLD:
         setattr(event, told, getattr(confirmed, told))
     event.confirmations += 1
     event.save(update_fields=["confirmations", "confirmed_session", *TOLD])
+    tenders.hold(payable, plan)
     start(payable, payment_token=confirmed.payment_token, confirmed_by=confirmed.session, now=now)
+    settlement.record([paid_by_tenders(order, now=now) for order in payable if not order.charge])
     return payable
 
 
@@ -149,11 +157,16 @@ def start(orders: Sequence[PaymentOrder], *, payment_token: str, confirmed_by: s
             order.confirmed_before.append(order.confirmed_by)
         order.status, order.confirmed_by, order.payment_token = OrderStatus.EXECUTING, confirmed_by, payment_token
         order.confirmations += 1
-    PaymentOrder.objects.bulk_update(orders, ["status", "confirmed_by", "confirmed_before", "confirmations", "payment_token"])
+    PaymentOrder.objects.bulk_update(orders, ["status", "confirmed_by", "confirmed_before", "confirmations", "payment_token", "tendered"])
     DueOrder.objects.bulk_create(
         DueOrder(order=order, psp_key=psp_key_of(order), payment_token=payment_token, next_attempt_at=now) for order in orders
     )
     dead_letters.close_of([order.pk for order in orders], note="The buyer pays again.")
+
+
+def paid_by_tenders(order: PaymentOrder, *, now: datetime) -> Capture:
+    """Return what is known of an order that needs no PSP: nothing is charged, and it is paid."""
+    return Capture(order.pk, 0, psp_key_of(order), "", order.charge, now)
 
 
 def psp_key_of(order: PaymentOrder) -> str:

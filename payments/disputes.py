@@ -1,15 +1,19 @@
 """Disputes: a buyer's bank takes the money of an order back, and decides later who keeps it.
 
-Opening holds the seller's part, what is pending of the order first; what was refunded before is not held a second time.  Closing lets the
+Opening holds the seller's part, what is pending of the order first; what was refunded before is not held a second time, nor is what gift
+cards and wallets paid, which no bank can take back.  Closing lets the
 seller bear what is lost, as far as the order was not refunded, gives our fee on that back by the shop's policy, and frees the rest, which is
 pending again if the order is not released; what is lost beyond that the platform bears.  A refund that came to nothing leaves its money to the seller, and so its loss: while the dispute is open, or when it
-comes back later (losses.py).  What is lost of a charge that came too late is owed to the buyer no more.  The PSP's own fee for a dispute
+comes back later (losses.py).  What is lost of a charge that came too late is owed to the buyer no more.  A charge that filled a gift card
+or a wallet is no seller's: that is frozen until the dispute is decided, what is lost is taken out of it, and what is spent of it the platform
+bears.  The PSP's own fee for a dispute
 is the platform's and never comes back.
 
 What the PSP says may come in any order and as often as it likes: a dispute is kept once, by the PSP's id of it, and decided once.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,13 +24,13 @@ from ledger import chart, journal
 from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.money import to_minor, zero
-from payments import fees, losses, news, queries, unreleased
+from payments import fees, losses, news, queries, unreleased, value_returns
 from payments.models import Dispute, LateCharge, PaymentOrder
 from payments.psp.protocol import DisputeNotice
 from payments.settlement import NotBookable, Undecided
 from payments.states import DisputeStatus, OrderStatus, RefundStatus
 from payments.unreleased import Parts
-from wallet import balances, notifications
+from wallet import balances, notifications, stored_value
 from wallet.balances import Change
 from wallet.models import WalletEntry
 
@@ -39,13 +43,15 @@ class TooEarly(NotBookable):
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How what is lost is shared: what the seller bears, what is owed to the buyer no more, what the platform bears; and our fee that goes back.
+    """How what is lost is shared: what the seller bears, what is owed to the buyer no more, what is taken out of the gift card or wallet that
+    the charge had filled, what the platform bears; and our fee that goes back.
 
     `moved` is what of the hold goes back to the seller's figures, and the fee with it; or what the seller bears beyond the hold.
     """
 
     seller: Money
     buyer: Money
+    filled: Money
     platform: Money
     fee: Money
     moved: Parts
@@ -99,8 +105,12 @@ def lock_order(notice: DisputeNotice, *, psp: str) -> PaymentOrder:
         raise NotBookable(f"{notice.psp_reference} disputes a charge of {notice.reference}, which is no order of ours.")
     if notice.amount.currency != order.amount.currency or not 0 < to_minor(notice.amount) <= to_minor(order.amount):
         raise NotBookable(f"{notice.psp_reference} is over {notice.amount}, and {order.public_id} is over {order.amount}.")
-    if not (is_its_charge(notice, order) or late_charge_of(order, notice.charge)):
+    late = late_charge_of(order, notice.charge)
+    if not (is_its_charge(notice, order) or late):
         raise TooEarly(f"{notice.psp_reference} disputes {notice.charge}, which is not booked on {order.public_id}.")
+    charged = late.amount if late else order.charge
+    if notice.amount > charged:
+        raise NotBookable(f"{notice.psp_reference} is over {notice.amount}, and {notice.charge} is over {charged}.")
     return order
 
 
@@ -131,7 +141,8 @@ def opened(notice: DisputeNotice, order: PaymentOrder) -> Dispute:
     dispute = Dispute(order=order, psp=order.psp, psp_reference=notice.psp_reference, charge=notice.charge, reason=notice.reason)
     dispute.amount, dispute.fee = notice.amount, notice.fee
     dispute.lost = dispute.fee_returned = zero(currency)
-    dispute.held = min(notice.amount, order.amount - order.refunded - order.disputed) if is_its_charge(notice, order) else zero(currency)
+    is_a_sale = is_its_charge(notice, order) and order.fills_id is None
+    dispute.held = min(notice.amount, order.charge_left) if is_a_sale else zero(currency)
     dispute.opened_at, dispute.evidence_due_at, dispute.told = notice.opened_at, notice.evidence_due_at, 1
     parts = unreleased.moved(order, -dispute.held)
     journal.open_accounts([chart.disputed(order.psp), chart.dispute_costs(), chart.dispute_losses()], currency=currency)
@@ -139,6 +150,8 @@ def opened(notice: DisputeNotice, order: PaymentOrder) -> Dispute:
     if dispute.held:
         [dispute.wallet_entry_id] = balances.change([hold(dispute, parts)])
     dispute.save()
+    if is_its_charge(notice, order) and order.fills_id is not None:
+        stored_value.freeze(order.fills_id, because=dispute.public_id, now=dispute.opened_at)
     order.disputed += dispute.held
     order.save(update_fields=["disputed", "unreleased"])
     notifications.publish([news.dispute_news(dispute)])
@@ -171,10 +184,17 @@ def hangs_on_others(dispute: Dispute, order: PaymentOrder, *, lost: Money) -> bo
 def room(dispute: Dispute, order: PaymentOrder) -> Money:
     """Return how much of a loss need not be the platform's: what the seller, or the buyer of a late charge, has not got back otherwise."""
     late = late_charge_of(order, dispute.charge)
+    if late is None and order.fills_id is not None:
+        others = order.disputes.exclude(pk=dispute.pk).filter(charge=dispute.charge)
+        return max(order.left - sum_lost(others, order), zero(order.amount.currency.code))
     if late is None:
-        return order.amount - order.refunded - order.disputed + dispute.held
+        return order.charge_left + dispute.held
     is_given_back = late.refunds.exclude(status=RefundStatus.FAILED).exists()
     return zero(late.amount.currency.code) if is_given_back else late.amount - late.taken_back
+
+
+def sum_lost(disputes: Iterable[Dispute], order: PaymentOrder) -> Money:
+    return sum((dispute.lost for dispute in disputes), start=zero(order.amount.currency.code))
 
 
 def close(dispute: Dispute, notice: DisputeNotice, order: PaymentOrder) -> None:
@@ -185,6 +205,10 @@ def close(dispute: Dispute, notice: DisputeNotice, order: PaymentOrder) -> None:
     dispute.status, dispute.closed_at = notice.status, notice.updated_at
     [entry] = journal.post([decided(dispute, shared, at=notice.updated_at)])
     dispute.closing_entry_id = entry
+    if order.fills_id is not None:
+        value_returns.take_lost(order, shared.filled, source=dispute.public_id, entry=entry)
+        if not shared.platform:
+            stored_value.thaw(order.fills_id, because=dispute.public_id)
     if dispute.held or shared.seller:
         [dispute.closing_wallet_entry_id] = balances.change([freed(dispute, entry, shared)])
     order.disputed += shared.seller - dispute.held
@@ -204,10 +228,14 @@ def shares(dispute: Dispute, order: PaymentOrder, *, lost: Money) -> Shares:
     """
     nothing = zero(lost.currency.code)
     borne = min(lost, room(dispute, order))
-    seller, buyer = (borne, nothing) if late_charge_of(order, dispute.charge) is None else (nothing, borne)
+    seller, buyer, filled = borne, nothing, nothing
+    if late_charge_of(order, dispute.charge) is not None:
+        seller, buyer = nothing, borne
+    elif order.fills_id is not None:
+        seller, filled = nothing, min(borne, value_returns.filled_by(order).free)
     others = queries.returns_of(order)
     fee = fees.given_back(seller, policy=dispute.fee_policy, amount=order.amount, fee=order.fee, others=others)
-    return Shares(seller, buyer, lost - borne, fee, unreleased.moved(order, dispute.held - seller + fee))
+    return Shares(seller, buyer, filled, lost - seller - buyer - filled, fee, unreleased.moved(order, dispute.held - seller + fee))
 
 
 def taken(dispute: Dispute, parts: Parts) -> Draft:
@@ -239,6 +267,7 @@ def decided(dispute: Dispute, shared: Shares, *, at: datetime) -> Draft:
             *unreleased.taken(order, shared.moved),
             (chart.fee_revenue(), shared.fee),
             (chart.owed_to_buyers(), shared.buyer),
+            *value_returns.filled_legs(order, shared.filled),
             (chart.dispute_losses(), shared.platform),
         ],
         credits=[(chart.disputed(dispute.psp), dispute.amount), *unreleased.given(order, shared.moved)],

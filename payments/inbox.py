@@ -15,11 +15,12 @@ from django.db import connection
 
 from payments import cancellations, disputes, late, settlement
 from payments.disputes import TooEarly
-from payments.models import LateCharge, PspAttempt, PspEvent, Refund
+from payments.methods.registry import METHODS
+from payments.models import CheckoutSession, LateCharge, PspAttempt, PspEvent, Refund
 from payments.psp.protocol import Charged, Declined, Notice, Pending, PspOutcomeUnknown
 from payments.psp.sandbox import dispute_of, outcome_of
 from payments.settlement import Capture, Failure, Undecided
-from payments.states import AttemptStatus, PspOperation, RefundStatus
+from payments.states import AttemptStatus, PspOperation, RefundStatus, SessionStatus
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +38,10 @@ TYPES = frozenset(
         "dispute.closed",
         "session.completed",
         "session.failed",
+        "session.in_review",
     }
 )
+CONFIRM_THEMSELVES = tuple(method.name for method in METHODS.values() if method.confirms_itself)
 LOOK_AGAIN_S = (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600, 24 * 3600, 24 * 3600)
 LONG = timedelta(days=30)  # what waits for longer is an error
 
@@ -139,7 +142,7 @@ def reading_of(event: PspEvent, attempt: PspAttempt | None, *, now: datetime) ->
             case "dispute":
                 return verdict_on_dispute(event)
             case _:
-                return applied(event.pk)  # a session: nothing hangs on it, before a confirmation the PSP is asked
+                return verdict_on_session(event, now=now)
     except TooEarly as error:
         return early(event.pk, str(error))
     except Undecided as error:
@@ -155,8 +158,8 @@ def reading_of_charge(event: PspEvent, attempt: PspAttempt | None, *, now: datet
     if object_of(event).get("reference") != attempt.order.public_id:
         return parked(event.pk, "its reference is another order's")
     match outcome:
-        case Charged() if outcome.amount != attempt.order.amount:
-            return parked(event.pk, f"{outcome.amount} is not the order's {attempt.order.amount}")
+        case Charged() if outcome.amount != attempt.asked:
+            return parked(event.pk, f"{outcome.amount} is not the {attempt.asked} that were asked for")
         case Charged() if cancellations.is_void(attempt) and attempt.finished_at and outcome.at > attempt.finished_at:
             return parked(event.pk, f"{outcome.psp_reference} was taken under a key that was voided before")
         case Charged() if cancellations.is_void(attempt):
@@ -181,8 +184,8 @@ def verdict_on_refund(event: PspEvent, *, now: datetime) -> Verdict:
     if refund is None or object_of(event).get("reference") != refund.public_id:
         return about_nothing(event, "no refund has this key and reference", prefix="re_")
     match outcome:
-        case Charged() if outcome.amount != refund.amount:
-            return parked(event.pk, f"{outcome.amount} is not the refund's {refund.amount}")
+        case Charged() if outcome.amount != refund.charged_back:
+            return parked(event.pk, f"{outcome.amount} is not the refund's {refund.charged_back}")
         case Charged() if refund.status == RefundStatus.FAILED and refund.psp_reference == outcome.psp_reference:
             return applied(event.pk)  # the PSP itself has said since that it failed: the money came back before we heard that it went
         case Charged():
@@ -208,6 +211,13 @@ def verdict_on_refund(event: PspEvent, *, now: datetime) -> Verdict:
 def verdict_on_dispute(event: PspEvent) -> Verdict:
     """Open or close the dispute, whichever the PSP says; it is about a charge of ours, by key and reference."""
     disputes.record(dispute_of(object_of(event)), psp=event.psp)
+    return applied(event.pk)
+
+
+def verdict_on_session(event: PspEvent, *, now: datetime) -> Verdict:
+    """Have the PSP asked now how the session stands, if the buyer's approval there is the confirmation; the webhook itself is not believed."""
+    of_ours = CheckoutSession.objects.filter(psp=event.psp, session=str(object_of(event).get("id", "")), method__in=CONFIRM_THEMSELVES)
+    of_ours.exclude(status__in=[SessionStatus.CONFIRMED, SessionStatus.UNUSED]).update(look_at=now)
     return applied(event.pk)
 
 

@@ -66,7 +66,7 @@ def revive(capture: Capture) -> bool:
     """
     event = PaymentEvent.objects.select_for_update(no_key=True).get(orders=capture.order_id)
     order = event.orders.select_for_update(no_key=True).get(pk=capture.order_id)
-    if event.is_payment_done or order.status != OrderStatus.FAILED or order.amount != capture.amount:
+    if event.is_payment_done or order.status != OrderStatus.FAILED or order.charge != capture.amount:
         return False
     require_transition(order.status, to=OrderStatus.EXECUTING, what=order.public_id)
     PaymentOrder.objects.filter(pk=order.pk).update(status=OrderStatus.EXECUTING)
@@ -153,6 +153,6 @@ def refund_of(charge: LateCharge) -> Refund:
         raise NothingOwed(f"The buyer has all of {charge.public_id} already: the bank took it back in a dispute.")
     refund = Refund(order=charge.order, late_charge=charge, cause=Refund.Cause.LATE_CHARGE, charge=charge.psp_reference)
     refund.amount, refund.net = owed, owed
-    refund.fee = refund.borne = owed * 0
+    refund.fee = refund.borne = refund.tendered = owed * 0
     refund.fee_policy, refund.status, refund.next_attempt_at = Shop.FeePolicy.KEEP, RefundStatus.EXECUTING, Now()
     return refund

@@ -1,6 +1,6 @@
 """Losses of disputes that the platform bears only because a refund gave the same money back: when that refund comes back, it bears them no more.
 
-The seller (or what is owed to the buyer, of a charge that came too late) bears them then, as if the refund had never been; in the same
+The seller (or what is owed to the buyer, of a charge that came too late; or the gift card or wallet that it filled) bears them then, as if the refund had never been; in the same
 transaction, by an entry of their own.
 """
 
@@ -14,7 +14,7 @@ from ledger import chart, journal
 from ledger.journal import Draft
 from ledger.models import JournalEntry, Posting
 from ledger.money import zero
-from payments import fees, news, queries, unreleased
+from payments import fees, news, queries, unreleased, value_returns
 from payments.models import DeadLetter, Dispute, LateCharge, PaymentOrder, Refund
 from wallet import balances, notifications
 from wallet.balances import Change
@@ -26,14 +26,16 @@ def pass_on(order: PaymentOrder, refund: Refund, *, at: datetime) -> None:
 
     Inside the caller's transaction, which has put the refund back on the order and holds both.  Locks the disputes, then the wallet.
     """
-    rest = refund.amount - refund.borne
+    rest = refund.charged_back - refund.borne
     for dispute in order.disputes.select_for_update(no_key=True).filter(charge=refund.charge).exclude(lost=0).order_by("id"):
         part = min(rest, borne_of(dispute, order))
         if not part:
             continue
         rest -= part
         dispute.order = order
-        if refund.late_charge_id is None:
+        if refund.takes_from_id is not None:
+            filled_bears(dispute, order, refund, part, at=at)
+        elif refund.late_charge_id is None:
             seller_bears(dispute, order, refund, part, at=at)
         else:
             journal.post([moved(dispute, refund, at=at, debits=[(chart.owed_to_buyers(), part)], part=part)])
@@ -65,6 +67,15 @@ def seller_bears(dispute: Dispute, order: PaymentOrder, refund: Refund, part: Mo
     dispute.told += 1
     dispute.save(update_fields=["held", "fee_returned", "told"])
     notifications.publish([news.dispute_news(dispute)])
+
+
+def filled_bears(dispute: Dispute, order: PaymentOrder, refund: Refund, part: Money, *, at: datetime) -> None:
+    """Take the part out of the gift card or wallet that the order filled, as far as it is there."""
+    part = min(part, value_returns.filled_by(order).free)
+    if part:
+        debits = value_returns.filled_legs(order, part)
+        [entry] = journal.post([moved(dispute, refund, at=at, debits=debits, part=part)])
+        value_returns.take_lost(order, part, source=dispute.public_id, entry=entry)
 
 
 def owe_no_more(order: PaymentOrder, charge: str, part: Money) -> None:

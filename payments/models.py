@@ -14,10 +14,19 @@ from djmoney.money import Money
 
 from ledger.ids import new_id
 from ledger.models import JournalEntry
-from ledger.money import AmountField, is_exact
+from ledger.money import DECIMAL_PLACES, MAX_DIGITS, AmountField, is_exact
 from ledger.retries import Strategy
-from payments.states import AttemptStatus, CancellationStatus, DisputeStatus, EventStatus, OrderStatus, PspOperation, RefundStatus
-from wallet.models import Buyer, Seller, Shop, WalletEntry
+from payments.states import (
+    AttemptStatus,
+    CancellationStatus,
+    DisputeStatus,
+    EventStatus,
+    OrderStatus,
+    PspOperation,
+    RefundStatus,
+    SessionStatus,
+)
+from wallet.models import Buyer, Seller, Shop, StoredValue, WalletEntry
 
 
 def new_payment_id() -> str:
@@ -46,6 +55,10 @@ def new_late_charge_id() -> str:
 
 def new_dead_letter_id() -> str:
     return new_id("dl")
+
+
+def new_saved_card_id() -> str:
+    return new_id("card")
 
 
 def new_checkout_token() -> str:
@@ -132,6 +145,12 @@ class PaymentEvent(models.Model):
     return_url = models.TextField(blank=True)
     locale = models.CharField(max_length=12, default="en")
     metadata = models.JSONField(default=dict, blank=True)
+    buyer_signed_in = models.BooleanField(
+        db_default=False, default=False, help_text=_("The shop vouches for who pays: their wallet and saved cards are offered")
+    )
+    chosen_method = models.CharField(
+        max_length=20, db_default="", default="", blank=True, help_text=_("How the buyer wants to pay, as the page shows it")
+    )
     psp_session = models.TextField(blank=True, help_text=_("The PSP's session of the payment page, the latest one"))
     confirmed_session = models.TextField(blank=True, help_text=_("The session that the buyer confirmed last"))
     confirmations = models.PositiveSmallIntegerField(default=0)
@@ -187,6 +206,16 @@ class PaymentOrder(models.Model):
     payment_token = models.TextField(db_default="", default="", blank=True, help_text=_("The PSP's token that it was started with last"))
     journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="+", db_index=False)
     wallet_entry = models.ForeignKey(WalletEntry, models.PROTECT, null=True, related_name="+", db_index=False)
+    tendered = AmountField(help_text=_("What of it is paid with gift cards and the buyer's wallet; the PSP is charged the rest"))
+    tendered_back = AmountField(help_text=_("What of that went back there, or is about to"))
+    fills = models.ForeignKey(
+        StoredValue,
+        models.PROTECT,
+        null=True,
+        related_name="bought_by",
+        db_index=False,
+        help_text=_("The gift card or wallet that it buys value for"),
+    )
     refunded = AmountField()
     disputed = AmountField()
     unreleased = AmountField(help_text=_("What of it is pending in its seller's wallet, and becomes available when it is released"))
@@ -201,7 +230,10 @@ class PaymentOrder(models.Model):
     class Meta:
         verbose_name = _("payment order")
         verbose_name_plural = _("payment orders")
-        indexes = [models.Index(fields=["seller", "id"], name="payment_order_by_seller")]
+        indexes = [
+            models.Index(fields=["seller", "id"], name="payment_order_by_seller"),
+            models.Index(fields=["fills"], condition=Q(fills__isnull=False), name="payment_order_by_what_it_fills"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="payment_order_has_one_public_id"),
             models.UniqueConstraint(fields=["shop", "reference"], condition=~Q(reference=""), name="order_reference_is_unique_in_its_shop"),
@@ -211,10 +243,30 @@ class PaymentOrder(models.Model):
             models.CheckConstraint(
                 condition=Q(disputed__gte=0, disputed__lte=F("amount") - F("refunded")), name="never_refunded_and_disputed_more_than_taken"
             ),
+            models.CheckConstraint(
+                condition=Q(tendered=0, tendered_back=0)
+                | Q(
+                    tendered__gt=0,
+                    tendered__lte=F("amount"),
+                    tendered_back__gte=0,
+                    tendered_back__lte=F("tendered"),
+                    fills__isnull=True,
+                    status__in=[OrderStatus.EXECUTING, OrderStatus.SUCCESS],
+                ),
+                name="tenders_are_a_part_of_what_is_paid",
+            ),
+            models.CheckConstraint(
+                condition=Q(refunded__gte=F("tendered_back"))
+                & Q(refunded__lte=F("amount") - F("tendered") + F("tendered_back") - F("disputed")),
+                name="never_more_refunded_and_disputed_of_the_charge_than_taken",
+            ),
+            models.CheckConstraint(condition=Q(fills__isnull=True) | Q(fee=0, unreleased=0), name="what_fills_stored_value_has_no_fee"),
+            models.CheckConstraint(condition=is_exact("tendered"), name="payment_order_tendered_is_in_minor_units"),
             models.CheckConstraint(condition=is_exact("amount"), name="payment_order_amount_is_in_minor_units"),
             models.CheckConstraint(condition=is_exact("fee"), name="payment_order_fee_is_in_minor_units"),
             models.CheckConstraint(
-                condition=Q(status=OrderStatus.SUCCESS, journal_entry__isnull=False, wallet_entry__isnull=False)
+                condition=Q(status=OrderStatus.SUCCESS, journal_entry__isnull=False, wallet_entry__isnull=False, fills__isnull=True)
+                | Q(status=OrderStatus.SUCCESS, journal_entry__isnull=False, wallet_entry__isnull=True, fills__isnull=False)
                 | (~Q(status=OrderStatus.SUCCESS) & Q(journal_entry__isnull=True, wallet_entry__isnull=True)),
                 name="success_has_its_entries",
             ),
@@ -249,6 +301,140 @@ class PaymentOrder(models.Model):
         """What was neither given back, nor is on its way, nor is disputed: as much can still be refunded."""
         return self.amount - self.refunded - self.disputed
 
+    @property
+    def charge(self) -> Money:
+        """What the PSP is asked for: all that no gift card or wallet pays."""
+        return self.amount - self.tendered
+
+    @property
+    def charge_left(self) -> Money:
+        """What of the PSP's charge was neither given back, nor is on its way, nor is disputed."""
+        return self.left - (self.tendered - self.tendered_back)
+
+
+class SavedCard(models.Model):
+    """A card that the PSP keeps for a buyer: its token, and what may be shown of it.  No number of it ever comes here.
+
+    Once the buyer wants it forgotten it is offered no more; the PSP is asked until it has forgotten it.
+    """
+
+    public_id = models.TextField(default=new_saved_card_id, editable=False)
+    buyer = models.ForeignKey(Buyer, models.PROTECT, related_name="saved_cards")
+    psp = models.TextField()
+    token = models.TextField()
+    brand = models.CharField(max_length=20)
+    last4 = models.CharField(max_length=4)
+    exp_month = models.PositiveSmallIntegerField()
+    exp_year = models.PositiveSmallIntegerField()
+    funding = models.CharField(max_length=10, blank=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    forget_at = models.DateTimeField(null=True, help_text=_("When the PSP is asked to forget it; empty: the buyer wants it kept"))
+    forgotten_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("saved card")
+        verbose_name_plural = _("saved cards")
+        indexes = [
+            models.Index(fields=["forget_at"], condition=Q(forget_at__isnull=False, forgotten_at__isnull=True), name="saved_card_to_forget")
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="saved_card_has_one_public_id"),
+            models.UniqueConstraint(fields=["psp", "token"], name="saved_card_is_kept_once"),
+            models.CheckConstraint(condition=Q(exp_month__gte=1, exp_month__lte=12), name="saved_card_ends_in_a_month"),
+            models.CheckConstraint(
+                condition=Q(forgotten_at__isnull=True) | Q(forget_at__isnull=False), name="a_card_is_forgotten_because_its_buyer_wants_it"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.brand} {self.last4}"
+
+
+class CheckoutSession(models.Model):
+    """A PSP's session of a checkout, for one way to pay and one sum: kept before the buyer can approve anything in it.
+
+    `status` is the PSP's word as it was heard last, until the approval is confirmed by us, or can no longer be used.  Where approving at the PSP
+    is the buyer's confirmation, `look_at` says when the PSP is asked how it stands: the row is the queue, a webhook only brings the time forward.
+    """
+
+    event = models.ForeignKey(PaymentEvent, models.PROTECT, related_name="sessions", db_index=False)
+    psp = models.TextField()
+    session = models.TextField()
+    method = models.CharField(max_length=20)
+    saved_card = models.ForeignKey(SavedCard, models.PROTECT, null=True, related_name="+", db_index=False)
+    amount = AmountField()
+    status = models.TextField(choices=SessionStatus, default=SessionStatus.OPEN)
+    failure_code = models.CharField(max_length=60, blank=True)
+    code_text = models.TextField(blank=True, help_text=_("What its QR code says"))
+    schedule = models.JSONField(default=list, blank=True, help_text=_("What the buyer pays later, and when"))
+    look_at = models.DateTimeField(null=True, help_text=_("When the PSP is asked how it stands; empty: it is not asked by itself"))
+    expires_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = _("checkout session")
+        verbose_name_plural = _("checkout sessions")
+        indexes = [
+            models.Index(fields=["event", "id"], name="checkout_session_by_event"),
+            models.Index(fields=["look_at"], condition=Q(look_at__isnull=False), name="checkout_session_to_look_at"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["psp", "session"], name="checkout_session_is_kept_once"),
+            models.CheckConstraint(
+                condition=Q(look_at__isnull=True) | ~Q(status__in=[SessionStatus.CONFIRMED, SessionStatus.UNUSED]),
+                name="what_is_over_is_not_looked_at",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.status}"
+
+
+class ChosenTender(models.Model):
+    """A gift card or wallet that the buyer wants to pay a checkout with, as far as it goes; the rest is charged by the PSP."""
+
+    event = models.ForeignKey(PaymentEvent, models.PROTECT, related_name="chosen_tenders", db_index=False)
+    value = models.ForeignKey(StoredValue, models.PROTECT, related_name="+", db_index=False)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["event", "value"], name="a_tender_is_chosen_once")]
+
+    def __str__(self) -> str:
+        return f"{self.event_id} by {self.value_id}"
+
+
+class Tender(models.Model):
+    """What one gift card or wallet pays of one order: held while the rest is charged, then taken with it or let go."""
+
+    class Status(models.TextChoices):
+        HELD = "HELD", _("Held")
+        TAKEN = "TAKEN", _("Taken")
+        RELEASED = "RELEASED", _("Let go")
+
+    order = models.ForeignKey(PaymentOrder, models.PROTECT, related_name="tenders")
+    value = models.ForeignKey(StoredValue, models.PROTECT, related_name="tenders")
+    amount = AmountField()
+    refunded = AmountField(help_text=_("What of it went back, or is about to"))
+    status = models.TextField(choices=Status, default=Status.HELD)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = _("tender")
+        verbose_name_plural = _("tenders")
+        constraints = [
+            models.UniqueConstraint(fields=["order", "value"], condition=~Q(status="RELEASED"), name="a_tender_pays_an_order_once"),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="tender_has_an_amount"),
+            models.CheckConstraint(
+                condition=Q(refunded=0) | Q(refunded__gt=0, refunded__lte=F("amount"), status="TAKEN"),
+                name="no_more_of_a_tender_goes_back_than_was_taken",
+            ),
+            models.CheckConstraint(condition=is_exact("amount"), name="tender_is_in_minor_units"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.status}"
+
 
 class DueOrder(models.Model):
     """What the executor has to do for an order that is executing: charge it under this key, or ask what became of the charge."""
@@ -271,6 +457,26 @@ class DueOrder(models.Model):
 
     def __str__(self) -> str:
         return f"{self.psp_key} due {self.next_attempt_at}"
+
+
+class ReceiptMail(models.Model):
+    """The receipt of a payment that is on its way to its buyer by e-mail, or was sent (receipts.py)."""
+
+    event = models.OneToOneField(PaymentEvent, models.PROTECT, primary_key=True, related_name="receipt_mail")
+    address = models.EmailField()
+    noted_at = models.DateTimeField()
+    tries = models.PositiveIntegerField(db_default=0, default=0)
+    next_attempt_at = models.DateTimeField(null=True, help_text=_("Empty: it was sent, or given up"))
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("receipt by e-mail")
+        verbose_name_plural = _("receipts by e-mail")
+        default_permissions = ()
+        indexes = [models.Index(fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="receipt_mail_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.event_id} sent {self.sent_at}"
 
 
 class DueRelease(models.Model):
@@ -349,6 +555,12 @@ class PspAttempt(models.Model):
     psp_reference = models.TextField(blank=True)
     error_code = models.TextField(blank=True)
     error_message = models.TextField(blank=True)
+    asked_for = models.DecimalField(
+        max_digits=MAX_DIGITS,
+        decimal_places=DECIMAL_PLACES,
+        null=True,
+        help_text=_("What a charge asked for, in the order's currency; empty: the whole order"),
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     finished_at = models.DateTimeField(null=True)
     ask_again_at = models.DateTimeField(null=True, help_text=_("When the PSP is asked what became of it, if it was given up unresolved"))
@@ -370,6 +582,11 @@ class PspAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.psp_key} #{self.number} {self.status}"
+
+    @property
+    def asked(self) -> Money:
+        """What a charge asked for: the part of its order that no gift card or wallet was to pay."""
+        return self.order.amount if self.asked_for is None else Money(self.asked_for, self.order.amount.currency)
 
 
 class PspEvent(models.Model):
@@ -465,6 +682,15 @@ class Refund(models.Model):
     fee = AmountField()
     net = AmountField()
     borne = AmountField(help_text=_("What of it the platform bears: the buyer had got it otherwise"))
+    tendered = AmountField(help_text=_("What of it goes back to gift cards and the buyer's wallet; the PSP is asked for the rest"))
+    takes_from = models.ForeignKey(
+        StoredValue,
+        models.PROTECT,
+        null=True,
+        related_name="+",
+        db_index=False,
+        help_text=_("The gift card or wallet whose purchase goes back"),
+    )
     fee_policy = models.TextField(choices=Shop.FeePolicy, default=Shop.FeePolicy.PRO_RATA, db_default=Shop.FeePolicy.PRO_RATA.value)
     reason = models.CharField(max_length=200, blank=True)
     reference = models.CharField(max_length=120, db_default="", default="", blank=True, help_text=_("The shop's own id of this refund"))
@@ -506,6 +732,10 @@ class Refund(models.Model):
                 condition=Q(borne__gte=0, amount=F("fee") + F("net") + F("borne")), name="refund_fee_net_and_borne_make_the_amount"
             ),
             models.CheckConstraint(
+                condition=Q(tendered__gte=0, tendered__lte=F("amount") - F("borne")),
+                name="what_goes_back_to_tenders_is_a_part_of_the_refund",
+            ),
+            models.CheckConstraint(
                 condition=Q(status=RefundStatus.EXECUTING, journal_entry__isnull=True, reversal_entry__isnull=True)
                 | Q(status=RefundStatus.SUCCESS, journal_entry__isnull=False, reversal_entry__isnull=True)
                 | Q(status=RefundStatus.FAILED, journal_entry__isnull=True, reversal_entry__isnull=True)
@@ -513,7 +743,10 @@ class Refund(models.Model):
                 name="refund_has_its_entries",
             ),
             models.CheckConstraint(
-                condition=Q(late_charge__isnull=False, wallet_entry__isnull=True, reversal_wallet_entry__isnull=True)
+                condition=Q(
+                    late_charge__isnull=False, takes_from__isnull=True, wallet_entry__isnull=True, reversal_wallet_entry__isnull=True
+                )
+                | Q(takes_from__isnull=False, late_charge__isnull=True, wallet_entry__isnull=True, reversal_wallet_entry__isnull=True)
                 | Q(late_charge__isnull=True, journal_entry__isnull=True, wallet_entry__isnull=True, reversal_wallet_entry__isnull=True)
                 | Q(late_charge__isnull=True, reversal_entry__isnull=True, wallet_entry__isnull=False, reversal_wallet_entry__isnull=True)
                 | Q(
@@ -525,6 +758,28 @@ class Refund(models.Model):
 
     def __str__(self) -> str:
         return f"{self.public_id} {self.amount}"
+
+    @property
+    def charged_back(self) -> Money:
+        """What of it the PSP gives back."""
+        return self.amount - self.tendered
+
+
+class TenderRefund(models.Model):
+    """What of a refund goes back to one gift card or wallet."""
+
+    refund = models.ForeignKey(Refund, models.PROTECT, related_name="tender_refunds", db_index=False)
+    tender = models.ForeignKey(Tender, models.PROTECT, related_name="refunds")
+    amount = AmountField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["refund", "tender"], name="a_refund_names_a_tender_once"),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="tender_refund_has_an_amount"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.refund_id}: {self.amount}"
 
 
 class Cancellation(models.Model):

@@ -94,7 +94,7 @@ def work_of(call: PspAttempt, *, now: datetime) -> Work:
         key_is_old=is_old(call, now=now),
         asked_too_long=False,
         claimed_at=now,
-        request=ChargeRequest(key=call.psp_key, payment_token="", amount=order.amount, reference=order.public_id),
+        request=ChargeRequest(key=call.psp_key, payment_token="", amount=call.asked, reference=order.public_id),
     )
 
 

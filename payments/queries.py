@@ -41,14 +41,21 @@ class ExecutingOrder:
     psp: str
     psp_key: str
     told: int
+    fills_id: int | None
     amount: Money
     fee: Money
     net: Money
+    tendered: Money
+
+    @property
+    def charge(self) -> Money:
+        """What the PSP is asked for."""
+        return self.amount - self.tendered
 
 
 LOCK_EXECUTING = """
 SELECT payment.id, payment.event_id, payment.shop_id, payment.seller_id, payment.public_id, payment.reference, payment.psp, due.psp_key,
-       payment.told, payment.amount, payment.fee, payment.net, payment.currency
+       payment.told, payment.fills_id, payment.amount, payment.fee, payment.net, payment.tendered, payment.currency
 FROM payments_paymentorder AS payment JOIN payments_dueorder AS due ON due.order_id = payment.id
 WHERE payment.id IN (SELECT order_id FROM json_to_recordset(%s) AS outcome (order_id bigint)) AND payment.status = 'EXECUTING'
 ORDER BY payment.id FOR NO KEY UPDATE OF payment
@@ -61,7 +68,7 @@ def lock_executing(order_ids: Iterable[int]) -> list[ExecutingOrder]:
     A hundred of them are read as they are, not as models: building those would cost more than all else that settling does in Python.
     """
     rows = execute(LOCK_EXECUTING, [{"order_id": order_id} for order_id in order_ids])
-    return [ExecutingOrder(*known, *(Money(part, currency) for part in (amount, fee, net))) for *known, amount, fee, net, currency in rows]
+    return [ExecutingOrder(*known[:10], *(Money(part, known[-1]) for part in known[10:-1])) for known in rows]
 
 
 def retry_policy(psp: str, operation: str) -> Policy:
@@ -113,12 +120,14 @@ def sum_of(orders: Sequence[PaymentOrder]) -> Money:
     return sum((order.amount for order in orders[1:]), start=orders[0].amount)
 
 
+STORED_VALUE = ("tenders__value__gift_card", "fills__gift_card")
 HANGING_ON_ORDERS = ("attempts__refund", "refunds__late_charge", "disputes", "cancellations__refund")
 
 
 def payments_of(shop: Shop) -> QuerySet[PaymentEvent]:
     """Return the shop's payments with what a reader needs to show them, in a fixed number of queries."""
-    return PaymentEvent.objects.filter(shop=shop).select_related("buyer", "shop").prefetch_related("orders__seller", "orders__due_release")
+    shown = ("seller", "due_release", *STORED_VALUE)
+    return PaymentEvent.objects.filter(shop=shop).select_related("buyer", "shop").prefetch_related(*(f"orders__{rows}" for rows in shown))
 
 
 def payments_in_detail(shop: Shop) -> QuerySet[PaymentEvent]:
@@ -128,7 +137,8 @@ def payments_in_detail(shop: Shop) -> QuerySet[PaymentEvent]:
 
 def orders_in_detail(shop: Shop) -> QuerySet[PaymentOrder]:
     """Return the shop's orders with all that hangs on them, in a fixed number of queries."""
-    return PaymentOrder.objects.filter(shop=shop).select_related("event", "seller", "due_release").prefetch_related(*HANGING_ON_ORDERS)
+    orders = PaymentOrder.objects.filter(shop=shop).select_related("event", "seller", "due_release")
+    return orders.prefetch_related(*STORED_VALUE, *HANGING_ON_ORDERS)
 
 
 def refunds_of(shop: Shop) -> QuerySet[Refund]:

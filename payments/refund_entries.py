@@ -1,12 +1,16 @@
 """What money that goes back - a refund, one that came back, a charge that came too late - is in the books and in the seller's wallet.
 
-Pure: rows come in, drafts of entries and changes of wallets go out.  A refund of a late charge concerns no seller.
+Pure: rows come in, drafts of entries and changes of wallets go out.  A refund of a late charge concerns no seller, nor does one of a payment
+that filled a gift card or a wallet.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from djmoney.money import Money
+
 from ledger import chart
-from ledger.journal import Draft
+from ledger.journal import Draft, Leg
 from ledger.models import JournalEntry
 from ledger.money import zero
 from payments import unreleased
@@ -16,8 +20,11 @@ from wallet.balances import Change
 from wallet.models import WalletEntry
 
 
-def give_back(refund: Refund, parts: Parts, *, refunded_at: datetime) -> Draft:
-    """The entry of one refund: the PSP owes us less; the seller bears the net (`parts`), we give our part of the fee back, and bear the rest."""
+def give_back(refund: Refund, parts: Parts, *, to_tenders: Sequence[Leg], refunded_at: datetime) -> Draft:
+    """The entry of one refund: the seller bears the net (`parts`), we give our part of the fee back, and bear the rest.
+
+    The PSP owes us less, and we owe more for gift cards and wallets (`to_tenders`).
+    """
     order = refund.order
     return Draft(
         kind=JournalEntry.Kind.REFUND,
@@ -28,7 +35,7 @@ def give_back(refund: Refund, parts: Parts, *, refunded_at: datetime) -> Draft:
             (chart.fee_revenue(), refund.fee),
             (chart.dispute_losses(), refund.borne),
         ],
-        credits=[(chart.psp_receivable(order.psp), refund.amount)],
+        credits=[(chart.psp_receivable(order.psp), refund.charged_back), *to_tenders],
     )
 
 
@@ -47,14 +54,17 @@ def taken_back(refund: Refund, journal_entry_id: int, parts: Parts) -> Change:
     )
 
 
-def came_back(refund: Refund, parts: Parts, *, at: datetime) -> Draft:
-    """The entry of a refund that came back: the reverse of the one that gave the money away, on the seller's figures as they are now."""
+def came_back(refund: Refund, parts: Parts, *, from_tenders: Sequence[Leg], spent: Money, at: datetime) -> Draft:
+    """The entry of a refund that came back: the reverse of the one that gave the money away, on the seller's figures as they are now.
+
+    What gift cards and wallets had got comes from them again (`from_tenders`), and what is `spent` of it, we bear.
+    """
     order = refund.order
     return Draft(
         kind=JournalEntry.Kind.REFUND_REVERSAL,
         reference=reversal_of(refund),
         effective_at=at,
-        debits=[(chart.psp_receivable(order.psp), refund.amount)],
+        debits=[(chart.psp_receivable(order.psp), refund.charged_back), *from_tenders, (chart.dispute_losses(), spent)],
         credits=[
             *unreleased.given(order, parts),
             (chart.fee_revenue(), refund.fee),
@@ -75,6 +85,28 @@ def restored(refund: Refund, journal_entry_id: int, parts: Parts) -> Change:
         pending=parts.pending,
         available=parts.available,
         reserved=zero(refund.amount.currency.code),
+    )
+
+
+def bought_back(refund: Refund, account: str, *, refunded_at: datetime) -> Draft:
+    """The entry of a refund of what filled a gift card or a wallet: we owe its holder less.  What is spent of it, we bear."""
+    return Draft(
+        kind=JournalEntry.Kind.REFUND,
+        reference=refund.public_id,
+        effective_at=refunded_at,
+        debits=[(account, refund.net), (chart.dispute_losses(), refund.borne)],
+        credits=[(chart.psp_receivable(refund.order.psp), refund.amount)],
+    )
+
+
+def bought_again(refund: Refund, account: str, *, at: datetime) -> Draft:
+    """The entry of such a refund that came back: we owe the holder of the gift card or wallet as much as before."""
+    return Draft(
+        kind=JournalEntry.Kind.REFUND_REVERSAL,
+        reference=reversal_of(refund),
+        effective_at=at,
+        debits=[(chart.psp_receivable(refund.order.psp), refund.amount)],
+        credits=[(account, refund.net), (chart.dispute_losses(), refund.borne)],
     )
 
 

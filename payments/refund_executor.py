@@ -90,7 +90,13 @@ def claim_one(*, now: datetime) -> Refund | None:
 
 
 def execute(refund: Refund, *, now: datetime) -> None:
-    """Ask what became of the refund if it may have been sent; send it if the PSP never saw it; record the answer."""
+    """Ask what became of the refund if it may have been sent; send it if the PSP never saw it; record the answer.
+
+    Of one that goes back to gift cards and the buyer's wallet as a whole, the PSP has nothing to give.
+    """
+    if not refund.charged_back:
+        settlement.settle_refund(refund.pk, psp_reference="", refunded_at=now)
+        return None
     sent_at = first_sent_at(refund)
     try:
         if sent_at is not None:
@@ -141,7 +147,7 @@ def open_attempt(refund: Refund, *, now: datetime) -> PspAttempt | None:
 
 
 def request_of(refund: Refund) -> RefundRequest:
-    return RefundRequest(key=refund.public_id, charge=refund.charge, amount=refund.amount, reference=refund.public_id)
+    return RefundRequest(key=refund.public_id, charge=refund.charge, amount=refund.charged_back, reference=refund.public_id)
 
 
 def call(refund: Refund, operation: PspOperation, verb: Callable[[Request], Result | None], request: Request, *, now: datetime) -> Outcome:
@@ -207,9 +213,10 @@ def ask_for_charge(refund: Refund, charge: ChargeRequest, *, now: datetime) -> O
 def charge_request(refund: Refund) -> ChargeRequest | None:
     """Return the charge whose money goes back, the order's own or one that came too late, as the PSP was asked for it; None if none is kept."""
     order = refund.order
-    charges = PspAttempt.objects.filter(order=order, operation=PspOperation.CHARGE, psp_reference=refund.charge)
-    key = refund.late_charge.psp_key if refund.late_charge else charges.values_list("psp_key", flat=True).first()
-    return ChargeRequest(key=key, payment_token="", amount=order.amount, reference=order.public_id) if key else None
+    charges = PspAttempt.objects.select_related("order").filter(order=order, operation=PspOperation.CHARGE)
+    key = {"psp_key": refund.late_charge.psp_key} if refund.late_charge else {"psp_reference": refund.charge}
+    charge = charges.filter(**key).first()
+    return ChargeRequest(charge.psp_key, payment_token="", amount=charge.asked, reference=order.public_id) if charge else None
 
 
 def went_back_by_a_void(refund: Refund, *, psp_key: str, now: datetime) -> None:
@@ -217,7 +224,7 @@ def went_back_by_a_void(refund: Refund, *, psp_key: str, now: datetime) -> None:
 
     The void is kept in the inbox before anything fails: nobody would learn of it again.  That of a charge that came too late is its refund.
     """
-    if refund.late_charge is None and (refund.cause != Refund.Cause.CANCELLATION or refund.amount != refund.order.amount):
+    if refund.late_charge is None and (refund.cause != Refund.Cause.CANCELLATION or refund.charged_back != refund.order.charge):
         void = {"id": refund.charge, "key": psp_key, "status": settlement.VOIDED, "reference": refund.order.public_id}
         late.keep_told(refund.order.psp, "charge", void)
         settlement.fail_refund(refund.pk, psp_reference="", code=settlement.VOIDED, claim=refund.tries)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 
 from django.db import transaction
 from django.db.models import Q
@@ -17,10 +18,12 @@ from ledger import approvals
 from ledger.approvals import ApprovalNeeded
 from ledger.errors import DomainError
 from ledger.money import text, zero
-from payments import fees, queries
+from payments import fees, queries, value_returns
 from payments.models import PaymentOrder, Refund
 from payments.states import OrderStatus
-from wallet.models import Shop
+from wallet import stored_value
+from wallet.models import Shop, StoredValue
+from wallet.stored_value import StoredValueTooLow
 
 
 class NotRefundable(DomainError):
@@ -29,6 +32,13 @@ class NotRefundable(DomainError):
 
 class RefundConflict(DomainError):
     code = "refund_conflict"
+
+
+class To(StrEnum):
+    """Where a refund goes first, if gift cards or the buyer's wallet paid a part of the order: what is more than that goes to the others."""
+
+    CHARGE = "charge"
+    STORED_VALUE = "stored_value"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,7 @@ class Wish:
     requested_by: str = ""
     cause: str = Refund.Cause.REQUESTED
     limits: Mapping[str, Decimal] | None = None
+    to: To = To.CHARGE
 
 
 @transaction.atomic(durable=True)
@@ -63,14 +74,16 @@ def request_refund(
     requested_by: str = "",
     cause: str = Refund.Cause.REQUESTED,
     limits: Mapping[str, Decimal] | None = None,
+    to: To = To.CHARGE,
 ) -> Refund:
     """Reserve a refund of the order, to be executed by the worker; the parameters are those of a Wish.
 
-    Locks the order.  Raises NotRefundable (not paid, disputed, another currency, nothing, or more than is left of what was taken),
-    ApprovalNeeded (more than the limits), and RefundConflict (the same wish stands with other terms; `field` names which).
+    Locks the order, then what it filled.  Raises NotRefundable (not paid, disputed, another currency, nothing, more than is left of what was
+    taken or of the gift card that it bought), ApprovalNeeded (more than the limits), and RefundConflict (the same wish stands with other
+    terms; `field` names which).
     """
     order = PaymentOrder.objects.select_for_update(no_key=True).get(pk=order_id)
-    return reserve(order, Wish(amount, reason, fee_policy, reference, once, requested_by, cause, limits), now=now)
+    return reserve(order, Wish(amount, reason, fee_policy, reference, once, requested_by, cause, limits, to), now=now)
 
 
 def reserve(order: PaymentOrder, wish: Wish, *, now: datetime) -> Refund:
@@ -78,7 +91,7 @@ def reserve(order: PaymentOrder, wish: Wish, *, now: datetime) -> Refund:
     standing = asked_before(order, wish)
     if standing is not None:
         return standing
-    left = order.amount - order.refunded - order.disputed
+    left = order.left
     amount = left if wish.amount is None else wish.amount
     require_refundable(order, amount, left=left)
     require_within(order, order.refunded + amount, wish.limits or {})
@@ -87,9 +100,13 @@ def reserve(order: PaymentOrder, wish: Wish, *, now: datetime) -> Refund:
     refund.fee_policy = wish.fee_policy or order.shop.refund_fee_policy
     refund.amount, refund.fee = amount, fee_of(order, amount, policy=refund.fee_policy)
     refund.net, refund.borne = refund.amount - refund.fee, zero(amount.currency.code)
+    refund.tendered = tendered_of(order, amount, to=wish.to)
+    if order.fills_id is not None:
+        refund.takes_from = hold_purchase(order, amount)
     order.refunded += amount
-    order.save(update_fields=["refunded"])
     refund.save()
+    value_returns.reserve(order, refund)
+    order.save(update_fields=["refunded", "tendered_back"])
     return refund
 
 
@@ -121,12 +138,35 @@ def require_refundable(order: PaymentOrder, amount: Money, *, left: Money) -> No
         raise NotRefundable(f"{order.public_id} is not paid, so there is nothing to refund.")
     if queries.is_disputed(order):
         raise NotRefundable(f"{order.public_id} is disputed: the buyer's bank has the money. Wait until the dispute is decided.")
+    if order.fills_id is not None and order.disputes.exclude(lost=0).exists():
+        raise NotRefundable(f"A dispute of {order.public_id} is lost: the buyer's bank has given the money back.")
     if amount.currency != left.currency:
         said = f"{order.public_id} was paid in {left.currency}, so it is refunded in {left.currency}, not in {amount.currency}."
         raise NotRefundable(said, field="amount.currency")
     if amount.amount <= 0 or amount > left:
         why = "" if left else ": nothing of it is left to give back"
         raise NotRefundable(f"Of {order.public_id}, {text(left)} {left.currency} can still be refunded{why}.", field="amount")
+
+
+def tendered_of(order: PaymentOrder, amount: Money, *, to: To) -> Money:
+    """Return what of the next refund of so much goes back to gift cards and the buyer's wallet."""
+    if to == To.STORED_VALUE:
+        return min(amount, order.tendered - order.tendered_back)
+    return amount - min(amount, order.charge_left)
+
+
+def hold_purchase(order: PaymentOrder, amount: Money) -> StoredValue:
+    """Hold what goes back of the gift card or wallet that the order filled, and return that.  Raises NotRefundable if it is not there."""
+    value = value_returns.filled_by(order)
+    what = "gift card" if value.kind == StoredValue.Kind.GIFT_CARD else "wallet"
+    if value.frozen_at is not None:
+        raise NotRefundable(f"The {what} that {order.public_id} filled is frozen: {value.frozen_because}. Wait until that is decided.")
+    try:
+        stored_value.hold(value, amount)
+    except StoredValueTooLow as error:
+        left = f"{text(value.free)} {value.free.currency}"
+        raise NotRefundable(f"Of the {what} that {order.public_id} filled, {left} are left.", field="amount") from error
+    return value
 
 
 def require_within(order: PaymentOrder, amount: Money, limits: Mapping[str, Decimal]) -> None:

@@ -12,7 +12,7 @@ from django.db import transaction
 from ledger import transitions
 from ledger.errors import DomainError
 from ledger.statements import execute
-from payments import cancellations, confirmation, dead_letters, late, news, refund_executor, settlement
+from payments import cancellations, confirmation, dead_letters, late, news, refund_executor, settlement, tenders
 from payments.models import Cancellation, DeadLetter, Dispute, DueOrder, LateCharge, PaymentEvent, PaymentOrder, PspAttempt, Refund
 from payments.settlement import GIVEN_UP, Failure
 from payments.states import AttemptStatus, DisputeStatus, OrderStatus, PspOperation, RefundStatus, require_transition
@@ -228,6 +228,10 @@ def charge_again(case: Case, *, now: datetime) -> None:
         not event.is_payment_done and event.expires_at > now,
         f"{event.public_id} can no longer be paid, and the order has failed: the buyer may pay again in the shop.",
     )
+    require(
+        not order.tenders.exists(),
+        f"{order.public_id} has failed, and what gift cards or a wallet were to pay of it was let go: the buyer may pay again.",
+    )
     require_transition(order.status, to=OrderStatus.EXECUTING, what=order.public_id)
     PaymentOrder.objects.filter(pk=order.pk).update(status=OrderStatus.EXECUTING)
     DueOrder.objects.create(order=order, psp_key=key, payment_token=order.payment_token, next_attempt_at=now)
@@ -252,6 +256,7 @@ def give_up(order: PaymentOrder, *, note: str) -> None:
         charges.filter(pk__in=latest, status=AttemptStatus.NOT_EXECUTED).update(status=AttemptStatus.UNKNOWN, finished_at=None)
     failure = Failure(order.pk, attempt_id=0, psp_key=due.psp_key, psp_reference="", code=GIVEN_UP, message=note)
     for executing, given_up in settlement.lock_executing([failure]):
+        tenders.let_go([executing.id] if executing.tendered else [])
         execute(settlement.FAIL, [settlement.failure_row(given_up)])
         notifications.publish([news.order_news(executing, status="FAILED", failure_code=GIVEN_UP)])
 

@@ -6,7 +6,7 @@ wallets by id.
 """
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -21,12 +21,15 @@ from ledger.errors import DomainError
 from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.statements import execute
-from payments import dead_letters, fees, losses, news, queries, refund_entries, unreleased
+from payments import dead_letters, fees, losses, news, queries, refund_entries, tenders, unreleased, value_returns
 from payments.models import LateCharge, PaymentOrder, Refund
 from payments.queries import ExecutingOrder
 from payments.states import UNRESOLVED, AttemptStatus, PspOperation, RefundStatus
-from wallet import balances, notifications
+from payments.tenders import Held
+from wallet import balances, notifications, stored_value
 from wallet.balances import Movement
+from wallet.models import StoredValueEntry
+from wallet.stored_value import Change
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +57,7 @@ class Undecided(NotBookable):
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """The PSP's word that it took the money of one order, under one attempt and its key."""
+    """The PSP's word that it took the money of one order, under one attempt and its key; nothing at all, if tenders pay the whole order."""
 
     order_id: int
     attempt_id: int
@@ -103,7 +106,7 @@ WHERE due.order_id IN (SELECT order_id FROM json_to_recordset(%s) AS failed (ord
 SUCCEED = """
 WITH settled AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%s) AS settled (order_id bigint, shop_id bigint, seller_id bigint, attempt_id bigint,
-        journal_entry_id bigint, wallet_entry_id bigint, psp_reference text, charged_at timestamptz)
+        journal_entry_id bigint, wallet_entry_id bigint, psp_reference text, charged_at timestamptz, is_charged boolean)
 ), due AS (
     INSERT INTO payments_duerelease (order_id, due_at)
     SELECT order_id, CASE
@@ -116,6 +119,7 @@ WITH settled AS MATERIALIZED (
         WHERE agreed.shop_id = settled.shop_id AND (agreed.seller_id = settled.seller_id OR agreed.seller_id IS NULL)
         ORDER BY agreed.seller_id LIMIT 1
     ) AS terms ON true
+    WHERE wallet_entry_id IS NOT NULL
 ), attempt AS (
     UPDATE payments_pspattempt SET status = 'SUCCEEDED', psp_reference = settled.psp_reference, finished_at = now()
     FROM settled WHERE id = settled.attempt_id
@@ -124,7 +128,8 @@ WITH settled AS MATERIALIZED (
 )
 UPDATE payments_paymentorder
 SET status = 'SUCCESS', failure_code = '', told = told + 1, journal_entry_id = settled.journal_entry_id,
-    wallet_entry_id = settled.wallet_entry_id, unreleased = net
+    wallet_entry_id = settled.wallet_entry_id, unreleased = CASE WHEN settled.wallet_entry_id IS NULL THEN 0 ELSE net END,
+    settled_at = CASE WHEN is_charged THEN settled_at ELSE charged_at END
 FROM settled WHERE id = settled.order_id
 """
 
@@ -143,7 +148,8 @@ WITH failed AS MATERIALIZED (
 ), done AS (
     DELETE FROM payments_dueorder USING failed WHERE payments_dueorder.order_id = failed.order_id
 )
-UPDATE payments_paymentorder SET status = 'FAILED', failure_code = failed.code, told = told + 1 FROM failed WHERE id = failed.order_id
+UPDATE payments_paymentorder SET status = 'FAILED', failure_code = failed.code, told = told + 1, tendered = 0
+FROM failed WHERE id = failed.order_id
 """
 
 CLOSE_EVENTS = """
@@ -168,17 +174,29 @@ SELECT shop_id, public_id, status, amount, currency, told FROM closed WHERE is_p
 def settle(captures: Sequence[Capture]) -> list[ExecutingOrder]:
     """Record that the PSP took the money: orders, wallets, books and messages together, or nothing.  Return the orders settled now.
 
-    Captures of orders that are not executing under that key (settled before, say), or of another amount than the order's, are left out.
-    Ten SQL statements for any number of captures, BEGIN and COMMIT included.  Wallets are locked as late as can be, so that batches for
-    one busy seller hardly wait for each other.
+    Captures of orders that are not executing under that key (settled before, say), or of another amount than the order's charge, are left
+    out.  Ten SQL statements for any number of captures, BEGIN and COMMIT included; some more if gift cards or buyers' wallets have a part
+    in them.  Wallets are locked as late as can be, so that batches for one busy seller hardly wait for each other.
     """
-    captured = [(order, capture) for order, capture in lock_executing(captures) if order.amount == capture.amount]
+    return record(captures)
+
+
+def record(captures: Sequence[Capture]) -> list[ExecutingOrder]:
+    """Settle inside the caller's transaction; otherwise as `settle`."""
+    captured = [(order, capture) for order, capture in lock_executing(captures) if order.charge == capture.amount]
     orders = [order for order, _capture in captured]
     if not orders:
         return []
-    entries = journal.post([sale(order, capture) for order, capture in captured])
+    held = tenders.held([order.id for order in orders if order.tendered])
+    fills = stored_value.accounts_of([order.fills_id for order in orders if order.fills_id is not None])
+    entries = journal.post([sale(order, capture, paid_by=held.get(order.id, ()), fills=fills) for order, capture in captured])
     notifications.publish([news.order_news(order, status="SUCCESS") for order in orders])
-    movements = balances.credit([proceeds(order, entry) for order, entry in zip(orders, entries, strict=True)])
+    booked = dict(zip([order.id for order in orders], entries, strict=True))
+    tenders.take([(tender, booked[order.id], order.public_id) for order in orders for tender in held.get(order.id, ())])
+    stored_value.change([bought(order, booked[order.id]) for order in orders if order.fills_id is not None])
+    sold = [order for order in orders if order.fills_id is None]
+    movements = balances.credit([proceeds(order, booked[order.id]) for order in sold]) if sold else []
+    credited = dict(zip([order.id for order in sold], movements, strict=True))
     execute(
         SUCCEED,
         [
@@ -187,12 +205,13 @@ def settle(captures: Sequence[Capture]) -> list[ExecutingOrder]:
                 "shop_id": order.shop_id,
                 "seller_id": order.seller_id,
                 "attempt_id": capture.attempt_id,
-                "journal_entry_id": entry,
-                "wallet_entry_id": movement,
+                "journal_entry_id": booked[order.id],
+                "wallet_entry_id": credited.get(order.id),
                 "psp_reference": capture.psp_reference,
                 "charged_at": capture.charged_at,
+                "is_charged": bool(order.charge),
             }
-            for (order, capture), entry, movement in zip(captured, entries, movements, strict=True)
+            for order, capture in captured
         ],
     )
     close_events({order.event_id for order in orders})
@@ -233,6 +252,7 @@ def fail(failures: Sequence[Failure]) -> list[ExecutingOrder]:
     claims = dict(execute(LOCK_CLAIMS, [{"order_id": order.id} for order, _failure in executing]))
     failed = [(order, failure) for order, failure in executing if failure.claim in (PSP_SAID_SO, claims[order.id])]
     if failed:
+        tenders.let_go([order.id for order, _failure in failed if order.tendered])
         execute(FAIL, [failure_row(failure) for _order, failure in failed])
         notifications.publish([news.order_news(order, status="FAILED", failure_code=failure.code) for order, failure in failed])
     return [order for order, _failure in failed]
@@ -240,24 +260,30 @@ def fail(failures: Sequence[Failure]) -> list[ExecutingOrder]:
 
 @transaction.atomic(durable=True)
 def settle_refund(refund_id: int, *, psp_reference: str, refunded_at: datetime) -> bool:
-    """Record that the PSP gave the money of one refund back: refund, books, wallet and message together.
+    """Record that the PSP gave its part of one refund back, and give the rest to the tenders: refund, books, wallets and message together.
 
     False if that is done already, or if the PSP said later that the money came back: it may tell us in any order.  A refund that was given
-    up and succeeded after all is booked too, and what the buyer had got otherwise by then, the platform bears.  Raises Undecided while that
-    may still change.  Locks the order, the refund, then the wallet.
+    up and succeeded after all is booked too, the PSP's part of it, and what the buyer had got otherwise by then, the platform bears.  Raises
+    Undecided while that may still change.  Locks the order, the refund, the stored values, then the wallet.
     """
     order, refund = lock_refund(refund_id)
     if refund.status == RefundStatus.SUCCESS or has_come_back(refund, psp_reference):
         return False
     if refund.status == RefundStatus.FAILED:
         reserve_again(order, refund)
-    if refund.late_charge_id is None:
-        parts = unreleased.moved(order, -refund.net)
-        order.save(update_fields=["unreleased"])
-        [refund.journal_entry_id] = journal.post([refund_entries.give_back(refund, parts, refunded_at=refunded_at)])
-        [refund.wallet_entry_id] = balances.change([refund_entries.taken_back(refund, refund.journal_entry_id, parts)])
-    else:
+    if refund.late_charge_id is not None:
         [refund.journal_entry_id] = journal.post([refund_entries.owed_no_more(refund, refunded_at=refunded_at)])
+    elif refund.takes_from is not None:
+        account = stored_value.account_of(refund.takes_from)
+        [refund.journal_entry_id] = journal.post([refund_entries.bought_back(refund, account, refunded_at=refunded_at)])
+        value_returns.buy_back(refund, refund.net)
+    else:
+        parts, tendered = unreleased.moved(order, -refund.net), value_returns.parts_of(refund)
+        order.save(update_fields=["unreleased"])
+        draft = refund_entries.give_back(refund, parts, to_tenders=value_returns.legs(tendered), refunded_at=refunded_at)
+        [refund.journal_entry_id] = journal.post([draft])
+        value_returns.give(refund, tendered, at=refunded_at)
+        [refund.wallet_entry_id] = balances.change([refund_entries.taken_back(refund, refund.journal_entry_id, parts)])
     finish_refund(refund, RefundStatus.SUCCESS, psp_reference=psp_reference)
     return True
 
@@ -271,15 +297,18 @@ def has_come_back(refund: Refund, psp_reference: str) -> bool:
 def reserve_again(order: PaymentOrder, refund: Refund) -> None:
     """Take a refund that was given up off its order, or off what is owed of its late charge, once more.
 
-    With the fee that goes back with it as things are now.  What is not there any more, the buyer has twice, and the platform bears it.
-    Raises Undecided while a dispute or another refund may still leave something, and NotBookable if the late charge has been given back
-    by another refund since.
+    With the fee that goes back with it as things are now, and without what was to go to tenders: the PSP gave its own part alone.  What is
+    not there any more, the buyer has twice, and the platform bears it.  Raises Undecided while a dispute or another refund may still leave
+    something, and NotBookable if the late charge has been given back by another refund since.
     """
     charge = refund.late_charge
     if charge is not None:
         require_no_other(refund, charge)
-    left = order.amount - order.refunded - order.disputed if charge is None else charge.amount - charge.taken_back
+    value_returns.forget(refund)
+    left = order.charge_left if charge is None else charge.amount - charge.taken_back
     part = min(refund.amount, left)
+    if refund.takes_from_id is not None:
+        part = min(part, value_returns.filled_by(order).free)
     refund.borne = refund.amount - part
     if refund.borne:
         if charge is None and (queries.is_disputed(order) or queries.is_being_refunded(order)):
@@ -291,6 +320,8 @@ def reserve_again(order: PaymentOrder, refund: Refund) -> None:
         refund.fee = fees.given_back(part, policy=refund.fee_policy, amount=order.amount, fee=order.fee, others=others)
         order.refunded += part
         order.save(update_fields=["refunded"])
+    if refund.takes_from_id is not None:
+        stored_value.change([Change(refund.takes_from_id, amount=part * 0, held=part)])
     refund.net = part - refund.fee
 
 
@@ -326,18 +357,28 @@ def reverse_refund(refund_id: int, *, code: str, at: datetime) -> bool:
     """Record that money which a refund had given back came back to us; it may be refunded again.
 
     The seller gets back what the refund took - pending where the order is not released, else available - and we our fee; then bears what
-    was lost in disputes of the same charge, and what only the refund had left to the platform.  False if the refund is not a success (it came back before, say).
-    Locks the order, the refund, then the wallet.
+    was lost in disputes of the same charge, and what only the refund had left to the platform.  What tenders had got is taken from them
+    again; what is spent by now, the platform bears.  False if the refund is not a success (it came back before, say).
+    Locks the order, the refund, the stored values, then the wallet.
     """
     order, refund = lock_refund(refund_id)
     if refund.status != RefundStatus.SUCCESS:
         return False
     if refund.late_charge_id is not None:
         [refund.reversal_entry_id] = journal.post([refund_entries.owed_again(refund, at=at)])
+    elif refund.takes_from is not None:
+        account = stored_value.account_of(refund.takes_from)
+        [refund.reversal_entry_id] = journal.post([refund_entries.bought_again(refund, account, at=at)])
+        value_returns.fill_again(refund, refund.net)
     else:
-        parts = unreleased.moved(order, refund.net)
+        parts, tendered = unreleased.moved(order, refund.net), value_returns.still_there(refund)
         order.save(update_fields=["unreleased"])
-        [refund.reversal_entry_id] = journal.post([refund_entries.came_back(refund, parts, at=at)])
+        spent = refund.tendered - value_returns.sum_of(tendered, refund.tendered)
+        if spent:
+            journal.open_accounts([chart.dispute_losses()], currency=spent.currency.code)
+        draft = refund_entries.came_back(refund, parts, from_tenders=value_returns.legs(tendered), spent=spent, at=at)
+        [refund.reversal_entry_id] = journal.post([draft])
+        value_returns.take_again(refund, tendered)
         [refund.reversal_wallet_entry_id] = balances.change([refund_entries.restored(refund, refund.reversal_entry_id, parts)])
     put_back(order, refund)
     finish_refund(refund, RefundStatus.FAILED, psp_reference=refund.psp_reference, code=code)
@@ -348,8 +389,9 @@ def reverse_refund(refund_id: int, *, code: str, at: datetime) -> bool:
 def put_back(order: PaymentOrder, refund: Refund) -> None:
     """Let what the refund had reserved be refunded again.  A late charge has nobody who could ask again: a person must see to it."""
     if refund.late_charge_id is None:
+        value_returns.put_back(order, refund)
         order.refunded -= refund.amount - refund.borne
-        order.save(update_fields=["refunded"])
+        order.save(update_fields=["refunded", "tendered_back"])
     else:
         detail = f"{refund.amount} of {refund.order.public_id} are still owed to the buyer"
         dead_letters.bury(order.pk, refund_id=refund.pk, reason=dead_letters.NOT_GIVEN_BACK, detail=detail)
@@ -389,15 +431,30 @@ def lock_executing(outcomes: Sequence[Outcome]) -> list[tuple[ExecutingOrder, Ou
     return [(order, by_key[order.id, order.psp_key]) for order in locked if (order.id, order.psp_key) in by_key]
 
 
-def sale(order: ExecutingOrder, capture: Capture) -> Draft:
-    """The entry of one sale: the PSP owes us the gross, we owe the seller the net, the fee is ours."""
+def sale(order: ExecutingOrder, capture: Capture, *, paid_by: Sequence[Held], fills: Mapping[int, str]) -> Draft:
+    """The entry of one sale: the PSP owes us what it charged, we owe the seller the net, the fee is ours.
+
+    We owe less for the gift cards and wallets that paid a part (`paid_by`).  What fills one is no sale: we owe it all to whoever holds it.
+    """
+    if order.fills_id is None:
+        kind, credits = JournalEntry.Kind.SALE, [(chart.seller_pending(order.seller_id), order.net), (chart.fee_revenue(), order.fee)]
+    else:
+        kind, credits = JournalEntry.Kind.STORED_VALUE, [(fills[order.fills_id], order.amount)]
     return Draft(
-        kind=JournalEntry.Kind.SALE,
+        kind=kind,
         reference=order.public_id,
         effective_at=capture.charged_at,
-        debits=[(chart.psp_receivable(order.psp), order.amount)],
-        credits=[(chart.seller_pending(order.seller_id), order.net), (chart.fee_revenue(), order.fee)],
+        debits=[(chart.psp_receivable(order.psp), order.charge), *((tender.account, tender.amount) for tender in paid_by)],
+        credits=credits,
     )
+
+
+def bought(order: ExecutingOrder, journal_entry_id: int) -> Change:
+    """What the payment brings the gift card or wallet that it fills."""
+    if order.fills_id is None:
+        raise ValueError(f"{order.public_id} fills nothing")
+    kind = StoredValueEntry.Kind.BOUGHT
+    return Change(order.fills_id, order.amount, order.amount * 0, kind=kind, source=order.public_id, journal_entry_id=journal_entry_id)
 
 
 def proceeds(order: ExecutingOrder, journal_entry_id: int) -> Movement:

@@ -62,6 +62,17 @@ class DisputeStatus(models.TextChoices):
     PARTIAL = "partial", _("Lost in part")
 
 
+class SessionStatus(models.TextChoices):
+    OPEN = "open", _("Open")
+    REQUIRES_ACTION = "requires_action", _("The buyer's bank asks")
+    IN_REVIEW = "in_review", _("In review")
+    COMPLETE = "complete", _("Approved")
+    FAILED = "failed", _("Failed")
+    EXPIRED = "expired", _("Expired")
+    CONFIRMED = "confirmed", _("Confirmed")
+    UNUSED = "unused", _("Approved, and not used")
+
+
 class IllegalTransition(DomainError):
     code = "illegal_transition"
 

@@ -5,10 +5,24 @@ message only delays.
 """
 
 from celery import shared_task
+from django.utils import timezone
 
 from ledger import clock, snapshots
 from ledger.doorbell import nudge, until_nothing_is_left
-from payments import cancellations, dead_letters, dispute_watch, executor, expiry, inbox, orphans, refund_executor, releases
+from payments import (
+    cancellations,
+    dead_letters,
+    dispute_watch,
+    executor,
+    expiry,
+    inbox,
+    orphans,
+    receipts,
+    refund_executor,
+    releases,
+    saved_cards,
+    sessions,
+)
 
 
 @shared_task
@@ -21,6 +35,25 @@ def execute_due_orders() -> None:
 def apply_psp_events() -> None:
     """Work through the inbox."""
     until_nothing_is_left(lambda: inbox.apply_received(now=clock.now()))
+
+
+@shared_task
+def look_at_sessions() -> None:
+    """Ask the PSPs for what buyers approved there, and confirm it."""
+
+    def look() -> int:
+        asked = sessions.look(now=clock.now())
+        if asked:
+            nudge_executor()
+        return asked
+
+    until_nothing_is_left(look)
+
+
+@shared_task
+def forget_cards() -> None:
+    """Let the PSPs forget the saved cards that their buyers want forgotten."""
+    until_nothing_is_left(lambda: saved_cards.forget_due(now=clock.now()))
 
 
 @shared_task
@@ -69,6 +102,13 @@ def free_reserves() -> None:
 def expire_checkouts() -> None:
     """Finish the checkouts whose time is up."""
     until_nothing_is_left(lambda: expiry.expire_checkouts(now=clock.now()))
+
+
+@shared_task
+def send_receipts() -> None:
+    """Send the receipts of the payments that are done, by true time as they are told."""
+    until_nothing_is_left(lambda: receipts.take_note(now=timezone.now()))
+    until_nothing_is_left(lambda: receipts.send_due(now=timezone.now()))
 
 
 @shared_task

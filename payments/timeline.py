@@ -27,10 +27,11 @@ from payments.models import (
     PspEvent,
     Refund,
     Reserve,
+    Tender,
     Transition,
 )
 from payments.states import AttemptStatus, CancellationStatus, DisputeStatus, EventStatus, OrderStatus, PspOperation, RefundStatus
-from wallet.models import OutboxMessage, WalletEntry
+from wallet.models import OutboxMessage, StoredValue, WalletEntry
 
 Row = TypeVar("Row", bound=models.Model)
 
@@ -75,6 +76,7 @@ class Rows:
     disputes: Sequence[Dispute]
     reserves: Sequence[Reserve]
     letters: Sequence[DeadLetter]
+    tenders: Sequence[Tender]
 
     def with_status(self) -> Iterator[tuple[Transition.Kind, Any]]:
         """Yield the rows whose changes of status are kept, each with its kind."""
@@ -108,6 +110,7 @@ def rows_of(event: PaymentEvent, chosen: models.QuerySet[PaymentOrder]) -> Rows:
         disputes=hanging_on(orders, Dispute, *both, "closing_entry", "closing_wallet_entry"),
         reserves=hanging_on(orders, Reserve, "journal_entry", "release_entry"),
         letters=hanging_on(orders, DeadLetter),
+        tenders=hanging_on(orders, Tender, "value"),
     )
 
 
@@ -121,6 +124,7 @@ def moments_of(rows: Rows) -> list[Moment]:
     moments = list(
         chain(
             beginning(rows),
+            paid_by_value(rows),
             chain.from_iterable(call(attempt) for attempt in rows.attempts),
             asked_for(rows),
             set_aside(rows),
@@ -148,6 +152,14 @@ def beginning(rows: Rows) -> Iterator[Moment]:
         yield Moment(first.created_at, _("Confirmed by the buyer"), card, event)
 
 
+def paid_by_value(rows: Rows) -> Iterator[Moment]:
+    """What gift cards and the buyer's wallet were to pay: held with the confirmation; that it was taken, the books say."""
+    for tender in rows.tenders:
+        what = _("Held on a gift card") if tender.value.kind == StoredValue.Kind.GIFT_CARD else _("Held in the buyer's wallet")
+        order = next(order for order in rows.orders if order.pk == tender.order_id)
+        yield Moment(tender.created_at, what, f"{amount(tender.amount)} {tender.get_status_display()}", order)
+
+
 def call(attempt: PspAttempt) -> Iterator[Moment]:
     """A call to the PSP: when it was sent and how it ended.  A look-up is written with its answer, so it is one moment."""
     answer = " ".join(word for word in (attempt.psp_reference, attempt.error_code, attempt.error_message) if word)
@@ -173,7 +185,8 @@ def what_was_sent(attempt: PspAttempt) -> str:
 def asked_for(rows: Rows) -> Iterator[Moment]:
     """What somebody wanted: refunds, cancellations, disputes."""
     for refund in rows.refunds:
-        said = " ".join(word for word in (amount(refund.amount), refund.reason, refund.requested_by) if word)
+        part = _("(%s of it to gift cards or the wallet)") % amount(refund.tendered) if refund.tendered else ""
+        said = " ".join(word for word in (amount(refund.amount), part, refund.reason, refund.requested_by) if word)
         yield Moment(refund.created_at, _("Refund asked for"), said, refund)
     for cancellation in rows.cancellations:
         said = " ".join(word for word in (cancellation.reason, cancellation.requested_by) if word)

@@ -67,7 +67,7 @@ class Payouts(Endpoint):
         name of what differs.
         """
         wanted, now = self.read(request), clock.now()
-        seller = Seller.objects.filter(shop=shop_of(request), public_id=wanted["seller"]).first()
+        seller = Seller.objects.filter(shop=shop_of(request), public_id=wanted["seller"], is_house=False).first()
         if seller is None:
             raise NoSuchSeller(f"There is no seller {wanted['seller']!r} in this shop. GET /v1/sellers lists them.", field="seller")
         try:

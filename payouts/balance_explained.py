@@ -52,6 +52,7 @@ class Explained:
     refunded: Money
     fees_returned: Money
     disputes: Money
+    converted: Money
     other: Money
     paid_out: Money
     in_transit: Money
@@ -80,7 +81,8 @@ def explained(wallet: Wallet) -> Explained:
         "refunded": gross(*REFUNDS),
         "fees_returned": -fee(*REFUNDS),
         "disputes": net(*DISPUTES),
-        "other": total - net(Kind.SALE, *REFUNDS, *DISPUTES, *PAYOUTS),
+        "converted": net(Kind.CONVERSION),
+        "other": total - net(Kind.SALE, *REFUNDS, *DISPUTES, *PAYOUTS, Kind.CONVERSION),
         "paid_out": net(*PAYOUTS) + live,
         "in_transit": -live,
         "total": total,

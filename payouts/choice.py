@@ -29,6 +29,7 @@ CHUNK = 2000
 
 WHY_NOT = {
     "seller_on_hold": _("Payouts to the seller are on hold"),
+    "to_be_converted": _("Waits to be converted into the seller's payout currency"),
     "no_bank_account": _("No bank account for this currency"),
     "bank_account_not_verified": _("The bank account is not verified"),
     "bank_account_on_hold": _("The bank account was changed lately and waits"),
@@ -49,6 +50,8 @@ CONSIDERED = """
            account.id AS bank_account_id,
            CASE WHEN EXISTS (SELECT FROM wallet_sellerhold AS hold WHERE hold.seller_id = seen.seller_id AND hold.lifted_at IS NULL
                              AND (hold.until IS NULL OR hold.until > %(now)s)) THEN 'seller_on_hold'
+                WHEN EXISTS (SELECT FROM payouts_payoutcurrency AS chosen
+                             WHERE chosen.seller_id = seen.seller_id AND chosen.currency NOT IN ('', %(currency)s)) THEN 'to_be_converted'
                 WHEN account.id IS NULL THEN 'no_bank_account'
                 WHEN account.verified_at IS NULL THEN 'bank_account_not_verified'
                 WHEN account.usable_from > %(now)s THEN 'bank_account_on_hold'

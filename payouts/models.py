@@ -81,6 +81,26 @@ class PayoutSchedule(models.Model):
         return f"{self.get_interval_display()} for {self.seller or 'all sellers'}"
 
 
+class PayoutCurrency(models.Model):
+    """The currency that a seller is paid out in: what is available in others is converted into it before each payout (conversions.py).
+
+    Without a row, or with none in it, each currency is paid out as it is.
+    """
+
+    seller = models.OneToOneField(Seller, models.PROTECT, related_name="payout_currency")
+    currency = models.CharField(max_length=3, blank=True, help_text=_("Empty: each currency is paid out as it is"))
+    chosen_by = models.TextField(editable=False)
+    chosen_at = models.DateTimeField(editable=False)
+
+    class Meta:
+        verbose_name = _("payout currency")
+        verbose_name_plural = _("payout currencies")
+        default_permissions = ("view", "add", "change")
+
+    def __str__(self) -> str:
+        return f"{self.seller}: {self.currency or '–'}"
+
+
 class BankAccount(models.Model):
     """Where a seller's money of one currency goes.  The number is kept encrypted (`vault`), and shown as its last four characters only.
 

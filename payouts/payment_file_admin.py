@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
 from ledger.admin import CurrencyFilter, Rows, id_column, link, money_column, time_column
-from ledger.deeds import Deed, DeedForm, WithDeeds, leave_to_the_domain, page_of
+from ledger.deeds import Deed, DeedForm, WithDeeds, actor_in, calling, leave_to_the_domain, page_of
 from ledger.errors import DomainError
 from ledger.templatetags.written import amount, day
 from payouts import file_answers, file_outcomes, files, paid_twice, pain001
@@ -51,14 +51,6 @@ class AnswerForm(forms.Form):
         if (file.size or 0) > LARGEST:
             raise forms.ValidationError(_("That is too large for an answer. Ask the bank to send it in parts."))
         return file
-
-
-def approve(file: PaymentFile, said: dict[str, Any], actor: str) -> PaymentFile:
-    return files.approve(file.pk, actor=actor, reason=said["note"], now=clock.now())
-
-
-def reject(file: PaymentFile, said: dict[str, Any], actor: str) -> PaymentFile:
-    return files.reject(file.pk, actor=actor, reason=said["note"], now=clock.now())
 
 
 def fetch(file: PaymentFile, said: dict[str, Any], actor: str) -> PaymentFile:
@@ -154,7 +146,7 @@ class PaymentFileAdmin(WithDeeds):
             meaning=_("It may go to the bank, which then pays all that is in it. Whoever made it may not approve it."),
             done=_("Approved: it may be fetched."),
             permissions=("payouts.approve_paymentfile",),
-            act=approve,
+            act=calling(files.approve),
             is_possible=lambda file: file.status == FileStatus.MADE and file.sha256 != "",
             refuse=leave_to_the_domain,
         ),
@@ -177,7 +169,7 @@ class PaymentFileAdmin(WithDeeds):
             meaning=_("It never goes to the bank. Its payouts go into the next file."),
             done=_("Put aside: its payouts wait for the next file."),
             permissions=("payouts.approve_paymentfile",),
-            act=reject,
+            act=calling(files.reject),
             is_possible=lambda file: file.status in (FileStatus.MADE, FileStatus.APPROVED) and file.downloaded_at is None,
             refuse=leave_to_the_domain,
             is_grave=True,
@@ -237,7 +229,7 @@ class PaymentFileAdmin(WithDeeds):
         return TemplateResponse(request, "admin/payment_file_form.html", context)
 
     def carried_out(self, form: forms.Form, request: HttpRequest) -> PaymentFile:
-        actor, said = f"staff:{request.user.get_username()}", form.cleaned_data
+        actor, said = actor_in(request), form.cleaned_data
         if isinstance(form, MakeForm):
             made = files.make(said["currency"], execute_on=said["execute_on"], made_by=actor, now=clock.now(), version=said["format"])
             self.message_user(request, _("Made. Somebody else must approve it."), messages.SUCCESS)
@@ -261,7 +253,7 @@ class PaymentFileAdmin(WithDeeds):
             )
             return HttpResponseRedirect(page_of(file) if file else reverse("admin:payouts_paymentfile_changelist"))
         try:
-            file = files.fetch(file.pk, actor=f"staff:{request.user.get_username()}", now=clock.now())
+            file = files.fetch(file.pk, actor=actor_in(request), now=clock.now())
         except DomainError as error:
             self.message_user(request, error.detail, messages.ERROR)
             return HttpResponseRedirect(page_of(file))

@@ -5,6 +5,7 @@ A run can be rehearsed first: the page shows what it would pay, whom it would pa
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -24,7 +25,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
 from ledger.admin import CurrencyFilter, Rows, id_column, link, money_column, recent, short, time_column, whole_path
-from ledger.deeds import Deed, DeedForm, WithDeeds, leave_to_the_domain, page_of
+from ledger.deeds import Deed, DeedForm, WithDeeds, actor_in, calling, leave_to_the_domain, page_of
 from ledger.errors import DomainError
 from ledger.templatetags.written import amount, moment
 from payouts import calendars, choice, file_returns, files, queries, requests, scheduling, tasks, timeline, wording
@@ -125,26 +126,6 @@ class LatelyFilter(admin.SimpleListFilter):
         return queryset.filter(pk__in=queries.came_to_nothing_since(since).values("pk"))
 
 
-def approve(payout: Payout, said: dict[str, Any], actor: str) -> Payout:
-    approved = requests.approve(payout.pk, actor=actor, reason=said["note"], now=clock.now())
-    tasks.nudge_payouts()
-    return approved
-
-
-def reject(payout: Payout, said: dict[str, Any], actor: str) -> Payout:
-    return requests.reject(payout.pk, actor=actor, reason=said["note"], now=clock.now())
-
-
-def ask_again(payout: Payout, said: dict[str, Any], actor: str) -> Payout:
-    asked = requests.ask_again(payout.pk, actor=actor, reason=said["note"], now=clock.now())
-    tasks.nudge_payouts()
-    return asked
-
-
-def give_up(payout: Payout, said: dict[str, Any], actor: str) -> Payout:
-    return requests.give_up(payout.pk, actor=actor, reason=said["note"], now=clock.now())
-
-
 class CameBackForm(DeedForm):
     """What the bank's statement says of money that came back."""
 
@@ -241,7 +222,7 @@ class PayoutAdmin(WithDeeds):
             meaning=_("The money goes to the seller's bank account. Whoever asked for it may not approve it."),
             done=_("Approved: the payout is on its way."),
             permissions=("payouts.change_payout",),
-            act=approve,
+            act=calling(requests.approve, nudge=tasks.nudge_payouts),
             is_possible=waits_alone,
             refuse=leave_to_the_domain,
         ),
@@ -251,7 +232,7 @@ class PayoutAdmin(WithDeeds):
             meaning=_("The payout is cancelled, and its money is available to the seller again."),
             done=_("Rejected: the money is available to the seller again."),
             permissions=("payouts.change_payout",),
-            act=reject,
+            act=calling(requests.reject),
             is_possible=waits_alone,
             refuse=leave_to_the_domain,
             is_grave=True,
@@ -262,7 +243,7 @@ class PayoutAdmin(WithDeeds):
             meaning=_("The machine goes on: it asks the bank what became of the payout, and sends it only if the bank never saw it."),
             done=_("The machine goes on."),
             permissions=("payouts.change_payout",),
-            act=ask_again,
+            act=calling(requests.ask_again, nudge=tasks.nudge_payouts),
             is_possible=is_stopped,
             refuse=leave_to_the_domain,
         ),
@@ -272,7 +253,7 @@ class PayoutAdmin(WithDeeds):
             meaning=_("The bank is asked now. If it never saw the payout, or refused it, the money is available to the seller again."),
             done=_("Done: the payout says what came of it."),
             permissions=("payouts.change_payout",),
-            act=give_up,
+            act=calling(requests.give_up),
             is_possible=may_be_given_up,
             refuse=leave_to_the_domain,
             is_grave=True,
@@ -322,16 +303,6 @@ class PayoutAdmin(WithDeeds):
             for moment in timeline.timeline_of(whole)
         ]
         return render_to_string("admin/_timeline.html", {"moments": lines})
-
-
-def approve_run(run: PayoutRun, said: dict[str, Any], actor: str) -> PayoutRun:
-    decided = requests.decide_run(run.pk, approve=True, actor=actor, reason=said["note"], now=clock.now())
-    tasks.nudge_payouts()
-    return decided
-
-
-def reject_run(run: PayoutRun, said: dict[str, Any], actor: str) -> PayoutRun:
-    return requests.decide_run(run.pk, approve=False, actor=actor, reason=said["note"], now=clock.now())
 
 
 def waits(run: PayoutRun) -> bool:
@@ -419,7 +390,7 @@ class PayoutRunAdmin(WithDeeds):
             meaning=_("All of its payouts go to the sellers' banks. Whoever made the run may not approve it."),
             done=_("Approved: its payouts are on their way."),
             permissions=("payouts.change_payoutrun",),
-            act=approve_run,
+            act=calling(partial(requests.decide_run, approve=True), nudge=tasks.nudge_payouts),
             is_possible=waits,
             refuse=leave_to_the_domain,
         ),
@@ -431,7 +402,7 @@ class PayoutRunAdmin(WithDeeds):
             ),
             done=_("Rejected: the money is available to the sellers again."),
             permissions=("payouts.change_payoutrun",),
-            act=reject_run,
+            act=calling(partial(requests.decide_run, approve=False)),
             is_possible=waits,
             refuse=leave_to_the_domain,
             is_grave=True,
@@ -481,7 +452,7 @@ class PayoutRunAdmin(WithDeeds):
         """Show what a run would do (POST), make it (POST with `make`), or list everybody (GET with `list`)."""
         if not request.user.has_perm("payouts.add_payoutrun"):
             raise PermissionDenied
-        now, actor = clock.now(), f"staff:{request.user.get_username()}"
+        now, actor = clock.now(), actor_in(request)
         form = RunForm(request.POST or request.GET or None, now=now)
         context = self.admin_site.each_context(request) | {"title": _("Rehearse a payout run"), "opts": self.opts, "form": form}
         if form.is_valid():
@@ -500,7 +471,7 @@ class PayoutRunAdmin(WithDeeds):
         return TemplateResponse(request, "admin/payout_rehearsal.html", context)
 
     def made(self, request: HttpRequest, which: Which, *, actor: str, now: datetime) -> PayoutRun:
-        run, is_new = scheduling.run(which, now=now, made_by=actor)
+        run, is_new = scheduling.convert_and_run(which, now=now, made_by=actor)
         if is_new:
             self.log_addition(request, run, gettext("Made"))
             tasks.nudge_payouts()

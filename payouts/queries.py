@@ -11,7 +11,7 @@ from djmoney.money import Money
 from ledger import seek
 from ledger.errors import DomainError
 from ledger.money import text, zero
-from payouts import stops, terms
+from payouts import conversions, stops, terms
 from payouts.models import BankAccount, PaymentFileLine, Payout, PayoutTransition
 from payouts.providers.bank_file import BankFile
 from payouts.states import CAME_TO_NOTHING, AttemptStatus, PayoutOperation, PayoutStatus, RunStatus
@@ -97,9 +97,13 @@ ORDER BY kind
 
 
 def payable(seller: Seller, currency: str, *, now: datetime) -> Payable:
-    """Return how much may be paid out to the seller in the currency now, and what hinders it.  No lock: asking may find it changed."""
+    """Return how much may be paid out to the seller in the currency now, and what hinders it.  No lock: asking may find it changed.
+
+    What would be converted into the currency first counts as available.
+    """
     wallet = Wallet.objects.filter(seller=seller, currency=currency).first()
-    return payable_of(seller, terms.of(seller, currency), available=wallet.available if wallet else zero(currency), now=now)
+    available = (wallet.available if wallet else zero(currency)) + conversions.expected(seller, currency, now=now).amount
+    return payable_of(seller, terms.of(seller, currency), available=available, now=now)
 
 
 def payable_of(seller: Seller, agreed: Terms, *, available: Money, now: datetime) -> Payable:

@@ -18,7 +18,7 @@ from ledger import chart, journal, transitions
 from ledger.errors import DomainError
 from ledger.money import text
 from ledger.statements import execute
-from payouts import calls, queries, settlement, stops, terms
+from payouts import calls, conversions, queries, settlement, stops, terms
 from payouts.models import PaymentFile, Payout, PayoutRun, PayoutTransition
 from payouts.providers.bank_file import BankFile
 from payouts.providers.protocol import PaidOut, PayoutFailed, PayoutReturned
@@ -149,13 +149,21 @@ def request_payout(
 
 @transaction.atomic(durable=True)
 def grant(seller: Seller, wish: Wish, *, now: datetime) -> Payout:
-    """Return the payout that the wish has made before, or makes now.  Shop, accounts, wallet, in the order of a run: no deadlock."""
+    """Return the payout that the wish has made before, or makes now.  Shop, accounts, wallets, in the order of a run: no deadlock.
+
+    A seller who is paid out in this currency has what is there in others converted first, in this transaction: a payout that is refused
+    converts nothing.
+    """
     with connection.cursor() as cursor:
         cursor.execute(HOLD_SHOP, [seller.shop_id])
     journal.open_accounts([chart.payouts_in_transit(), chart.operating_bank()], currency=wish.currency)
-    available = balances.lock(seller.pk, currency=wish.currency).available
+    conversions.hold_wallets(seller)
     standing = asked_before(seller, wish)
-    return standing or make(seller, wish, available=available, now=now)
+    if standing is not None:
+        return standing
+    conversions.convert_for(seller, wish.currency, now=now)
+    available = balances.lock(seller.pk, currency=wish.currency).available
+    return make(seller, wish, available=available, now=now)
 
 
 def make(seller: Seller, wish: Wish, *, available: Money, now: datetime) -> Payout:

@@ -19,7 +19,7 @@ from ledger.errors import DomainError
 from ledger.ids import new_id_in_sql
 from ledger.models import JournalEntry
 from ledger.queries import TrialBalanceLine
-from payouts import calendars, choice, requests, stops
+from payouts import calendars, choice, conversions, requests, stops
 from payouts.calendars import Calendar, Period
 from payouts.choice import Difference, PassedOver, Which
 from payouts.models import Payout, PayoutRun, PayoutSchedule, new_run_id
@@ -118,6 +118,17 @@ SELECT payout.shop_id, 'payout.created' AS topic, payout.public_id AS about, tol
     'failure_code', NULL, 'failure_message', NULL) AS payload
 FROM payouts_payout AS payout JOIN wallet_seller AS seller ON seller.id = payout.seller_id WHERE run_id = %(run)s ORDER BY payout.id
 """
+
+
+def convert_and_run(which: Which, *, now: datetime, made_by: str) -> tuple[PayoutRun, bool]:
+    """Convert what sellers who are paid out in this currency have in others (conversions.py), and then pay out as `run` does.
+
+    Conversions commit before the run, by themselves: if no run comes of it, the money is in the other wallet.  Raises as `run` does.
+    """
+    period_over(which, now=now)
+    if stops.active() is None and run_of(which) is None:
+        conversions.convert_due(which, now=now)
+    return run(which, now=now, made_by=made_by)
 
 
 @transaction.atomic(durable=True)
@@ -247,7 +258,7 @@ def run_due(*, now: datetime) -> int:
     made = 0
     for which in due(now=now):
         try:
-            _run, is_new = run(which, now=now, made_by=BY_CALENDAR)
+            _run, is_new = convert_and_run(which, now=now, made_by=BY_CALENDAR)
         except (DomainError, DatabaseError, RunIncomplete):
             logger.exception("payout run of shop %s, %s %s %s failed", which.shop_id, which.currency, which.calendar.key, which.period)
         else:

@@ -14,10 +14,12 @@ from djmoney.money import Money
 
 from ledger.money import zero
 from ledger.templatetags.written import amount, day, moment
-from payouts import queries, stops, wording
+from payouts import conversions, queries, stops, wording
+from payouts.conversions import Waiting
 from payouts.models import BankAccount, Payout
 from payouts.states import LIVE, PayoutStatus
 from payouts.views import Outlook, came_to_nothing, outlooks
+from wallet import queries as wallets
 from wallet.home import NOTICED_FOR, Ahead, Notice, Part, Task
 from wallet.models import Seller
 from wallet.views import Desk
@@ -35,9 +37,10 @@ def part(seller: Seller, *, now: datetime) -> Part:
             *paused(expected),
             *(mend(payout) for payout, must_mend in broken if must_mend),
             *account_tasks(expected, now=now),
+            *(waiting(each) for outlook in expected for each in outlook.converted.waiting),
         ],
         notices=[*(told(payout) for payout, must_mend in broken if not must_mend), *changed_details(seller, now=now)],
-        ahead={each.currency: ahead(each, under_way.get(each.currency)) for each in expected},
+        ahead=to_be_converted(seller, under_way) | {each.currency: ahead(each, under_way.get(each.currency)) for each in expected},
     )
 
 
@@ -57,6 +60,17 @@ def ahead(outlook: Outlook, on_its_way: Money | None) -> Ahead:
         next_amount=most if is_enough else zero(currency),
         is_stopped=outlook.able.why_not is not None and outlook.able.why_not.code in STOPS,
     )
+
+
+def to_be_converted(seller: Seller, under_way: dict[str, Money]) -> dict[str, Ahead]:
+    """Say of each other wallet of a seller with a payout currency that it is converted into that one."""
+    chosen = conversions.chosen_by(seller)
+    others = [wallet.available.currency.code for wallet in wallets.wallets_of(seller)] if chosen else []
+    return {
+        code: Ahead(under_way.get(code) or zero(code), next_date=None, next_amount=zero(code), is_stopped=False, becomes=chosen)
+        for code in others
+        if code != chosen
+    }
 
 
 # --- What needs doing -----------------------------------------------------------------------------------------------
@@ -85,6 +99,13 @@ def account_tasks(expected: Sequence[Outlook], *, now: datetime) -> Iterator[Tas
         elif each.account.usable_from > now:
             said = _("Your bank account was changed. To protect you, we pay to it from {moment} on.")
             yield Task(_("Payouts to your new account wait"), format_html(said, moment=moment(each.account.usable_from)), tone="info")
+
+
+def waiting(each: Waiting) -> Task:
+    """Say that money waits for an exchange rate."""
+    title = _("%s waits for an exchange rate") % amount(each.amount)
+    said = _("There is none of these days. It is converted with the first payout after there is one; there is nothing you need to do.")
+    return Task(title, said, tone="info")
 
 
 def mend(payout: Payout) -> Task:

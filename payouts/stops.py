@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from django.db import transaction
 
 from ledger import transitions
+from ledger.approvals import ReasonMissing
 from ledger.errors import DomainError
 from payouts.models import PayoutStop
 
@@ -21,10 +22,6 @@ class PayoutsPaused(DomainError):
     """Nothing is paid out to anybody at present."""
 
     code = "payouts_paused"
-
-
-class ReasonMissing(DomainError):
-    code = "reason_missing"
 
 
 class LiftRefused(DomainError):

@@ -26,7 +26,8 @@ from ledger.errors import DomainError
 from ledger.money import exact, minor_units
 from ledger.templatetags.written import amount as written
 from ledger.templatetags.written import reader
-from payouts import balance_explained, calendars, payout_sales, queries, requests, tasks, terms, timeline, wording
+from payouts import balance_explained, calendars, conversions, payout_sales, queries, requests, tasks, terms, timeline, wording
+from payouts.conversions import Expected
 from payouts.models import BankAccount, Payout, PayoutTransition
 from payouts.payout_sales import Sold
 from payouts.queries import Contents, Part, Payable
@@ -42,12 +43,14 @@ LATELY, LOOKED_AT = timedelta(days=60), 20  # a payout may come back weeks later
 PAYOUTS_ON_A_PAGE = 25
 MOVEMENTS_ON_A_PAGE = 50
 ONCE = re.compile(r"[\w-]{20,60}", re.ASCII)
+NOT_FIGURES = re.compile("[\\s\u2066\u2069]")  # blanks, and what holds an amount together that was copied from an Arabic page
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """What one wallet will bring next: what can be paid out now, the days on which that happens by itself, and what is in the way.
 
+    What other currencies bring at the rates of now (`converted`) counts as available, where the seller is paid out in this one.
     `mend` says why the bank account did not take the money last time, if another account would help; else it is empty.
     """
 
@@ -57,6 +60,7 @@ class Outlook:
     days: Sequence[date]
     why_not: str
     mend: str
+    converted: Expected
 
     @property
     def currency(self) -> str:
@@ -76,22 +80,28 @@ def outlook(wallet: Wallet, *, hold: SellerHold | None, mend: Mapping[int, str],
     """Look ahead for one wallet; `mend` says by account which did not take the money."""
     currency: str = wallet.currency  # type: ignore[attr-defined]
     agreed, account = terms.of(wallet.seller, currency), queries.account_of(wallet.seller, currency)
-    able = queries.payable_of(wallet.seller, agreed, available=wallet.available, now=now)
+    converted = conversions.expected(wallet.seller, currency, now=now)
+    able = queries.payable_of(wallet.seller, agreed, available=wallet.available + converted.amount, now=now)
     days = calendars.next_payouts(calendars.of(agreed), now)
     why_not = wording.why_nothing_can_be_paid(able, account=account, hold=hold)
-    return Outlook(able, agreed, account, days, why_not, mend.get(account.pk, "") if account else "")
+    return Outlook(able, agreed, account, days, why_not, mend.get(account.pk, "") if account else "", converted)
 
 
 def outlooks(desk: Desk, *, now: datetime) -> list[Outlook]:
-    """Look ahead for each wallet of the seller in which something stands, or for which there is a bank account."""
+    """Look ahead for each wallet of the seller in which something stands, or for which there is a bank account.
+
+    Of a seller with a payout currency it is that one alone: all others are converted into it.
+    """
+    chosen = conversions.chosen_by(desk.seller)
     known = set(BankAccount.objects.filter(seller=desk.seller, replaced_at=None).values_list("currency", flat=True))
     hold = holds.active([desk.seller.pk], now).get(desk.seller.pk)
     broken = [payout for payout, must_mend in came_to_nothing(desk.seller, now=now) if must_mend]
     mend = {payout.bank_account_id: wording.why_it_came_to_nothing(payout)[0] for payout in broken}
+    held = Wallet.objects.filter(seller=desk.seller).select_related("seller").order_by("currency")
     return [
         outlook(wallet, hold=hold, mend=mend, now=now)
-        for wallet in Wallet.objects.filter(seller=desk.seller).select_related("seller").order_by("currency")
-        if wallet.currency in known or wallet.pending or wallet.available or wallet.reserved  # type: ignore[attr-defined]
+        for wallet in (held.filter(currency=chosen) if chosen else held)
+        if chosen or wallet.currency in known or wallet.pending or wallet.available or wallet.reserved  # type: ignore[attr-defined]
     ]
 
 
@@ -354,7 +364,7 @@ def amount_in(typed: str, currency: str) -> Money:
     """Read an amount as the reader types it, with or without dots and commas between the thousands.  Raises NotReadable."""
     example = written(exact("1234", currency) + Money(Decimal(5).scaleb(-1) if minor_units(currency) else 0, currency))
     try:
-        return exact(str(parse_decimal(re.sub(r"\s", "", typed).removesuffix(currency), locale=reader(), strict=True)), currency)
+        return exact(str(parse_decimal(NOT_FIGURES.sub("", typed).removesuffix(currency), locale=reader(), strict=True)), currency)
     except NumberFormatError:
         raise NotReadable(_("Write an amount such as %s.") % example) from None
     except DomainError:

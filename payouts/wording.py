@@ -37,6 +37,7 @@ PARTS: dict[str, object] = {
     Kind.DISPUTE_CLOSED: gettext_lazy("Disputes that were closed"),
     Kind.PAYOUT: gettext_lazy("A payout that reached you after all"),
     Kind.PAYOUT_RETURN: gettext_lazy("Payouts that came back"),
+    Kind.CONVERSION: gettext_lazy("Converted from or into another currency"),
 }
 REASONS: dict[str, tuple[object, bool]] = {  # what the bank says, and whether other bank details would help
     "account_closed": (gettext_lazy("Your bank says that the account is closed. Give us another one."), True),

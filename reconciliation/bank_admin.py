@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.validators import MinValueValidator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -20,11 +20,10 @@ from djmoney.money import Money
 
 from ledger import approvals, clock
 from ledger.admin import NOTHING, LookOnly, Rows, link, number_in, time_column
-from ledger.approval_admin import BY_TWO, actor_in, approvals_about
+from ledger.approval_admin import BY_TWO, approvals_about, propose_or_say_why_not
 from ledger.approvals import Proposal
 from ledger.currencies import MINOR_UNITS
 from ledger.deeds import LONGEST_NOTE, PROPOSED, Deed, DeedForm, WithDeeds, page_of
-from ledger.errors import DomainError
 from ledger.models import Approval
 from ledger.money import minor_units
 from ledger.templatetags.written import amount
@@ -215,19 +214,8 @@ class ToleranceRuleAdmin(WithDeeds):
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except Asked as asked:
-            proposed = self.proposed(request, asked.proposal)
+            proposed = propose_or_say_why_not(self, request, asked.proposal)
             return HttpResponseRedirect(page_of(proposed) if proposed else request.path)
-
-    def proposed(self, request: HttpRequest, proposal: Proposal) -> Approval | None:
-        """Propose what the form asks for, and return the approval; None if it is refused, which is said."""
-        try:
-            approval = approvals.propose(proposal, actor=actor_in(request), now=clock.now())
-        except DomainError as error:
-            messages.error(request, error.detail)
-            return None
-        self.log_addition(request, approval, f"{PROPOSED}")
-        messages.success(request, PROPOSED)
-        return approval
 
     def sought(self, term: str) -> Q:
         return Q(currency=term.upper()) | Q(psp=term)

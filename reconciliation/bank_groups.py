@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from itertools import combinations
+from operator import attrgetter
 from typing import NamedTuple
 
 from django.db import connection
@@ -207,7 +208,7 @@ def said_by(credits: Sequence[Left], batches: Sequence[SettlementBatch]) -> list
         by_name[batch.name].append(batch)
     psps = {batch.psp for batch in batches}
     found = []
-    for left in sorted(credits, key=number_of):
+    for left in sorted(credits, key=attrgetter("line_id")):
         line = lines[left.line_id]
         text = " ".join((line.end_to_end_id, line.batch_reference, line.counterparty, line.text))
         words = {word.strip(".-") for word in re.split(r"[^A-Za-z0-9_.-]+", text)} | {line.end_to_end_id.strip(), line.batch_reference}
@@ -215,10 +216,6 @@ def said_by(credits: Sequence[Left], batches: Sequence[SettlementBatch]) -> list
         named = [batch for word in words - {""} for batch in by_name.get(word, ()) if len(word) >= LONG_NAME or batch.psp in by]
         found.append(Credit(left, line.booked_on or line.valued_on, named, by))
     return found
-
-
-def number_of(left: Left) -> int:
-    return left.line_id
 
 
 def match_named(credits: Sequence[Credit]) -> set[int]:

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models.functions import Coalesce
-from djmoney.money import Money
 
 from ledger import chart, journal
 from ledger.ids import new_id_in_sql
@@ -27,9 +26,8 @@ from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.statements import as_document
 from payouts.files import PROVIDER
-from reconciliation import bank_groups, not_at_the_bank, tolerances
+from reconciliation import bank_groups, matching, not_at_the_bank, tolerances
 from reconciliation.bank_groups import EXPLAINED, IS_TO_COME_BACK, LONG_NAME, TIMES_PAID, Left
-from reconciliation.matching import LONGEST_S, ONE_AT_A_TIME
 from reconciliation.models import BankStatement, ComparedStatement, SourceFile, StagedBankLine
 
 logger = logging.getLogger(__name__)
@@ -203,9 +201,7 @@ def match(statement_id: int, *, now: datetime) -> ComparedStatement:
 
     Nobody else compares meanwhile.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(ONE_AT_A_TIME)
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{LONGEST_S}s"])
+    matching.compare_alone()
     statement = BankStatement.objects.select_related("file").get(pk=statement_id)
     compared = ComparedStatement.objects.filter(pk=statement_id).first()
     if compared is None:
@@ -282,12 +278,7 @@ def is_copy(statement: BankStatement) -> bool:
 
 def post(compared: ComparedStatement, *, now: datetime) -> int | None:
     """Post what moved; return the entry, None where nothing did.  Inside the caller's transaction."""
-    draft = entry_of(compared, now=now)
-    if not (draft.debits or draft.credits):
-        return None
-    journal.open_accounts([code for code, _amount in (*draft.debits, *draft.credits)], currency=compared.statement.currency)
-    [entry_id] = journal.post([draft])
-    return entry_id
+    return matching.posted(entry_of(compared, now=now), currency=compared.statement.currency)
 
 
 def entry_of(compared: ComparedStatement, *, now: datetime) -> Draft:
@@ -299,13 +290,14 @@ def entry_of(compared: ComparedStatement, *, now: datetime) -> Draft:
         chart.bank_in_transit(): -compared.paid_in,
         chart.suspense(): -compared.suspended,
     }
+    debits, credits = journal.sides(moved, currency=statement.currency)
     return Draft(
         kind=JournalEntry.Kind.BANK_STATEMENT,
         reference=compared.public_id,
         memo=f"{statement.account} {statement.number}".strip(),
         effective_at=datetime.combine(statement.closed_on, time(23, 59, 59), tzinfo=UTC) if statement.closed_on else now,
-        debits=[(code, Money(amount, statement.currency)) for code, amount in moved.items() if amount > 0],
-        credits=[(code, Money(-amount, statement.currency)) for code, amount in moved.items() if amount < 0],
+        debits=debits,
+        credits=credits,
     )
 
 

@@ -13,14 +13,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from django.db import connection, transaction
-from djmoney.money import Money
+from django.db import transaction
 
 from ledger import chart, journal
 from ledger.journal import Draft
 from ledger.models import JournalEntry
-from reconciliation import bank_matching, not_at_the_bank
-from reconciliation.matching import LONGEST_S, ONE_AT_A_TIME
+from reconciliation import bank_matching, matching, not_at_the_bank
 from reconciliation.models import BankLineMatch, Mismatch
 
 logger = logging.getLogger(__name__)
@@ -41,9 +39,7 @@ def resolve(source: str, currency: str, *, now: datetime) -> int:
 
     Nobody else compares meanwhile.  Locks the mismatches: one that a person resolves at the same time is left out.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(ONE_AT_A_TIME)
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{LONGEST_S}s"])
+    matching.compare_alone()
     open_ = Mismatch.objects.filter(resolved_at=None, psp=source, currency=currency, bank_line__isnull=False, bank_line__matches=None)
     mismatches = list(Mismatch.objects.select_for_update(no_key=True).filter(pk__in=open_.values("pk"), resolved_at=None).order_by("pk"))
     lines = [mismatch.bank_line_id for mismatch in mismatches if mismatch.bank_line_id is not None]
@@ -52,8 +48,7 @@ def resolve(source: str, currency: str, *, now: datetime) -> int:
     explained = [mismatch for mismatch in mismatches if mismatch.bank_line_id in matches]
     if not explained:
         return 0
-    for code in (chart.bank_in_transit(), chart.bank_charges(), chart.operating_bank()):
-        journal.open_accounts([code], currency=currency)
+    journal.open_accounts([chart.bank_in_transit(), chart.bank_charges(), chart.operating_bank()], currency=currency)
     journal.post([entry_of(mismatch, matches[mismatch.bank_line_id], now=now) for mismatch in explained])
     Mismatch.objects.filter(pk__in=[mismatch.pk for mismatch in explained]).update(kind=Mismatch.Kind.LATE, resolved_at=now)
     not_at_the_bank.resolve_arrived(now=now)
@@ -73,11 +68,12 @@ def entry_of(mismatch: Mismatch, matches: Sequence[BankLineMatch], *, now: datet
     charges = sum((match.short_by for match in matches), Decimal(0))
     account = chart.bank_in_transit() if matches[0].kind in PAID_IN else chart.operating_bank()
     moved = {chart.suspense(): mismatch.suspended, chart.bank_charges(): charges, account: -mismatch.suspended - charges}
+    debits, credits = journal.sides(moved, currency=mismatch.currency)
     return Draft(
         kind=JournalEntry.Kind.RESOLUTION,
         reference=mismatch.public_id,
         memo=MEMO,
         effective_at=now,
-        debits=[(code, Money(amount, mismatch.currency)) for code, amount in moved.items() if amount > 0],
-        credits=[(code, Money(-amount, mismatch.currency)) for code, amount in moved.items() if amount < 0],
+        debits=debits,
+        credits=credits,
     )

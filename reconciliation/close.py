@@ -17,6 +17,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import translation
 
 from ledger import periods, queries, seals, transitions
+from ledger.approvals import LONGEST_REASON, AlreadyDecided, MakerMayNotApprove, require_reason
 from ledger.errors import DomainError
 from ledger.models import ClosedMonth
 from ledger.money import text
@@ -24,7 +25,6 @@ from reconciliation import close_checks, invariants, watch
 from reconciliation.close_checks import Check, Span
 from reconciliation.models import CloseEvidence, InvariantRun, MonthClose, SourceFile
 
-LONGEST_REASON = 500
 LONGEST_CHECK_S = watch.TIMEOUT_S[InvariantRun.Scope.FULL]
 Status = MonthClose.Status
 
@@ -36,20 +36,6 @@ WHERE entry.effective_at >= %(since)s AND entry.effective_at < %(until)s GROUP B
 
 class NoSuchClose(DomainError):
     code = "not_found"
-
-
-class AlreadyDecided(DomainError):
-    """The month was closed or its close called off meanwhile, or somebody else has prepared it."""
-
-    code = "already_decided"
-
-
-class MakerMayNotClose(DomainError):
-    code = "maker_may_not_approve"
-
-
-class ReasonMissing(DomainError):
-    code = "reason_missing"
 
 
 class NotReady(DomainError):
@@ -76,7 +62,7 @@ def prepare(month: date, *, actor: str, reason: str, now: datetime) -> MonthClos
 def close(close_id: int, *, actor: str, reason: str, now: datetime) -> MonthClose:
     """Close the month that somebody else prepared, and keep the evidence: both, or neither.  May take minutes; no payment waits for it.
 
-    Commits by itself.  Locks the close.  Raises NoSuchClose, AlreadyDecided, MakerMayNotClose, ReasonMissing, NotReady (says what does not
+    Commits by itself.  Locks the close.  Raises NoSuchClose, AlreadyDecided, MakerMayNotApprove, ReasonMissing, NotReady (says what does not
     hold), BooksAreBusy.
     """
     require_reason(reason)
@@ -84,7 +70,7 @@ def close(close_id: int, *, actor: str, reason: str, now: datetime) -> MonthClos
     with translation.override("en"), alone, state:  # the evidence speaks one language
         prepared = lock_prepared(close_id)
         if transitions.is_same_person(actor, prepared.prepared_by):
-            raise MakerMayNotClose(f"You prepared the close of {prepared} yourself. Somebody else must close it.")
+            raise MakerMayNotApprove(f"You prepared the close of {prepared} yourself. Somebody else must close it.")
         span = close_checks.span_of(prepared.month)
         found = looked_at(span, now=now)
         closed = periods.close(prepared.month)
@@ -131,11 +117,6 @@ def decide(prepared: MonthClose, status: Status, *, actor: str, reason: str, now
     prepared.status, prepared.decided_by, prepared.decided_at, prepared.reason = status, actor, now, reason[:LONGEST_REASON]
     prepared.closed_month = closed
     prepared.save(update_fields=["status", "decided_by", "decided_at", "reason", "closed_month"])
-
-
-def require_reason(reason: str) -> None:
-    if not reason.strip():
-        raise ReasonMissing("Say why: it is kept with your name.", field="note")
 
 
 # --- The evidence ---------------------------------------------------------------------------------------------------

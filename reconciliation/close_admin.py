@@ -22,7 +22,7 @@ from djmoney.money import Money
 
 from ledger import clock, periods
 from ledger.admin import link
-from ledger.deeds import Deed, DeedForm, WithDeeds, leave_to_the_domain
+from ledger.deeds import Deed, DeedForm, WithDeeds, actor_in, calling, leave_to_the_domain
 from ledger.errors import DomainError
 from ledger.models import ClosedMonth
 from ledger.templatetags.written import amount, reader
@@ -63,12 +63,8 @@ def is_prepared(row: MonthClose) -> bool:
     return row.status == Status.PREPARED
 
 
-def close_month(row: MonthClose, said: dict[str, Any], actor: str) -> MonthClose:
-    return close.close(row.pk, actor=actor, reason=said["note"], now=clock.now())
-
-
-def call_off(row: MonthClose, said: dict[str, Any], actor: str) -> MonthClose:
-    return close.call_off(row.pk, actor=actor, reason=said["note"], now=clock.now())
+def prepare(month: date, said: dict[str, Any], actor: str) -> MonthClose:
+    return close.prepare(month, actor=actor, reason=said["note"], now=clock.now())
 
 
 PREPARE = Deed(
@@ -80,7 +76,7 @@ PREPARE = Deed(
     ),
     done=_("Prepared. Somebody else closes the month now."),
     permissions=("reconciliation.prepare_close",),
-    act=close_month,
+    act=prepare,
 )
 
 
@@ -99,7 +95,7 @@ class MonthCloseAdmin(WithDeeds):
             ),
             done=_("The month is closed."),
             permissions=("reconciliation.approve_close",),
-            act=close_month,
+            act=calling(close.close),
             is_possible=is_prepared,
             refuse=leave_to_the_domain,
         ),
@@ -109,7 +105,7 @@ class MonthCloseAdmin(WithDeeds):
             meaning=_("The month stays open, and its close can be prepared again."),
             done=_("Called off: the month is open."),
             permissions=("reconciliation.approve_close",),
-            act=call_off,
+            act=calling(close.call_off),
             is_possible=is_prepared,
             refuse=leave_to_the_domain,
             is_grave=True,
@@ -176,8 +172,7 @@ class MonthCloseAdmin(WithDeeds):
         form = DeedForm(None, request.POST if request.method == "POST" else None)
         if form.is_valid():
             try:
-                actor = f"staff:{request.user.get_username()}"
-                row = close.prepare(month, actor=actor, reason=form.cleaned_data["note"], now=clock.now())
+                row = PREPARE.act(month, form.cleaned_data, actor_in(request))
             except DomainError as error:
                 form.add_error(error.field if error.field in form.fields else None, error.detail)
             else:

@@ -59,21 +59,17 @@ NAMES: dict[str, Any] = {**dict(WalletEntry.Kind.choices), **dict(JournalEntry.K
 BY = {"kind": _("Kind"), "month": _("Month"), "day": _("Day")}
 
 
+def day_field(label: Any) -> forms.DateField:
+    """Return a field for a day, which may be left open."""
+    widget = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
+    return forms.DateField(label=label, required=False, widget=widget, validators=[MinValueValidator(EARLIEST), MaxValueValidator(LATEST)])
+
+
 class DaysForm(forms.Form):
     """Which days; each may be left open.  `kind`, `month` and `day` choose of what there is, `after` says where a page begins."""
 
-    since = forms.DateField(
-        label=_("From"),
-        required=False,
-        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
-        validators=[MinValueValidator(EARLIEST), MaxValueValidator(LATEST)],
-    )
-    until = forms.DateField(
-        label=_("To the end of"),
-        required=False,
-        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
-        validators=[MinValueValidator(EARLIEST), MaxValueValidator(LATEST)],
-    )
+    since = day_field(_("From"))
+    until = day_field(_("To the end of"))
     kind = forms.SlugField(required=False, max_length=40, widget=forms.HiddenInput)
     month = forms.RegexField("^[12][0-9]{3}-(0[1-9]|1[0-2])$", required=False, widget=forms.HiddenInput)
     day = forms.RegexField("^[12][0-9]{3}-[0-9]{2}-[0-9]{2}$", required=False, widget=forms.HiddenInput)

@@ -170,6 +170,7 @@ FROM payments_paymentorder AS payment
 JOIN payments_paymentevent AS event ON event.id = payment.event_id JOIN wallet_seller AS seller ON seller.id = payment.seller_id
 WHERE payment.id >= %(first_id)s AND payment.id < %(end_id)s AND payment.currency = %(currency)s AND payment.status = 'SUCCESS'
   AND payment.created_at >= %(since)s AND payment.created_at < %(until)s AND {group} = %(group)s
+  AND payment.fills_id IS NULL
 """
 
 OF_DECLINES = """

@@ -45,6 +45,11 @@ KINDS = {
     "dispute_costs": _("Fees for disputes"),
     "dispute_losses": _("Lost in disputes"),
     "write_offs": _("Written off"),
+    "gift_cards": _("On gift cards"),
+    "buyer_wallet": _("In buyers' wallets"),
+    "breakage_revenue": _("Left on gift cards that expired"),
+    "gift_card_grants": _("Gift cards given away"),
+    "fx_position": _("Positions in currencies"),
 }
 MOST_ROWS = 20  # of a table that has one for each country
 TYPES = {"asset": _("Asset"), "liability": _("Liability"), "revenue": _("Revenue"), "expense": _("Expense")}

@@ -22,9 +22,9 @@ from django.utils.translation import gettext_lazy as _
 from djmoney.money import Money
 
 from ledger import clock
-from ledger.admin import NOTHING, LookOnly, id_column, link, number_in, path_of, time_column
+from ledger.admin import NOTHING, LookOnly, figure_column, id_column, link, number_in, path_of, time_column
 from ledger.currencies import MINOR_UNITS
-from ledger.deeds import Deed, WithDeeds, page_of
+from ledger.deeds import Deed, WithDeeds, actor_in, page_of
 from ledger.errors import DomainError
 from ledger.models import JournalEntry
 from ledger.templatetags.written import amount
@@ -34,6 +34,13 @@ from reconciliation.archives import LARGEST
 from reconciliation.models import BankStatement, ComparedStatement, ExpectedFee, ExpectedFile, SourceFile, StagedBankLine, StagedLine
 
 MOST_STATEMENTS = 50  # of a file, whose openings its page looks at
+GROSS = figure_column("gross", _("gross"))
+FEE, NET = figure_column("fee", _("fee"), currency="net_currency"), figure_column("net", _("net"), currency="net_currency")
+OPENING, CLOSING, AMOUNT = (
+    figure_column("opening", _("opening")),
+    figure_column("closing", _("closing")),
+    figure_column("amount", _("amount")),
+)
 
 
 def sources() -> list[tuple[str, str]]:
@@ -135,7 +142,7 @@ class SourceFileAdmin(WithDeeds):
         return TemplateResponse(request, "admin/payment_file_form.html", context)
 
     def received(self, form: UploadForm, request: HttpRequest) -> SourceFile:
-        given, actor = form.cleaned_data["file"], f"staff:{request.user.get_username()}"
+        given, actor = form.cleaned_data["file"], actor_in(request)
         file, is_new = ingestion.receive(given, given.name or "", source=form.cleaned_data["source"], received_by=actor, now=clock.now())
         tasks.nudge_staging()
         if file.status == SourceFile.Status.REFUSED:
@@ -214,7 +221,7 @@ class OfAFile(LookOnly):
 @admin.register(StagedLine)
 class StagedLineAdmin(OfAFile):
     ordering = ("file_id", "number")
-    list_display = ("line", "kind", "our_reference", "psp_reference", "gross", "currency", "fee", "net", "net_currency", "occurred_at")
+    list_display = ("line", "kind", "our_reference", "psp_reference", GROSS, FEE, NET, "occurred_at")
     fields: ClassVar[Any] = (
         "file_link",
         "line",
@@ -225,11 +232,9 @@ class StagedLineAdmin(OfAFile):
         "path_link",
         "psp_reference",
         "charge_reference",
-        "gross",
-        "currency",
-        "fee",
-        "net",
-        "net_currency",
+        GROSS,
+        FEE,
+        NET,
         "rate",
         time_column("occurred_at", _("happened")),
         "settled_on",
@@ -246,15 +251,15 @@ class StagedLineAdmin(OfAFile):
 
 @admin.register(BankStatement)
 class BankStatementAdmin(OfAFile):
-    list_display = ("account", "number", "currency", "opening", "closing", "closed_on", "lines")
+    list_display = ("account", "number", "currency", OPENING, CLOSING, "closed_on", "lines")
     fields = readonly_fields = (
         "file_link",
         "account",
         "number",
         "currency",
-        "opening",
+        OPENING,
         "opened_on",
-        "closing",
+        CLOSING,
         "closed_on",
         "lines",
         "is_continuation",
@@ -297,13 +302,12 @@ class BankStatementAdmin(OfAFile):
 @admin.register(StagedBankLine)
 class StagedBankLineAdmin(OfAFile):
     ordering = ("file_id", "number")
-    list_display = ("line", "amount", "currency", "booked_on", "counterparty", "end_to_end_id", "text")
+    list_display = ("line", AMOUNT, "booked_on", "counterparty", "end_to_end_id", "text")
     fields = readonly_fields = (
         "file_link",
         "statement",
         "line",
-        "amount",
-        "currency",
+        AMOUNT,
         "booked_on",
         "valued_on",
         "is_reversal",

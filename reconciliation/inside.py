@@ -21,7 +21,7 @@ from django.db.models import Min
 from django.db.models.functions import Coalesce
 
 from ledger import chart, seek
-from ledger.errors import DomainError
+from ledger.approvals import ReasonMissing
 from ledger.models import Account, JournalEntry, Posting
 from ledger.money import text
 from payments.models import PspEvent
@@ -45,10 +45,6 @@ WANTED_FOR = timedelta(hours=1)
 BY_THE_WATCH = "watch"
 LONGEST_REASON = 2000
 AT_FIRST = 1000  # entries: more than are booked at once
-
-
-class ReasonMissing(DomainError):
-    code = "reason_missing"
 
 
 class Check(StrEnum):
@@ -103,18 +99,25 @@ MONEY_FIGURES = {
             SELECT split_part(account.code, ':', 1), account.currency, 0, -posting.amount
             FROM ledger_posting AS posting JOIN ledger_account AS account ON account.id = posting.account_id
             WHERE account.code LIKE 'seller\\_%'
+            UNION ALL
+            SELECT CASE kind WHEN 'gift_card' THEN 'gift_cards' ELSE 'buyer_wallet' END, currency, balance, 0 FROM wallet_storedvalue
+            UNION ALL
+            SELECT split_part(account.code, ':', 1), account.currency, 0, -posting.amount
+            FROM ledger_posting AS posting JOIN ledger_account AS account ON account.id = posting.account_id
+            WHERE account.code = 'gift_cards' OR account.code LIKE 'buyer\\_wallet:%'
         ) AS side GROUP BY 1, 2 ORDER BY 1, 2
     """,
     Check.ORDERS: """
         SELECT kind, currency, sum(ours), sum(theirs) FROM (
-            SELECT 'sale' AS kind, currency, amount AS ours, 0 AS theirs FROM payments_paymentorder WHERE status = 'SUCCESS'
+            SELECT CASE WHEN fills_id IS NULL THEN 'sale' ELSE 'stored_value' END AS kind, currency, amount AS ours, 0 AS theirs
+            FROM payments_paymentorder WHERE status = 'SUCCESS'
             UNION ALL SELECT 'late_charge', currency, amount, 0 FROM payments_latecharge
             UNION ALL SELECT 'refund', currency, amount, 0 FROM payments_refund WHERE journal_entry_id IS NOT NULL
             UNION ALL SELECT 'refund_reversal', currency, amount, 0 FROM payments_refund WHERE reversal_entry_id IS NOT NULL
             UNION ALL
             SELECT entry.kind, posting.currency, 0, posting.amount
             FROM ledger_journalentry AS entry JOIN ledger_posting AS posting ON posting.entry_id = entry.id AND posting.amount > 0
-            WHERE entry.kind IN ('sale', 'late_charge', 'refund', 'refund_reversal')
+            WHERE entry.kind IN ('sale', 'stored_value', 'late_charge', 'refund', 'refund_reversal')
         ) AS side GROUP BY 1, 2 ORDER BY 1, 2
     """,
     Check.PAYOUTS: """
@@ -128,10 +131,10 @@ MONEY_FIGURES = {
     """,
 }
 
-# What buyers paid, and what of it their PSPs' files have settled.
+# What PSPs charged buyers, and what of it their files have settled.
 SETTLED = """
-    SELECT psp, currency, coalesce(sum(amount) FILTER (WHERE settled_at IS NOT NULL), 0), sum(amount)
-    FROM payments_paymentorder WHERE status = 'SUCCESS' GROUP BY 1, 2 ORDER BY 1, 2
+    SELECT psp, currency, coalesce(sum(amount - tendered) FILTER (WHERE settled_at IS NOT NULL), 0), sum(amount - tendered)
+    FROM payments_paymentorder WHERE status = 'SUCCESS' AND amount > tendered GROUP BY 1, 2 ORDER BY 1, 2
 """
 
 # What was written since, and how many of that were passed on; what has been left alone for an hour.
@@ -140,7 +143,7 @@ OUTBOX = """
            count(*) FILTER (WHERE id > position.at AND created_at < now() - interval '1 hour'
                             AND EXISTS (SELECT FROM wallet_webhookendpoint WHERE is_enabled))
            + (SELECT count(*) FROM wallet_webhookdelivery WHERE next_attempt_at < now() - interval '1 hour')
-    FROM wallet_outboxmessage, (SELECT coalesce(max(message_id), 0) AS at FROM wallet_relayposition) AS position
+    FROM wallet_outboxmessage, (SELECT coalesce(max(message_id), 0) AS at FROM wallet_relayposition WHERE name = 'webhooks') AS position
     WHERE id >= %(first_id)s AND created_at >= %(since)s
 """
 INBOX = """
@@ -151,7 +154,7 @@ INBOX = """
 
 # What is booked as owed by a PSP of what the PSP itself knows: neither what its files settled, nor what people booked.  It counts when it
 # happened, as the PSP counts it, also where its month was closed by then and our books have it later.
-OF_THE_PSP = ("sale", "refund", "refund_reversal", "late_charge", "dispute", "dispute_closed")
+OF_THE_PSP = ("sale", "stored_value", "refund", "refund_reversal", "late_charge", "dispute", "dispute_closed")
 BOOKED = """
     SELECT posting.currency, coalesce(sum(posting.amount) FILTER (WHERE happened_at < %(earlier)s), 0), sum(posting.amount)
     FROM ledger_account AS account
@@ -165,17 +168,17 @@ BOOKED = """
 # What the PSP may have taken, and given back, of which we do not know it yet: calls whose outcome we ask for, in steps of up to a day.
 UNDER_WAY = """
     SELECT currency, coalesce(sum(amount) FILTER (WHERE amount > 0), 0), coalesce(-sum(amount) FILTER (WHERE amount < 0), 0) FROM (
-        SELECT payment.currency, payment.amount FROM payments_paymentorder AS payment
+        SELECT payment.currency, payment.amount - payment.tendered AS amount FROM payments_paymentorder AS payment
         WHERE payment.status = 'EXECUTING' AND EXISTS (
             SELECT FROM payments_pspattempt AS attempt WHERE attempt.order_id = payment.id AND attempt.operation = 'charge'
                AND attempt.psp = %(psp)s AND attempt.status IN ('SENDING', 'UNKNOWN', 'PENDING'))
         UNION ALL
-        SELECT refund.currency, -refund.amount FROM payments_refund AS refund
+        SELECT refund.currency, refund.tendered - refund.amount FROM payments_refund AS refund
         WHERE refund.status = 'EXECUTING' AND EXISTS (
             SELECT FROM payments_pspattempt AS attempt WHERE attempt.order_id = refund.order_id AND attempt.refund_id = refund.id
                AND attempt.psp = %(psp)s AND attempt.status IN ('SENDING', 'UNKNOWN', 'PENDING'))
         UNION ALL
-        SELECT payment.currency, payment.amount FROM payments_pspattempt AS attempt
+        SELECT payment.currency, coalesce(attempt.asked_for, payment.amount) FROM payments_pspattempt AS attempt
         JOIN payments_paymentorder AS payment ON payment.id = attempt.order_id
         WHERE attempt.ask_again_at IS NOT NULL AND attempt.operation = 'charge' AND attempt.psp = %(psp)s
     ) AS call GROUP BY currency

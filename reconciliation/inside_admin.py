@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from djmoney.money import Money
 
 from ledger.admin import NOTHING, LookOnly, link, time_column
-from ledger.deeds import Deed, DeedForm, WithDeeds, leave_to_the_domain, page_of
+from ledger.deeds import Deed, DeedForm, WithDeeds, actor_in, leave_to_the_domain, page_of
 from ledger.templatetags.written import digits
 from payouts import stops
 from payouts.models import PayoutStop
@@ -44,7 +44,10 @@ ABOUT = {
     "seller_pending": _("pending"),
     "seller_available": _("available"),
     "seller_reserved": _("reserved"),
+    "gift_cards": _("gift cards"),
+    "buyer_wallet": _("buyers' wallets"),
     "sale": _("sales"),
+    "stored_value": _("gift cards and top-ups bought"),
     "late_charge": _("late charges"),
     "refund": _("refunds"),
     "refund_reversal": _("refunds that came back"),
@@ -111,8 +114,7 @@ class InsideLookAdmin(LookOnly):
             raise PermissionDenied
         form = DeedForm(None, request.POST if request.method == "POST" else None)
         if form.is_valid():
-            actor = f"staff:{request.user.get_username()}"
-            asked = inside.ask(asked_by=actor, reason=form.cleaned_data["note"], now=timezone.now())
+            asked = inside.ask(asked_by=actor_in(request), reason=form.cleaned_data["note"], now=timezone.now())
             tasks.nudge_look()
             self.log_addition(request, asked, f"{gettext('Look inside')}: {asked.reason}")
             self.message_user(request, _("It is looked into now. Load this page again in a minute."), messages.SUCCESS)
@@ -201,8 +203,7 @@ class PayoutStopAdmin(WithDeeds):
             raise PermissionDenied
         form = DeedForm(None, request.POST if request.method == "POST" else None)
         if form.is_valid():
-            actor = f"staff:{request.user.get_username()}"
-            stop, is_new = stops.place(reason=form.cleaned_data["note"], placed_by=actor, now=timezone.now())
+            stop, is_new = stops.place(reason=form.cleaned_data["note"], placed_by=actor_in(request), now=timezone.now())
             if is_new:
                 self.log_addition(request, stop, f"{gettext('Stop all payouts')}: {stop.reason}")
                 self.message_user(request, _("All payouts are stopped. Somebody else lets them go on."), messages.SUCCESS)

@@ -120,7 +120,7 @@ CHECKS: dict[str, Check] = {
         FULL JOIN (
             SELECT wallet_id, date_trunc('month', created_at AT TIME ZONE '{settings.TIME_ZONE}')::date AS month, sum(net) AS net
             FROM wallet_walletentry
-            WHERE id < (SELECT next_id FROM wallet_monthlyposition) AND kind NOT IN ('payout', 'payout_return', 'write_off') GROUP BY 1, 2
+            WHERE id < (SELECT next_id FROM wallet_monthlyposition) AND kind NOT IN ('payout', 'payout_return', 'write_off', 'conversion') GROUP BY 1, 2
         ) AS moved USING (wallet_id, month)
         WHERE coalesce(kept.net, 0) <> coalesce(moved.net, 0)
     """,  # noqa: S608 (a setting)
@@ -184,13 +184,23 @@ CHECKS: dict[str, Check] = {
     """,
     "INV-08 every SUCCESS has its entry and its movement over its own amounts, and every sale its SUCCESS": """
         SELECT coalesce(sold.public_id, entry.reference), sold.status, entry.id
-        FROM (SELECT * FROM payments_paymentorder WHERE status = 'SUCCESS') AS sold
+        FROM (SELECT * FROM payments_paymentorder WHERE status = 'SUCCESS' AND fills_id IS NULL) AS sold
         FULL JOIN (SELECT * FROM ledger_journalentry WHERE kind = 'sale') AS entry
                ON entry.id = sold.journal_entry_id AND entry.reference = sold.public_id
         LEFT JOIN wallet_walletentry AS movement ON movement.id = sold.wallet_entry_id AND movement.journal_entry_id = entry.id
               AND (movement.gross, movement.fee, movement.net, movement.source) = (sold.amount, sold.fee, sold.net, sold.public_id)
         WHERE sold.id IS NULL OR entry.id IS NULL OR movement.id IS NULL
            OR (SELECT sum(amount) FROM ledger_posting AS posting WHERE posting.entry_id = entry.id AND amount > 0) <> sold.amount
+    """,
+    "INV-08 every payment that fills a gift card or a wallet has its entry and its movement there, and every such entry its payment": """
+        SELECT coalesce(bought.public_id, entry.reference), bought.status, entry.id
+        FROM (SELECT * FROM payments_paymentorder WHERE status = 'SUCCESS' AND fills_id IS NOT NULL) AS bought
+        FULL JOIN (SELECT * FROM ledger_journalentry WHERE kind = 'stored_value') AS entry
+               ON entry.id = bought.journal_entry_id AND entry.reference = bought.public_id
+        FULL JOIN (SELECT * FROM wallet_storedvalueentry WHERE kind = 'bought') AS movement
+               ON (movement.value_id, movement.journal_entry_id, movement.amount, movement.source)
+                = (bought.fills_id, entry.id, bought.amount, bought.public_id)
+        WHERE bought.id IS NULL OR entry.id IS NULL OR movement.id IS NULL
     """,
     "INV-07 refunds are within what was taken, each with its entry": """
         SELECT payment.public_id, payment.refunded, sum(refund.amount - borne) FILTER (WHERE refund.status <> 'FAILED')
@@ -220,7 +230,7 @@ CHECKS: dict[str, Check] = {
     "INV-07 every refund and dispute moved its own seller's wallet, by what it says": """
         SELECT moved.reference, moved.entry_id, moved.fee, moved.net, movement.id, movement.source, movement.fee, movement.net
         FROM (SELECT public_id AS reference, journal_entry_id AS entry_id, wallet_entry_id AS movement_id, -fee AS fee, -net AS net
-              FROM payments_refund WHERE late_charge_id IS NULL AND journal_entry_id IS NOT NULL
+              FROM payments_refund WHERE late_charge_id IS NULL AND takes_from_id IS NULL AND journal_entry_id IS NOT NULL
               UNION ALL SELECT public_id, journal_entry_id, wallet_entry_id, NULL, NULL FROM payments_dispute WHERE wallet_entry_id IS NOT NULL
               UNION ALL SELECT public_id, closing_entry_id, closing_wallet_entry_id, NULL, NULL
               FROM payments_dispute WHERE closing_wallet_entry_id IS NOT NULL
@@ -290,11 +300,12 @@ CHECKS: dict[str, Check] = {
     """,  # noqa: S608 (constants of this module)
     "INV-07 a dispute's entries take, cost, lose and give back what it says": f"""
         SELECT dispute.public_id, said.is_decision, said.codes, said.amount, booked.amount
-        FROM payments_dispute AS dispute, LATERAL (VALUES
-            (false, ARRAY['disputed:' || psp], amount), (false, ARRAY['dispute_costs'], fee),
-            (false, ARRAY['psp_receivable:' || psp], -amount - fee), (true, ARRAY['disputed:' || psp], -amount),
-            (true, ARRAY['psp_receivable:' || psp], amount - lost), (true, ARRAY['fee_revenue'], fee_returned),
-            (true, ARRAY['dispute_losses', 'owed_to_buyers'], lost - least(lost, held))
+        FROM payments_dispute AS dispute JOIN payments_paymentorder AS payment ON payment.id = dispute.order_id
+        LEFT JOIN wallet_storedvalue AS filled ON filled.id = payment.fills_id, LATERAL (VALUES
+            (false, ARRAY['disputed:' || dispute.psp], dispute.amount), (false, ARRAY['dispute_costs'], dispute.fee),
+            (false, ARRAY['psp_receivable:' || dispute.psp], -dispute.amount - dispute.fee), (true, ARRAY['disputed:' || dispute.psp], -dispute.amount),
+            (true, ARRAY['psp_receivable:' || dispute.psp], dispute.amount - lost), (true, ARRAY['fee_revenue'], fee_returned),
+            (true, ARRAY['dispute_losses', 'owed_to_buyers', 'gift_cards', 'buyer_wallet:' || filled.buyer_id], lost - least(lost, dispute.held))
         ) AS said (is_decision, codes, amount), LATERAL (
             SELECT coalesce(sum(posting.amount), 0) AS amount
             FROM (SELECT id AS dispute_id, journal_entry_id AS entry_id, false AS is_decision FROM payments_dispute
@@ -327,21 +338,22 @@ CHECKS: dict[str, Check] = {
     "INV-09 what was paid, refunded and disputed is booked as owed by the very PSP of its order": """
         SELECT booked.reference, booked.psp, booked.amount, booked.currency
         FROM (
-            SELECT public_id AS reference, journal_entry_id AS entry_id, psp, amount, currency FROM payments_paymentorder WHERE status = 'SUCCESS'
+            SELECT public_id AS reference, journal_entry_id AS entry_id, psp, amount - tendered AS amount, currency
+            FROM payments_paymentorder WHERE status = 'SUCCESS'
             UNION ALL SELECT public_id, journal_entry_id, psp, amount, currency FROM payments_latecharge
-            UNION ALL SELECT refund.public_id, refund.journal_entry_id, psp, -refund.amount, refund.currency
+            UNION ALL SELECT refund.public_id, refund.journal_entry_id, psp, refund.tendered - refund.amount, refund.currency
             FROM payments_refund AS refund JOIN payments_paymentorder AS payment ON payment.id = refund.order_id
             WHERE refund.journal_entry_id IS NOT NULL
-            UNION ALL SELECT refund.public_id, refund.reversal_entry_id, psp, refund.amount, refund.currency
+            UNION ALL SELECT refund.public_id, refund.reversal_entry_id, psp, refund.amount - refund.tendered, refund.currency
             FROM payments_refund AS refund JOIN payments_paymentorder AS payment ON payment.id = refund.order_id
             WHERE refund.reversal_entry_id IS NOT NULL
             UNION ALL SELECT dispute.public_id, dispute.journal_entry_id, payment.psp, -dispute.amount - dispute.fee, dispute.currency
             FROM payments_dispute AS dispute JOIN payments_paymentorder AS payment ON payment.id = dispute.order_id
         ) AS booked
-        WHERE NOT EXISTS (
-            SELECT FROM ledger_posting AS posting JOIN ledger_account AS account ON account.id = posting.account_id
-            WHERE posting.entry_id = booked.entry_id AND account.code = 'psp_receivable:' || booked.psp
-              AND posting.amount = booked.amount AND posting.currency = booked.currency
+        WHERE booked.amount IS DISTINCT FROM (
+            SELECT coalesce(sum(posting.amount), 0)
+            FROM ledger_posting AS posting JOIN ledger_account AS account ON account.id = posting.account_id
+            WHERE posting.entry_id = booked.entry_id AND account.code = 'psp_receivable:' || booked.psp AND posting.currency = booked.currency
         )
     """,
     "INV-11 what a PSP told us waits, is applied, or is parked with its reason": """
@@ -396,7 +408,7 @@ CHECKS: dict[str, Check] = {
     """,
     "INV-12 what is paid and not released waits for its release, and nothing else does": """
         SELECT payment.public_id, payment.status, due.order_id, due.due_at
-        FROM (SELECT * FROM payments_paymentorder WHERE status = 'SUCCESS' AND released_at IS NULL) AS payment
+        FROM (SELECT * FROM payments_paymentorder WHERE status = 'SUCCESS' AND released_at IS NULL AND fills_id IS NULL) AS payment
         FULL JOIN payments_duerelease AS due ON due.order_id = payment.id WHERE payment.id IS NULL OR due.order_id IS NULL
     """,
     "INV-14 a request that was finished under its key has its answer": """
@@ -465,7 +477,7 @@ CHECKS: dict[str, Check] = {
         SELECT entry.reference, count(message.id) FROM ledger_journalentry AS entry
         LEFT JOIN wallet_outboxmessage AS message ON message.about = entry.reference
               AND message.topic IN ('payment_order.succeeded', 'refund.succeeded', 'late_charge.received')
-        WHERE entry.kind IN ('sale', 'refund', 'late_charge') GROUP BY entry.reference HAVING count(message.id) <> 1
+        WHERE entry.kind IN ('sale', 'stored_value', 'refund', 'late_charge') GROUP BY entry.reference HAVING count(message.id) <> 1
     """,
     "INV-16 every delivery and every release has told the world once": """
         SELECT coalesce(step.public_id, message.about), step.topic, message.topic, message.times
@@ -606,7 +618,7 @@ CHECKS: dict[str, Check] = {
     """,
     "INV-20 every message is passed by the relay within the hour, where a shop listens": """
         SELECT id, topic, about, created_at FROM wallet_outboxmessage
-        WHERE id > (SELECT coalesce(max(message_id), 0) FROM wallet_relayposition) AND created_at < now() - interval '1 hour'
+        WHERE id > (SELECT coalesce(max(message_id), 0) FROM wallet_relayposition WHERE name = 'webhooks') AND created_at < now() - interval '1 hour'
           AND EXISTS (SELECT FROM wallet_webhookendpoint WHERE is_enabled)
     """,
     "INV-20 snapshots equal the postings they stand for": """
@@ -720,10 +732,10 @@ CHECKS: dict[str, Check] = {
         SELECT coalesce(approval.public_id, entry.reference), approval.reference, approval.moved, entry.*
         FROM (
             SELECT public_id, journal_entry_id, split_part(made_by, ':', 2) = split_part(decided_by, ':', 2) AS is_one_person,
-                   CASE kind WHEN 'entry' THEN terms ->> 'reference' ELSE public_id END AS reference,
+                   CASE kind WHEN 'entry' THEN terms ->> 'reference' WHEN 'gift_card' THEN result ELSE public_id END AS reference,
                    CASE kind WHEN 'entry' THEN (SELECT sum((leg ->> 1)::numeric) FROM jsonb_array_elements(terms -> 'debits') AS leg)
                              ELSE (terms ->> 'amount')::numeric END AS moved
-            FROM ledger_approval WHERE status = 'APPROVED' AND kind IN ('entry', 'write_off')
+            FROM ledger_approval WHERE status = 'APPROVED' AND kind IN ('entry', 'write_off', 'gift_card')
         ) AS approval
         FULL JOIN (
             SELECT entry.id, entry.reference, sum(amount) FILTER (WHERE amount > 0) AS moved
@@ -731,6 +743,154 @@ CHECKS: dict[str, Check] = {
             WHERE kind = 'write_off' OR entry.id IN (SELECT journal_entry_id FROM ledger_approval) GROUP BY entry.id
         ) AS entry ON entry.id = approval.journal_entry_id
         WHERE (approval.reference, approval.moved) IS DISTINCT FROM (entry.reference, entry.moved) OR approval.is_one_person
+    """,
+    "INV-24 a conversion gives what its rates say, to the unit, and its entry and both movements say the same": """
+        SELECT coalesce(made.public_id, entry.reference), made.sold, made.sold_currency, made.bought, made.bought_currency, booked.legs
+        FROM wallet_conversion AS made
+        FULL JOIN (SELECT * FROM ledger_journalentry WHERE kind = 'conversion') AS entry ON entry.id = made.journal_entry_id
+        LEFT JOIN wallet_exchangerate AS sold_rate ON sold_rate.id = made.sold_rate_id
+        LEFT JOIN wallet_exchangerate AS bought_rate ON bought_rate.id = made.bought_rate_id
+        LEFT JOIN wallet_walletentry AS gone ON gone.id = made.sold_entry_id
+        LEFT JOIN wallet_wallet AS sold_wallet ON sold_wallet.id = gone.wallet_id
+        LEFT JOIN wallet_walletentry AS came ON came.id = made.bought_entry_id
+        LEFT JOIN wallet_wallet AS bought_wallet ON bought_wallet.id = came.wallet_id, LATERAL (
+            SELECT array_agg(account.code || ' ' || trim_scale(posting.amount) || ' ' || posting.currency ORDER BY posting.line) AS legs
+            FROM ledger_posting AS posting JOIN ledger_account AS account ON account.id = posting.account_id
+            WHERE posting.entry_id = entry.id
+        ) AS booked, LATERAL (
+            SELECT CASE WHEN money_is_exact(0.0001, bought_currency) THEN 0.0001 WHEN money_is_exact(0.001, bought_currency) THEN 0.001
+                        WHEN money_is_exact(0.01, bought_currency) THEN 0.01 ELSE 1 END AS unit
+        ) AS smallest
+        WHERE made.id IS NULL OR entry.reference IS DISTINCT FROM made.public_id
+           OR booked.legs IS DISTINCT FROM ARRAY[
+                  'seller_available:' || made.seller_id || ' ' || trim_scale(sold) || ' ' || sold_currency,
+                  'fx_position ' || trim_scale(bought) || ' ' || bought_currency,
+                  'fx_position ' || trim_scale(-sold) || ' ' || sold_currency,
+                  'seller_available:' || made.seller_id || ' ' || trim_scale(-bought) || ' ' || bought_currency]
+           OR (gone.kind, gone.source, gone.journal_entry_id, gone.available, gone.net, sold_wallet.seller_id, gone.currency)
+              IS DISTINCT FROM ('conversion', made.public_id, entry.id, -sold, -sold, made.seller_id, sold_currency)
+           OR (came.kind, came.source, came.journal_entry_id, came.available, came.net, bought_wallet.seller_id, came.currency)
+              IS DISTINCT FROM ('conversion', made.public_id, entry.id, bought, bought, made.seller_id, bought_currency)
+           OR (sold_per_euro, bought_per_euro) IS DISTINCT FROM (coalesce(sold_rate.rate, 1), coalesce(bought_rate.rate, 1))
+           OR coalesce(sold_rate.quote, 'EUR') <> sold_currency OR coalesce(bought_rate.quote, 'EUR') <> bought_currency
+           OR bought * sold_per_euro > sold * bought_per_euro OR (bought + smallest.unit) * sold_per_euro <= sold * bought_per_euro
+    """,
+    "INV-24 every movement of a conversion has its conversion, and positions in currencies are what conversions and people made of them": """
+        SELECT entry.id, entry.kind, entry.source FROM wallet_walletentry AS entry
+        LEFT JOIN wallet_conversion AS made ON made.public_id = entry.source AND entry.id IN (made.sold_entry_id, made.bought_entry_id)
+        WHERE entry.kind = 'conversion' AND made.id IS NULL
+        UNION ALL
+        SELECT entry.id, entry.kind, entry.reference FROM ledger_account AS account
+        JOIN ledger_posting AS posting ON posting.account_id = account.id JOIN ledger_journalentry AS entry ON entry.id = posting.entry_id
+        WHERE account.code = 'fx_position' AND entry.kind NOT IN ('conversion', 'manual', 'resolution')
+        UNION ALL
+        SELECT 0, currency, sum(amount)::text FROM (
+            SELECT posting.currency, posting.amount FROM ledger_account AS account JOIN ledger_posting AS posting ON posting.account_id = account.id
+            JOIN ledger_journalentry AS entry ON entry.id = posting.entry_id AND entry.kind = 'conversion' WHERE account.code = 'fx_position'
+            UNION ALL
+            SELECT sold_currency, sold FROM wallet_conversion
+            UNION ALL
+            SELECT bought_currency, -bought FROM wallet_conversion
+        ) AS moved GROUP BY currency HAVING sum(amount) <> 0
+    """,
+    "INV-23 what is left on gift cards and in buyers' wallets is what the books owe for them": """
+        SELECT code, currency, kept.amount, booked.amount
+        FROM (
+            SELECT CASE kind WHEN 'gift_card' THEN 'gift_cards' ELSE 'buyer_wallet:' || buyer_id END AS code, currency, sum(balance) AS amount
+            FROM wallet_storedvalue GROUP BY 1, 2
+        ) AS kept
+        FULL JOIN (
+            SELECT code, account.currency, -sum(posting.amount) AS amount
+            FROM ledger_posting AS posting JOIN ledger_account AS account ON account.id = posting.account_id
+            WHERE code = 'gift_cards' OR code LIKE 'buyer\\_wallet:%%' GROUP BY 1, 2
+        ) AS booked USING (code, currency)
+        WHERE coalesce(kept.amount, 0) <> coalesce(booked.amount, 0)
+    """,
+    "INV-23 what is left of a stored value is the sum of its movements, and what is held of it is held for an order or a refund": """
+        SELECT stored.id, stored.balance, moved.amount, stored.held, held.amount
+        FROM wallet_storedvalue AS stored
+        LEFT JOIN (SELECT value_id, sum(amount) AS amount FROM wallet_storedvalueentry GROUP BY 1) AS moved ON moved.value_id = stored.id
+        LEFT JOIN (
+            SELECT value_id, sum(amount) AS amount FROM (
+                SELECT value_id, amount FROM payments_tender WHERE status = 'HELD'
+                UNION ALL SELECT takes_from_id, amount FROM payments_refund WHERE status = 'EXECUTING' AND takes_from_id IS NOT NULL
+            ) AS part GROUP BY 1
+        ) AS held ON held.value_id = stored.id
+        WHERE (stored.balance, stored.held) <> (coalesce(moved.amount, 0), coalesce(held.amount, 0))
+    """,
+    "INV-23 every movement of stored value stands in the entry that it names, on its own account": """
+        SELECT entry_id, code, currency, moved.amount, booked.amount
+        FROM (
+            SELECT journal_entry_id AS entry_id, entry.currency, sum(amount) AS amount,
+                   CASE stored.kind WHEN 'gift_card' THEN 'gift_cards' ELSE 'buyer_wallet:' || buyer_id END AS code
+            FROM wallet_storedvalueentry AS entry JOIN wallet_storedvalue AS stored ON stored.id = entry.value_id GROUP BY 1, 2, 4
+        ) AS moved
+        FULL JOIN (
+            SELECT entry_id, account.currency, code, -sum(posting.amount) AS amount
+            FROM ledger_posting AS posting JOIN ledger_account AS account ON account.id = posting.account_id
+            WHERE code = 'gift_cards' OR code LIKE 'buyer\\_wallet:%%' GROUP BY 1, 2, 3
+        ) AS booked USING (entry_id, code, currency)
+        WHERE moved.amount IS DISTINCT FROM booked.amount
+    """,
+    "INV-23 what is tendered of an order is what its tenders are over: held while it executes, taken once it is paid": """
+        SELECT payment.public_id, payment.status, payment.tendered, tender.held, tender.taken
+        FROM (SELECT * FROM payments_paymentorder WHERE tendered <> 0) AS payment
+        FULL JOIN (
+            SELECT order_id, coalesce(sum(amount) FILTER (WHERE status = 'HELD'), 0) AS held,
+                   coalesce(sum(amount) FILTER (WHERE status = 'TAKEN'), 0) AS taken
+            FROM payments_tender WHERE status <> 'RELEASED' GROUP BY 1
+        ) AS tender ON tender.order_id = payment.id
+        WHERE (tender.held, tender.taken) IS DISTINCT FROM CASE payment.status WHEN 'EXECUTING' THEN (payment.tendered, 0.0)
+                                                                               WHEN 'SUCCESS' THEN (0.0, payment.tendered) END
+    """,
+    "INV-23 every tender that was taken has its movement in the entry of its order, and every such movement its tender": """
+        SELECT tender.id, payment.public_id, tender.amount, movement.id, movement.amount
+        FROM (SELECT * FROM payments_tender WHERE status = 'TAKEN') AS tender JOIN payments_paymentorder AS payment ON payment.id = tender.order_id
+        FULL JOIN (SELECT * FROM wallet_storedvalueentry WHERE kind = 'spent') AS movement
+               ON (movement.value_id, movement.journal_entry_id, movement.source) = (tender.value_id, payment.journal_entry_id, payment.public_id)
+        WHERE movement.amount IS DISTINCT FROM -tender.amount
+    """,
+    "INV-23 what goes back to tenders is what their refunds say, tender by tender, and order by order": """
+        SELECT 'tender ' || tender.id, tender.refunded, live.amount
+        FROM (SELECT * FROM payments_tender WHERE refunded <> 0) AS tender
+        FULL JOIN (
+            SELECT tender_id, sum(part.amount) AS amount FROM payments_tenderrefund AS part JOIN payments_refund AS refund ON refund.id = part.refund_id
+            WHERE refund.status <> 'FAILED' GROUP BY 1
+        ) AS live ON live.tender_id = tender.id WHERE tender.refunded IS DISTINCT FROM live.amount
+        UNION ALL
+        SELECT payment.public_id, payment.tendered_back, live.amount
+        FROM (SELECT * FROM payments_paymentorder WHERE tendered_back <> 0) AS payment
+        FULL JOIN (SELECT order_id, sum(refunded) AS amount FROM payments_tender WHERE refunded <> 0 GROUP BY 1) AS live ON live.order_id = payment.id
+        WHERE payment.tendered_back IS DISTINCT FROM live.amount
+        UNION ALL
+        SELECT refund.public_id, refund.tendered, parts.amount
+        FROM (SELECT * FROM payments_refund WHERE tendered <> 0) AS refund
+        FULL JOIN (
+            SELECT refund_id, sum(part.amount) AS amount, bool_and(tender.order_id = refund.order_id) AS is_its_own
+            FROM payments_tenderrefund AS part JOIN payments_tender AS tender ON tender.id = part.tender_id
+            JOIN payments_refund AS refund ON refund.id = part.refund_id GROUP BY 1
+        ) AS parts ON parts.refund_id = refund.id WHERE refund.tendered IS DISTINCT FROM parts.amount OR NOT is_its_own
+    """,
+    "INV-23 what a refund gave to stored value, or took out of it, moved there in the refund's own entry": """
+        SELECT said.reference, said.value_id, said.amount, movement.id, movement.amount
+        FROM (
+            SELECT public_id AS reference, tender.value_id, journal_entry_id AS entry_id, 'refund' AS kind, part.amount
+            FROM payments_tenderrefund AS part JOIN payments_refund AS refund ON refund.id = part.refund_id
+            JOIN payments_tender AS tender ON tender.id = part.tender_id WHERE journal_entry_id IS NOT NULL
+            UNION ALL SELECT public_id, takes_from_id, journal_entry_id, 'bought_back', borne - amount
+            FROM payments_refund WHERE takes_from_id IS NOT NULL AND journal_entry_id IS NOT NULL AND borne < amount
+        ) AS said
+        FULL JOIN (
+            SELECT * FROM wallet_storedvalueentry WHERE kind = 'refund' OR kind = 'bought_back' AND source LIKE 're\\_%%'
+        ) AS movement ON (movement.value_id, movement.journal_entry_id, movement.kind, movement.source)
+                       = (said.value_id, said.entry_id, said.kind, said.reference)
+        WHERE movement.amount IS DISTINCT FROM said.amount
+    """,
+    "INV-23 a tender is of its order's shop and currency, and a wallet pays for its own buyer": """
+        SELECT tender.id, payment.public_id FROM payments_tender AS tender JOIN payments_paymentorder AS payment ON payment.id = tender.order_id
+        JOIN payments_paymentevent AS event ON event.id = payment.event_id JOIN wallet_storedvalue AS stored ON stored.id = tender.value_id
+        WHERE (stored.shop_id, stored.currency, tender.currency) <> (payment.shop_id, payment.currency, payment.currency)
+           OR stored.kind = 'wallet' AND stored.buyer_id <> event.buyer_id
     """,
 }
 # Too slow to be asked every few minutes of a large ledger; asked each night.
@@ -749,6 +909,12 @@ NIGHTLY = frozenset(
         "INV-21 what lines of the bank's brought of a batch, and what the bank kept of it, is what the PSP paid out",
         "INV-21 every line of a compared batch is matched or is a mismatch, once",
         "INV-22 what two people approved is booked once, as they approved it, and nothing is written off otherwise",
+        "INV-24 a conversion gives what its rates say, to the unit, and its entry and both movements say the same",
+        "INV-24 every movement of a conversion has its conversion, and positions in currencies are what conversions and people made of them",
+        "INV-23 every movement of stored value stands in the entry that it names, on its own account",
+        "INV-23 every tender that was taken has its movement in the entry of its order, and every such movement its tender",
+        "INV-23 what a refund gave to stored value, or took out of it, moved there in the refund's own entry",
+        "INV-23 a tender is of its order's shop and currency, and a wallet pays for its own buyer",
     }
 )
 
@@ -775,7 +941,8 @@ def differences_from(journal: Iterable[Mapping[str, Any]], *, psp: str) -> list[
     """Compare our books with a PSP's own journal (INV-06, INV-10): every charge, refund and payout once there and once here.
 
     `journal` is the PSP's rows with `type`, `object_id`, `reference`, `amount` in minor units and `currency`.  To the minor unit.
-    A charge that was voided, and a refund or payout that came back, moved nothing in the end, and count on neither side.
+    A charge that was voided, and a refund or payout that came back, moved nothing in the end, and count on neither side.  What gift cards
+    and buyers' wallets paid, and what went back there, no PSP knows.
     """
     rows = list(journal)
     undone = {row["object_id"] for row in rows if row["type"] in ("charge.voided", "refund.failed", "payout.returned")}
@@ -785,15 +952,15 @@ def differences_from(journal: Iterable[Mapping[str, Any]], *, psp: str) -> list[
         if row["type"] in ("charge.succeeded", "refund.succeeded", "payout.paid") and row["object_id"] not in undone
     ]
     given_back = Refund.objects.filter(order__psp=psp, status=RefundStatus.SUCCESS).select_related("order", "late_charge")
-    voids = [refund for refund in given_back if refund.psp_reference == refund.charge]
+    voids = [refund for refund in given_back if refund.charge and refund.psp_reference == refund.charge]
     voided = {refund.order_id for refund in voids if refund.late_charge_id is None}
     paid = PaymentOrder.objects.filter(psp=psp, status=OrderStatus.SUCCESS).exclude(pk__in=voided)
     paid_out = Payout.objects.filter(provider=psp, status=PayoutStatus.SUCCESS)
     came_late = LateCharge.objects.filter(psp=psp).exclude(refunds__in=voids).select_related("order")
     kept = [
-        *(("charge.succeeded", order.public_id, order.amount) for order in paid),
+        *(("charge.succeeded", order.public_id, order.charge) for order in paid if order.charge),
         *(("charge.succeeded", late.order.public_id, late.amount) for late in came_late),
-        *(("refund.succeeded", refund.public_id, refund.amount) for refund in given_back if refund not in voids),
+        *(("refund.succeeded", refund.public_id, refund.charged_back) for refund in given_back if refund not in voids and refund.charged_back),
         *(("payout.paid", payout.public_id, payout.amount) for payout in paid_out),
     ]
     ours = [(kind, reference, to_minor(amount), amount.currency.code) for kind, reference, amount in kept]

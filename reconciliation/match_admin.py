@@ -5,7 +5,6 @@ resolved by two people.
 """
 
 from datetime import UTC
-from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -23,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from djmoney.money import Money
 
 from ledger import clock
-from ledger.admin import LISTS, NOTHING, LookOnly, Rows, id_column, link, reference_of, short, time_column, whole_path
+from ledger.admin import LISTS, NOTHING, LookOnly, Rows, figure_column, id_column, link, reference_of, short, time_column, whole_path
 from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.templatetags.written import amount
@@ -53,16 +52,9 @@ from reconciliation.models import (
 )
 
 
-def figure(name: str, title: Any) -> Any:
-    """Return a column that shows the row's figure of that name in the row's currency."""
-
-    @admin.display(description=title)
-    def column(row: Any) -> str:
-        held: Decimal | None = getattr(row, name)
-        return format_html('<span class="amount">{}</span>', amount(Money(held, row.currency))) if held is not None else NOTHING
-
-    column.__name__ = f"{name}_shown"
-    return column
+@admin.display(description=_("journal entry"))
+def entry_link(row: SettlementBatch | Proposal) -> SafeString | str:
+    return link(JournalEntry, row.journal_entry_id, f"je_{row.journal_entry_id}")
 
 
 @admin.register(SettlementBatch)
@@ -71,9 +63,9 @@ class SettlementBatchAdmin(LookOnly):
         id_column,
         "psp",
         "name",
-        figure("paid_out", _("paid out")),
-        figure("fees", _("fees")),
-        figure("suspended", _("in suspense")),
+        figure_column("paid_out", _("paid out")),
+        figure_column("fees", _("fees")),
+        figure_column("suspended", _("in suspense")),
         "lines",
         "mismatched",
         time_column("matched_at", _("compared")),
@@ -93,10 +85,10 @@ class SettlementBatchAdmin(LookOnly):
         "matched",
         "mismatched",
         "mismatches_link",
-        figure("paid_out", _("paid out")),
-        figure("fees", _("fees")),
-        figure("suspended", _("in suspense")),
-        "entry_link",
+        figure_column("paid_out", _("paid out")),
+        figure_column("fees", _("fees")),
+        figure_column("suspended", _("in suspense")),
+        entry_link,
         time_column("matched_at", _("compared")),
     )
     readonly_fields: ClassVar[Any] = fields
@@ -111,10 +103,6 @@ class SettlementBatchAdmin(LookOnly):
     @admin.display(description=_("the same batch as"))
     def copy_link(self, batch: SettlementBatch) -> SafeString | str:
         return link(SettlementBatch, batch.copy_of_id, batch.copy_of.public_id if batch.copy_of else "")
-
-    @admin.display(description=_("journal entry"))
-    def entry_link(self, batch: SettlementBatch) -> SafeString | str:
-        return link(JournalEntry, batch.journal_entry_id, f"je_{batch.journal_entry_id}")
 
     @admin.display(description=_("mismatches"))
     def mismatches_link(self, batch: SettlementBatch) -> SafeString:
@@ -135,12 +123,8 @@ class ProposalRows(Rows):
         time_column("made_at", _("made")),
         "decided_by",
         "reason",
-        "entry_link",
+        entry_link,
     )
-
-    @admin.display(description=_("journal entry"))
-    def entry_link(self, proposal: Proposal) -> SafeString | str:
-        return link(JournalEntry, proposal.journal_entry_id, f"je_{proposal.journal_entry_id}")
 
 
 class OfWhoeverMayViewIt(Rows):
@@ -197,7 +181,7 @@ class MismatchAdmin(InBulk):
         id_column,
         "what",
         "subject_short",
-        figure("suspended", _("in suspense")),
+        figure_column("suspended", _("in suspense")),
         "due",
         "owner",
     )
@@ -214,9 +198,9 @@ class MismatchAdmin(InBulk):
         "bank_line_link",
         "subject_link",
         "could_be_shown",
-        figure("expected", _("by our books")),
-        figure("found", _("by the file")),
-        figure("suspended", _("in suspense")),
+        figure_column("expected", _("by our books")),
+        figure_column("found", _("by the file")),
+        figure_column("suspended", _("in suspense")),
         time_column("found_at", _("found")),
         "age",
         "due",

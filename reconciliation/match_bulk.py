@@ -20,7 +20,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext, ngettext
 from djmoney.money import Money
 
-from ledger.deeds import DeedForm, WithDeeds
+from ledger.deeds import DeedForm, WithDeeds, actor_in
 from ledger.errors import DomainError
 from ledger.journal import Draft
 from reconciliation.models import Mismatch, Proposal
@@ -102,7 +102,7 @@ class InBulk(WithDeeds):
 
     def ask(self, request: HttpRequest, mismatches: Iterable[Mismatch], *, bulk: Bulk, form: DeedForm) -> HttpResponse:
         """Show what would be done to which of them, and what would be posted together, and ask why."""
-        actor = f"staff:{request.user.get_username()}"
+        actor = actor_in(request)
         chosen = [bulk.chosen(mismatch) for mismatch in mismatches]
         hindered = [(one, bulk.hindrance(one, actor)) for one in chosen]
         able = [one for one, why_not in hindered if not why_not]
@@ -133,7 +133,7 @@ class InBulk(WithDeeds):
         known = [(mismatches[mismatch_id], proposal_id) for mismatch_id, proposal_id in chosen if mismatch_id in mismatches]
         for mismatch, proposal_id in known:
             try:
-                bulk.act(mismatch, proposal_id, form.cleaned_data["note"], f"staff:{request.user.get_username()}")
+                bulk.act(mismatch, proposal_id, form.cleaned_data["note"], actor_in(request))
             except DomainError as error:
                 refused.append((mismatch, error.detail))
             else:

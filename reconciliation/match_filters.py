@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
+from ledger.deeds import actor_in
 from reconciliation.causes import Cause, kinds_of
 from reconciliation.models import Proposal
 
@@ -118,7 +119,7 @@ class OwnerFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         match self.value():
             case "me":
-                return queryset.filter(owner=f"staff:{request.user.get_username()}")
+                return queryset.filter(owner=actor_in(request))
             case "nobody":
                 return queryset.filter(owner="")
             case _:

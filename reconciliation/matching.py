@@ -17,7 +17,6 @@ from typing import Any
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.db.models import Q
-from djmoney.money import Money
 
 from ledger import chart, journal
 from ledger.ids import new_id_in_sql
@@ -86,13 +85,13 @@ WITH other AS MATERIALIZED (
     FROM reconciliation_stagedline WHERE (file_id, batch, net_currency) = (%(file)s, %(name)s, %(currency)s) AND kind <> 'capture'
 ), claim AS (
     SELECT other.*, 1 AS place, NULL::numeric AS fee_of_dispute, refund.id AS refund_id, NULL::bigint AS dispute_id,
-           CASE other.kind WHEN 'refund' THEN -refund.amount ELSE refund.amount END AS expected, refund.currency AS expected_in
+           CASE other.kind WHEN 'refund' THEN -1 ELSE 1 END * (refund.amount - refund.tendered) AS expected, refund.currency AS expected_in
     FROM other JOIN payments_pspattempt AS attempt ON attempt.psp_key = other.our_reference AND attempt.psp_key <> '' AND attempt.psp = %(psp)s
     JOIN payments_refund AS refund ON refund.id = attempt.refund_id
     WHERE other.kind IN ('refund', 'refund_failed')
       AND CASE other.kind WHEN 'refund' THEN refund.journal_entry_id ELSE refund.reversal_entry_id END IS NOT NULL
     UNION ALL
-    SELECT other.*, 2, NULL, refund.id, NULL, CASE other.kind WHEN 'refund' THEN -refund.amount ELSE refund.amount END, refund.currency
+    SELECT other.*, 2, NULL, refund.id, NULL, CASE other.kind WHEN 'refund' THEN -1 ELSE 1 END * (refund.amount - refund.tendered), refund.currency
     FROM other JOIN payments_refund AS refund ON refund.psp_reference = other.psp_reference AND refund.psp_reference <> ''
     JOIN payments_paymentorder AS payment ON payment.id = refund.order_id AND payment.psp = %(psp)s
     WHERE other.kind IN ('refund', 'refund_failed')
@@ -108,7 +107,7 @@ WITH other AS MATERIALIZED (
     SELECT DISTINCT ON (id) * FROM claim ORDER BY id, place, expected
 ), compared AS (
     SELECT line.id, line.number, line.kind, payment.id AS order_id, NULL::bigint AS refund_id, NULL::bigint AS dispute_id, late.id AS late_charge_id,
-           gross, line.fee, line.net, gross AS found, coalesce(late.amount, payment.amount) AS expected,
+           gross, line.fee, line.net, gross AS found, coalesce(late.amount, payment.amount - payment.tendered) AS expected,
            coalesce(round(gross * %(basis_points)s::numeric / 10000 + %(fixed)s::numeric, %(places)s), greatest(0, least(line.fee, gross))) AS expected_fee,
            line.currency <> coalesce(late.currency, payment.currency) OR %(currency)s <> coalesce(late.currency, payment.currency) AS is_foreign,
            coalesce(of_order.line_id, of_late_charge.line_id) IS NOT NULL AS is_again, false AS is_own
@@ -199,10 +198,11 @@ WHERE missing.id = of.id AND missing.resolved_at IS NULL AND (
 """
 
 # Charges, late ones too, and refunds that the PSP should have settled by now, and has not, since its files are read; what it voided it settles
-# never.  A line that says otherwise of a refund or a late charge is a line all the same; an order of which it paid too little still waits.
+# never, and of what gift cards and wallets pay it knows nothing.  A line that says otherwise of a refund or a late charge is a line all the same;
+# an order of which it paid too little still waits.
 FIND_MISSING = f"""
 WITH unsettled AS (
-    SELECT payment.public_id, payment.psp, payment.currency, payment.amount, payment.journal_entry_id
+    SELECT payment.public_id, payment.psp, payment.currency, payment.amount - payment.tendered AS amount, payment.journal_entry_id
     FROM payments_paymentorder AS payment
     WHERE payment.status = 'SUCCESS' AND payment.settled_at IS NULL
       AND NOT EXISTS (SELECT FROM reconciliation_linematch AS its WHERE its.order_id = payment.id AND its.kind = 'capture')
@@ -216,10 +216,10 @@ WITH unsettled AS (
       AND NOT EXISTS (SELECT FROM payments_refund AS void WHERE void.late_charge_id = late.id
                       AND void.status = 'SUCCESS' AND void.psp_reference = void.charge)
     UNION ALL
-    SELECT refund.public_id, coalesce(late.psp, payment.psp), refund.currency, -refund.amount, refund.journal_entry_id
+    SELECT refund.public_id, coalesce(late.psp, payment.psp), refund.currency, refund.tendered - refund.amount, refund.journal_entry_id
     FROM payments_refund AS refund JOIN payments_paymentorder AS payment ON payment.id = refund.order_id
     LEFT JOIN payments_latecharge AS late ON late.id = refund.late_charge_id
-    WHERE refund.status = 'SUCCESS' AND refund.psp_reference <> refund.charge
+    WHERE refund.status = 'SUCCESS' AND refund.psp_reference <> refund.charge AND refund.tendered < refund.amount
       AND NOT EXISTS (SELECT FROM reconciliation_linematch AS its WHERE its.refund_id = refund.id AND its.kind = 'refund')
       AND NOT EXISTS (SELECT FROM reconciliation_mismatch AS its WHERE its.subject = refund.public_id AND its.line_id IS NOT NULL)
 )
@@ -283,15 +283,20 @@ def tell_waiting(*, now: datetime) -> None:
         settle_orders(batch, now=now)
 
 
+def compare_alone() -> None:
+    """Let nobody else compare until the caller's transaction ends, each of whose statements may take long."""
+    with connection.cursor() as cursor:
+        cursor.execute(ONE_AT_A_TIME)
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{LONGEST_S}s"])
+
+
 @transaction.atomic(durable=True)
 def match(batch_id: int, *, now: datetime) -> SettlementBatch:
     """Compare the lines of a batch with our books, mark each, and post what the batch proves: all of it or nothing; the second time nothing.
 
     Nobody else compares meanwhile.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(ONE_AT_A_TIME)
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{LONGEST_S}s"])
+    compare_alone()
     batch = SettlementBatch.objects.select_related("file").get(pk=batch_id)
     if batch.matched_at is None:
         batch.matched_at = now
@@ -338,10 +343,14 @@ def compare(batch: SettlementBatch, *, now: datetime) -> tuple[int, int, Decimal
 
 def post(batch: SettlementBatch, *, now: datetime) -> int | None:
     """Post what the batch proves; return the entry, None where nothing was moved.  Inside the caller's transaction."""
-    draft = settlement_of(batch, now=now)
+    return posted(settlement_of(batch, now=now), currency=batch.currency)
+
+
+def posted(draft: Draft, *, currency: str) -> int | None:
+    """Post an entry in one currency, in which its accounts may never have been used; return it, None where it moves nothing."""
     if not (draft.debits or draft.credits):
         return None
-    journal.open_accounts([code for code, _amount in (*draft.debits, *draft.credits)], currency=batch.currency)
+    journal.open_accounts([code for code, _amount in (*draft.debits, *draft.credits)], currency=currency)
     [entry_id] = journal.post([draft])
     return entry_id
 
@@ -355,13 +364,14 @@ def settlement_of(batch: SettlementBatch, *, now: datetime) -> Draft:
         chart.suspense(): -batch.suspended,
         chart.psp_receivable(batch.psp): -owed,
     }
+    debits, credits = journal.sides(moved, currency=batch.currency)
     return Draft(
         kind=JournalEntry.Kind.SETTLEMENT,
         reference=batch.public_id,
         memo=batch.name,
         effective_at=settled_at(batch, now=now),
-        debits=[(code, Money(amount, batch.currency)) for code, amount in moved.items() if amount > 0],
-        credits=[(code, Money(-amount, batch.currency)) for code, amount in moved.items() if amount < 0],
+        debits=debits,
+        credits=credits,
     )
 
 

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from ledger.ids import new_id
-from ledger.models import ClosedMonth, JournalEntry
+from ledger.models import ClosedMonth, JournalEntry, WrittenDown
 from ledger.money import is_exact, minor_units
 from payments.models import Dispute, LateCharge, PaymentOrder, Refund
 from payouts.models import Payout
@@ -461,8 +461,8 @@ class Proposal(models.Model):
         return f"{self.account or '-'}: {self.memo}"
 
 
-class MismatchTransition(models.Model):
-    """One thing that became of a mismatch, written by Postgres itself (triggers), so that none is missed: what, by whom and why."""
+class MismatchTransition(WrittenDown):
+    """One thing that became of a mismatch."""
 
     class What(models.TextChoices):
         OWNER = "owner", _("Owner")
@@ -471,16 +471,6 @@ class MismatchTransition(models.Model):
 
     mismatch = models.ForeignKey(Mismatch, models.PROTECT, related_name="transitions")
     what = models.TextField(choices=What)
-    before = models.TextField(blank=True)
-    after = models.TextField(blank=True)
-    actor = models.TextField(blank=True, help_text=_("Empty: the machine"))
-    reason = models.TextField(blank=True)
-    at = models.DateTimeField(db_default=Now(), editable=False)
-
-    class Meta:
-        verbose_name = _("what became of it")
-        verbose_name_plural = _("what became of it")
-        default_permissions = ("view",)
 
     def __str__(self) -> str:
         return f"{self.what}: {self.before} -> {self.after}"
@@ -895,8 +885,8 @@ class CloseEvidence(models.Model):
         return self.sha256[:16]
 
 
-class RightsTransition(models.Model):
-    """One change of what a login may do, written by Postgres itself (triggers), so that none is missed: what, by whom and why.
+class RightsTransition(WrittenDown):
+    """One change of what a login may do.
 
     Postgres refuses what somebody would change of their own rights; a new password for themselves it does not.
     """
@@ -912,11 +902,7 @@ class RightsTransition(models.Model):
 
     login = models.TextField(help_text=_("By its name, which stays when the login goes"))
     what = models.TextField(choices=What)
-    before = models.TextField(blank=True)
-    after = models.TextField(blank=True)
     actor = models.TextField(blank=True, help_text=_("Empty: the machine, or the login itself"))
-    reason = models.TextField(blank=True)
-    at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         verbose_name = _("change of rights")

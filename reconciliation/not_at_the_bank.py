@@ -14,9 +14,8 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from ledger.ids import new_id_in_sql
-from reconciliation import tolerances
+from reconciliation import matching, tolerances
 from reconciliation.bank_groups import IS_TO_COME_BACK
-from reconciliation.matching import LONGEST_S, ONE_AT_A_TIME
 
 QUIET_AFTER = 14  # days: an account whose last statement is that much older than the newest has no movements, and is not waited for
 
@@ -97,9 +96,8 @@ def find(*, now: datetime) -> int:
 
     Nobody compares meanwhile.
     """
+    matching.compare_alone()
     with connection.cursor() as cursor:
-        cursor.execute(ONE_AT_A_TIME)
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{LONGEST_S}s"])
         cursor.execute(COMPARED, {"quiet_after": QUIET_AFTER})
         found = 0
         for compared in map(Compared._make, cursor.fetchall()):
@@ -110,16 +108,15 @@ def find(*, now: datetime) -> int:
 
 def asked_of(compared: Compared) -> dict[str, Any]:
     """Return what is looked for in a currency: through which day each PSP's batches and our payouts must have arrived."""
-    untils = {"": tolerances.last_day_due(compared.through, settings.BANK_DAYS_TO_ARRIVE)}
-    untils |= {
-        rule.psp: tolerances.last_day_due(compared.through, rule.days) for rule in tolerances.holding(compared.currency, compared.through)
-    }
+    by_the_house = tolerances.last_day_due(compared.through, settings.BANK_DAYS_TO_ARRIVE)
+    rules = tolerances.holding(compared.currency, compared.through)
+    untils = {"": by_the_house} | {rule.psp: tolerances.last_day_due(compared.through, rule.days) for rule in rules}
     return {
         "currency": compared.currency,
         "since": compared.since,
         "psps": list(untils),
         "untils": list(untils.values()),
-        "payouts_until": tolerances.last_day_due(compared.through, settings.BANK_DAYS_TO_ARRIVE),
+        "payouts_until": by_the_house,
     }
 
 

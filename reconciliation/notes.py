@@ -11,10 +11,11 @@ from datetime import datetime
 
 from django.db import IntegrityError, transaction
 
+from ledger.approvals import require_reason
 from ledger.errors import DomainError
 from ledger.line import plain
 from reconciliation.models import Mismatch, MismatchAttachment, MismatchNote
-from reconciliation.resolution import NoSuchMismatch, require_reason
+from reconciliation.resolution import NoSuchMismatch
 
 LONGEST_NOTE = 2000
 LONGEST_NAME = 100
@@ -63,14 +64,14 @@ ATTACHABLE = {
 
 def write(mismatch_id: int, text: str, *, actor: str, now: datetime) -> MismatchNote:
     """Write a note, also on a mismatch that is resolved.  Raises NoSuchMismatch, ReasonMissing for one that says nothing."""
-    require_reason(text, field="note")
+    require_reason(text)
     require_mismatch(mismatch_id)
     return MismatchNote.objects.create(mismatch_id=mismatch_id, text=text.strip()[:LONGEST_NOTE], written_by=actor, written_at=now)
 
 
 def attach(mismatch_id: int, file: NewFile, *, actor: str, now: datetime) -> MismatchAttachment:
     """Attach a file, also to a mismatch that is resolved.  Raises NoSuchMismatch, AttachmentRefused, ReasonMissing for one without a note."""
-    require_reason(file.note, field="note")
+    require_reason(file.note)
     name, content = shown(file.name), file.content
     kind = kind_of(name, content)
     require_mismatch(mismatch_id)

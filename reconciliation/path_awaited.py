@@ -90,7 +90,7 @@ def to_be_settled(order: PaymentOrder, path: Path) -> Iterator[Awaited]:
 
 def is_voided(order: PaymentOrder, path: Path) -> bool:
     return any(
-        refund.order_id == order.pk and refund.status == RefundStatus.SUCCESS and refund.psp_reference == refund.charge
+        refund.order_id == order.pk and refund.status == RefundStatus.SUCCESS and refund.psp_reference == refund.charge != ""
         for refund in path.rows.refunds
     )
 
@@ -138,9 +138,10 @@ def to_arrive(payout: Payout, order: PaymentOrder, path: Path) -> Iterator[Await
 def to_be_given_back(refund: Refund, path: Path) -> Iterator[Awaited]:
     about = [order for order in path.orders if order.pk == refund.order_id]
     if refund.status == RefundStatus.EXECUTING:
-        what = _("The PSP gives the buyer %s back") if refund.next_attempt_at else _("A person decides about the refund of %s")
-        yield Awaited(what % amount(refund.amount), refund.next_attempt_at, about)
-    elif refund.status == RefundStatus.SUCCESS and refund.psp_reference != refund.charge and refund.journal_entry:
+        goes_back = _("The PSP gives the buyer %s back") if refund.charged_back else _("%s go back to gift cards and the buyer's wallet")
+        what = goes_back if refund.next_attempt_at else _("A person decides about the refund of %s")
+        yield Awaited(what % amount(refund.charged_back or refund.amount), refund.next_attempt_at, about)
+    elif refund.status == RefundStatus.SUCCESS and refund.charged_back and refund.psp_reference != refund.charge and refund.journal_entry:
         shown = any(match.refund_id == refund.pk for match in path.matches)
         if not shown and not any(mismatch.subject == refund.public_id for mismatch in path.mismatches):
             by = refund.journal_entry.happened_at + MISSING_AFTER

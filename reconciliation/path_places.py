@@ -12,7 +12,7 @@ from djmoney.money import Money
 
 from ledger.money import zero
 from ledger.templatetags.written import day
-from payments.models import PaymentOrder
+from payments.models import PaymentOrder, Refund
 from payments.states import UNRESOLVED, DisputeStatus, OrderStatus, RefundStatus
 from payouts.models import Payout
 from payouts.states import PUT_BACK, PayoutStatus
@@ -97,21 +97,33 @@ def buyers_money(order: PaymentOrder, path: Path) -> Iterator[Place]:
     if order.status != OrderStatus.SUCCESS:
         return
     gone = [*given_back(order, path), *taken_back(order, path)]
-    rest = order.amount - sum((place.amount for place in gone), zero(order.amount.currency.code))
+    stays = order.tendered - sum((refund.tendered for refund in refunds_of(order, path)), zero(order.amount.currency.code))
+    rest = order.amount - sum((place.amount for place in gone), stays)
     if rest:
         words, row, tone = what_is_left(order, path)
         yield Place(rest, words, row, tone)
+    if stays:
+        yield Place(stays, _("paid with gift cards or the buyer's wallet"), order, "good")
     yield from gone
 
 
+def refunds_of(order: PaymentOrder, path: Path) -> list[Refund]:
+    """Return the order's refunds that have not failed, without those of charges that came too late."""
+    its_own = [refund for refund in path.rows.refunds if refund.order_id == order.pk and not refund.late_charge_id]
+    return [refund for refund in its_own if refund.status != RefundStatus.FAILED]
+
+
 def given_back(order: PaymentOrder, path: Path) -> Iterator[Place]:
-    for refund in path.rows.refunds:
-        if refund.order_id != order.pk or refund.late_charge_id:
-            continue
-        if refund.status == RefundStatus.SUCCESS:
-            yield Place(refund.amount, _("given back to the buyer"), refund)
-        elif refund.status == RefundStatus.EXECUTING:
-            yield Place(refund.amount, _("on its way back to the buyer"), refund, "warn")
+    for refund in refunds_of(order, path):
+        done = refund.status == RefundStatus.SUCCESS
+        if refund.charged_back:
+            words = _("given back to the buyer") if done else _("on its way back to the buyer")
+            yield Place(refund.charged_back, words, refund, "" if done else "warn")
+        if refund.tendered:
+            words = (
+                _("given back to gift cards or the buyer's wallet") if done else _("on its way back to gift cards or the buyer's wallet")
+            )
+            yield Place(refund.tendered, words, refund, "" if done else "warn")
 
 
 def taken_back(order: PaymentOrder, path: Path) -> Iterator[Place]:

@@ -120,7 +120,7 @@ def booked(entry: JournalEntry, path: Path) -> Step:
 def orders_sharing(entry: JournalEntry, path: Path) -> list[PaymentOrder]:
     """Return the orders that an entry is about which others have a part in, too: of a payout, of a settlement batch."""
     owner = entry.reference.partition(":")[0]
-    payout = next((payout for payout in path.payouts.values() if payout.public_id == owner), None)
+    payout = path.payout_called(owner)
     if payout is not None:
         return orders_in(payout, path)
     return [order for order in path.orders if (match := path.capture_of(order)) and match.batch.journal_entry_id == entry.pk]
@@ -143,7 +143,7 @@ def moved(movement: WalletEntry, order: PaymentOrder, path: Path) -> Step:
         (_("held back"), movement.reserved),
     )
     said = ", ".join(f"{name} {'+' if figure.amount > 0 else ''}{amount(figure)}" for name, figure in changed if figure)
-    at = next((legs[0].entry.booked_at for pk, legs in path.legs.items() if pk == movement.journal_entry_id), movement.created_at)
+    at = booked_at(movement.journal_entry_id, path) or movement.created_at
     return Step(at, _("Wallet moved: %s") % movement.get_kind_display(), said, movement, [order], "good")
 
 
@@ -163,10 +163,15 @@ def settled(match: LineMatch, path: Path) -> Step:
     return Step(compared_at(match, path), _("In the PSP's settlement file"), said, line, orders_of(match, path), "good")
 
 
+def booked_at(entry_id: int | None, path: Path) -> datetime | None:
+    """Return when an entry was booked; None where there is none."""
+    legs = path.legs.get(entry_id or 0)
+    return legs[0].entry.booked_at if legs else None
+
+
 def compared_at(match: LineMatch, path: Path) -> datetime:
     """Return when the batch was compared, by the clock by which its entry was written."""
-    legs = path.legs.get(match.batch.journal_entry_id or 0)
-    return legs[0].entry.booked_at if legs else match.batch.matched_at or match.line.file.received_at
+    return booked_at(match.batch.journal_entry_id, path) or match.batch.matched_at or match.line.file.received_at
 
 
 def orders_of(match: LineMatch, path: Path) -> list[PaymentOrder]:
@@ -180,7 +185,7 @@ def orders_of(match: LineMatch, path: Path) -> list[PaymentOrder]:
 def differed(mismatch: Mismatch, path: Path) -> Iterator[Step]:
     """A mismatch: when it was found, and when it was explained."""
     about = path.order_about(mismatch.subject)
-    payout = next((payout for payout in path.payouts.values() if payout.public_id == mismatch.subject), None)
+    payout = path.payout_called(mismatch.subject)
     orders = [about] if about else orders_in(payout, path) if payout else []
     figures = (
         (_("by our books"), mismatch.expected),
@@ -205,8 +210,7 @@ def arrived(arrival: BankLineMatch, path: Path) -> Step:
         "file": line.file.name,
         "reference": line.bank_reference or "–",
     }
-    legs = path.legs.get(compared.journal_entry_id or 0)
-    at = legs[0].entry.booked_at if legs else compared.matched_at
+    at = booked_at(compared.journal_entry_id, path) or compared.matched_at
     payout = path.payouts.get(arrival.payout_id or 0)
     orders = (
         orders_in(payout, path)

@@ -84,6 +84,9 @@ class Path:
         """Return the order to which an id belongs, or the reference of an entry (`ord_1:release`), or a row's own."""
         return self.order_of.get(public_id) or self.order_of.get(public_id.partition(":")[0])
 
+    def payout_called(self, public_id: str) -> Payout | None:
+        return next((payout for payout in self.payouts.values() if payout.public_id == public_id), None)
+
     def arrival_of(self, batch: SettlementBatch | None) -> BankLineMatch | None:
         """Return the bank line by which the batch was paid to us, of several the last by its day; None as long as not all of it has come."""
         parts = [each for each in self.arrivals if batch and each.batch_id == batch.pk]

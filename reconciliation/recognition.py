@@ -18,7 +18,6 @@ from ledger.money import minor_units
 from payments import releases
 from reconciliation import matching, resolution
 from reconciliation.formats.records import LineKind
-from reconciliation.matching import LONGEST_S, ONE_AT_A_TIME
 from reconciliation.models import ExpectedFee, LineMatch, Mismatch
 
 logger = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ LEFT JOIN payments_pspattempt AS by_key
       AND by_key.psp = mismatch.psp AND by_key.operation = 'charge' AND by_key.status = 'SUCCEEDED'
 LEFT JOIN payments_paymentorder AS payment ON payment.id = coalesce(by_id.order_id, by_key.order_id) AND payment.status = 'SUCCESS'
 WHERE mismatch.kind = 'missing_here' AND mismatch.resolved_at IS NULL AND (%(among)s::bigint[] IS NULL OR mismatch.id = ANY(%(among)s::bigint[]))
-  AND coalesce(late.amount, payment.amount) = line.gross AND line.net = line.gross - line.fee AND line.fee BETWEEN 0 AND line.gross
+  AND coalesce(late.amount, payment.amount - payment.tendered) = line.gross AND line.net = line.gross - line.fee AND line.fee BETWEEN 0 AND line.gross
   AND coalesce(late.currency, payment.currency) = line.currency AND line.net_currency = line.currency
   AND NOT EXISTS (SELECT FROM reconciliation_linematch AS its WHERE its.order_id = payment.id AND its.kind = 'capture')
   AND NOT EXISTS (SELECT FROM reconciliation_linematch AS its WHERE its.late_charge_id = late.id AND its.kind = 'capture')
@@ -71,9 +70,7 @@ def resolve(mismatch_ids: Sequence[int], *, now: datetime) -> int:
     Nobody else compares meanwhile.  Locks the mismatches, then the orders.  Leaves out what was resolved or matched since, and what has
     another fee than the expected one.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(ONE_AT_A_TIME)
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{LONGEST_S}s"])
+    matching.compare_alone()
     locked = Mismatch.objects.select_for_update(no_key=True, of=("self",)).filter(pk__in=mismatch_ids).order_by("pk")
     mismatches = list(locked.select_related("line", "batch"))
     known = known_by_now(among=mismatch_ids)

@@ -58,7 +58,8 @@ class DeclinesBy(StrEnum):
 
 METHOD = "CASE event.method WHEN '' THEN '' ELSE rtrim(event.method || ' ' || event.card_funding) END"
 
-# A dispute over a charge that came too late took nothing of a sale.  What nobody tried to pay has not failed.
+# A dispute over a charge that came too late took nothing of a sale.  What nobody tried to pay has not failed.  A gift card or a top-up that is
+# bought is no sale: what is bought with it will be.  What such paid alone no PSP settles.
 SALES = """
 WITH disputed AS (
     SELECT order_id, sum(amount) AS amount FROM payments_dispute AS dispute
@@ -70,13 +71,13 @@ WITH disputed AS (
            seller.country, payment.status = 'SUCCESS' AS is_paid,
            payment.status = 'FAILED' AND payment.confirmations > 0 AND payment.failure_code <> %(voided)s AS has_failed,
            payment.amount, payment.fee, payment.refunded, coalesce(disputed.amount, 0) AS disputed,
-           payment.settled_at - payment.created_at AS settled_after
+           CASE WHEN payment.tendered < payment.amount THEN payment.settled_at - payment.created_at END AS settled_after
     FROM payments_paymentorder AS payment
     JOIN payments_paymentevent AS event ON event.id = payment.event_id
     JOIN wallet_seller AS seller ON seller.id = payment.seller_id
     LEFT JOIN disputed ON disputed.order_id = payment.id
     WHERE payment.id >= %(first_id)s AND payment.id < %(end_id)s AND payment.currency = %(currency)s
-      AND payment.created_at >= %(since)s AND payment.created_at < %(until)s
+      AND payment.created_at >= %(since)s AND payment.created_at < %(until)s AND payment.fills_id IS NULL
 )
 SELECT CASE 0 WHEN grouping(day) THEN 'day' WHEN grouping(psp) THEN 'psp' WHEN grouping(method) THEN 'method' WHEN grouping(card) THEN 'card'
               WHEN grouping(card_country) THEN 'card_country' WHEN grouping(country) THEN 'country' ELSE 'all' END,

@@ -13,9 +13,9 @@ from decimal import Decimal
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q
-from djmoney.money import Money
 
 from ledger import chart, journal, manual, transitions
+from ledger.approvals import LONGEST_REASON, AlreadyDecided, MakerMayNotApprove, require_reason
 from ledger.errors import DomainError
 from ledger.journal import Draft, UnknownAccount
 from ledger.models import JournalEntry
@@ -23,10 +23,9 @@ from payments import releases
 from payments.models import LateCharge, PaymentOrder, PspAttempt
 from payments.states import AttemptStatus, OrderStatus, PspOperation
 from reconciliation.formats.records import LineKind
-from reconciliation.matching import settled_at
+from reconciliation.matching import posted, settled_at
 from reconciliation.models import Mismatch, Proposal, SettlementBatch, StagedLine
 
-LONGEST_REASON = 500
 KEPT_BY_OTHERS = frozenset(
     {"suspense", "disputed", "payouts_in_transit"}
 )  # they are what open mismatches, disputes and payouts make of them
@@ -40,20 +39,6 @@ class NoSuchMismatch(DomainError):
 
 class NoSuchProposal(DomainError):
     code = "not_found"
-
-
-class AlreadyDecided(DomainError):
-    """The mismatch was resolved meanwhile, or somebody has decided about the proposal, or another one waits."""
-
-    code = "already_decided"
-
-
-class MakerMayNotApprove(DomainError):
-    code = "maker_may_not_approve"
-
-
-class ReasonMissing(DomainError):
-    code = "reason_missing"
 
 
 class UnknownOwner(DomainError):
@@ -98,13 +83,14 @@ def entry_of(mismatch: Mismatch, account: str, *, memo: str, now: datetime) -> D
     fee = fee_in(mismatch)
     moved = {chart.suspense(): mismatch.suspended, chart.psp_fees(): fee}
     moved[account] = moved.get(account, Decimal(0)) - mismatch.suspended - fee
+    debits, credits = journal.sides(moved, currency=mismatch.currency)
     return Draft(
         kind=JournalEntry.Kind.RESOLUTION,
         reference=mismatch.public_id,
         memo=memo,
         effective_at=now,
-        debits=[(code, Money(amount, mismatch.currency)) for code, amount in moved.items() if amount > 0],
-        credits=[(code, Money(-amount, mismatch.currency)) for code, amount in moved.items() if amount < 0],
+        debits=debits,
+        credits=credits,
     )
 
 
@@ -204,8 +190,7 @@ def approve(proposal_id: int, *, actor: str, reason: str, now: datetime) -> Prop
     proposal = lock_waiting(proposal_id, actor=actor, reason=reason)
     mismatch = proposal.mismatch
     if draft := entry_proposed(proposal, now=now):
-        journal.open_accounts([code for code, _amount in (*draft.debits, *draft.credits)], currency=mismatch.currency)
-        [proposal.journal_entry_id] = journal.post([draft])
+        proposal.journal_entry_id = posted(draft, currency=mismatch.currency)
     decide(proposal, Proposal.Status.APPROVED, actor=actor, reason=reason, now=now)
     mismatch.resolved_at = now
     mismatch.save(update_fields=["resolved_at"])
@@ -224,7 +209,7 @@ def settle_order(mismatch: Mismatch, *, by: str, now: datetime) -> None:
     order = order_of(mismatch, line)
     if order is None or {line.currency, line.net_currency} != {order.amount.currency.code}:
         return
-    if min(line.gross, line.net + line.fee) >= order.amount.amount:
+    if min(line.gross, line.net + line.fee) >= order.charge.amount:
         releases.mark_settled([order.pk], at=settled_at(batch, now=now))
 
 
@@ -297,8 +282,3 @@ def require_explaining(mismatch: Mismatch, account: str) -> None:
     if account not in accounts_for(mismatch):
         able = ", ".join(accounts_for(mismatch))
         raise UnknownAccount(f"{account} cannot explain {mismatch.public_id}. Name one of these: {able}.", field="account")
-
-
-def require_reason(reason: str, *, field: str) -> None:
-    if not reason.strip():
-        raise ReasonMissing("Say why: it is kept with your name.", field=field)

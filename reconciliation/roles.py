@@ -47,6 +47,7 @@ OF_ADMINISTRATION = frozenset(
         "auth.view_user",
         "payments.view_circuitbreaker",
         "payments.view_retrypolicy",
+        "payouts.view_payoutcurrency",
         "payouts.view_payoutschedule",
         "reconciliation.view_expectedfee",
         "reconciliation.view_expectedfile",
@@ -94,7 +95,10 @@ MAKES = (
     "reconciliation.propose_resolution",
     "reconciliation.reread_sourcefile",
     "reconciliation.upload_sourcefile",
+    "wallet.add_exchangerate",
+    "wallet.add_giftcard",
     "wallet.add_sellerhold",
+    "wallet.upload_exchangerate",
 )
 CHECKS = (
     "ledger.approve_entry",
@@ -114,6 +118,9 @@ CHECKS = (
     "reconciliation.approve_resolution",
     "reconciliation.approve_tolerancerule",
     "reconciliation.download_sourcefile",
+    "wallet.approve_exchangerate",
+    "wallet.approve_giftcard",
+    "wallet.change_giftcard",
     "wallet.change_sellerhold",
 )
 AUDITS = ("auth.view_group", "auth.view_user", "reconciliation.download_sourcefile")
@@ -123,7 +130,9 @@ ADMINISTERS = (
     "payments.add_retrypolicy",
     "payments.change_retrypolicy",
     "payments.delete_retrypolicy",
+    "payouts.add_payoutcurrency",
     "payouts.add_payoutschedule",
+    "payouts.change_payoutcurrency",
     "payouts.change_payoutschedule",
     "payouts.delete_payoutschedule",
     "reconciliation.add_expectedfee",

@@ -28,7 +28,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import clock, transitions
 from ledger.admin import NOTHING, LookOnly, time_column
-from ledger.deeds import LONGEST_NOTE
+from ledger.deeds import LONGEST_NOTE, actor_in
 from ledger.titles import Entitled
 from reconciliation import audit, reports
 from reconciliation.audit import Asked, Done
@@ -109,12 +109,12 @@ class LoginAdmin(Entitled, UserAdmin):  # type: ignore[type-arg]
         return False
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        transitions.by(f"staff:{request.user.get_username()}", reason=form.cleaned_data["why"])
+        transitions.by(actor_in(request), reason=form.cleaned_data["why"])
         super().save_model(request, obj, form, change)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         with transaction.atomic():
-            transitions.by(f"staff:{request.user.get_username()}", reason=gettext("A new password"))
+            transitions.by(actor_in(request), reason=gettext("A new password"))
             return super().user_change_password(request, id, form_url)
 
     @admin.display(description=_("roles"))

@@ -29,10 +29,12 @@ from ledger.queries import balance_of
 from ledger.templatetags.written import amount, day, moment
 from payments.models import Dispute, PspEvent
 from payments.states import DisputeStatus
+from payouts import conversions
 from payouts.models import Payout
 from payouts.states import LIVE
 from reconciliation import causes, expected, inside, matching, reports
 from reconciliation.models import ExpectedFile, Mismatch, SettlementBatch, SourceFile
+from wallet import rates
 from wallet.models import WebhookDelivery
 
 User = AbstractBaseUser | AnonymousUser
@@ -91,6 +93,7 @@ def sections(user: User, *, now: datetime, true_time: datetime) -> list[Section]
         seen = [section() for permission, section in asked if user.has_perm(permission)]  # type: ignore[union-attr]
         people = list(to_decide(user, now=now))
         house = list(in_the_house(user, true_time=true_time))
+        house += rates_tiles(now=now) if user.has_perm("wallet.view_exchangerate") else []  # type: ignore[union-attr]
     seen += [Section("decide", _("Waits for somebody"), people)] if people else []
     return seen + ([Section("house", _("In the house"), house)] if house else [])
 
@@ -110,6 +113,11 @@ def counted(found: QuerySet[Any], what: Any, rows: str, *, is_trouble: bool = Tr
     """Return how many there are, up to as many as their list shows; of a trouble there should be none."""
     figured = figure(found, str(what), rows)
     return Tile(figured.shown, what, listed(rows, **filters), tone_of(figured.count) if is_trouble else "", figured.count)
+
+
+def at_least(count: int, most: int) -> str:
+    """Say how many there are, of which no more than `most` were counted."""
+    return f"{count}+" if count == most else str(count)
 
 
 def tone_of(count: int) -> str:
@@ -191,8 +199,7 @@ def settled(*, now: datetime) -> Section:
     tiles = [tile for each in sums for tile in of_currency(dict(each), today)]
     if stuck := matching.stuck(now=now):
         address = listed("reconciliation_settlementbatch", id__in=",".join(str(batch.pk) for batch in stuck))
-        shown = f"{len(stuck)}+" if len(stuck) == matching.MOST_STUCK else str(len(stuck))
-        tiles.append(Tile(shown, _("cannot be compared: the log says why"), address, "bad", len(stuck)))
+        tiles.append(Tile(at_least(len(stuck), matching.MOST_STUCK), _("cannot be compared: the log says why"), address, "bad", len(stuck)))
     return Section("settled", _("Settled by the PSPs' files"), tiles, _("No settlement batch was compared with our books today."))
 
 
@@ -220,9 +227,8 @@ def to_explain(*, now: datetime) -> Section:
         counts: Sequence[int] = cursor.fetchone()
     tiles = []
     for (first, _last, what), (after, until), count in zip(AGES, bounds, counts, strict=True):
-        shown = f"{count}+" if count == MOST_SHOWN else str(count)
         address = listed(rows, state="open", found_at__gt=after, found_at__lte=until)
-        tiles.append(Tile(shown, what, address, "bad" if count and first else "", count))
+        tiles.append(Tile(at_least(count, MOST_SHOWN), what, address, "bad" if count and first else "", count))
     tiles.append(counted(causes.overdue(now=now), _("overdue"), rows, state="open", due="over"))
     tiles += [
         Tile(amount(held), _("in suspense"), listed(rows, state="open", in_suspense="yes", currency=held.currency.code), "bad")
@@ -296,3 +302,17 @@ def last_look(*, true_time: datetime) -> Tile:
     shown = _("money does not agree") if look.drift else _("too long ago") if is_old else _("money agrees")
     what = format_html(_("last look inside: {}"), moment(look.ended_at))
     return Tile(shown, what, page("reconciliation_insidelook", look.pk), "bad" if look.drift or is_old else "good")
+
+
+def rates_tiles(*, now: datetime) -> list[Tile]:
+    """Say how old the newest exchange rates are, if there are any, and how many sellers' wallets wait for one."""
+    address, tiles = reverse("admin:wallet_exchangerate_position"), []
+    if known := rates.all_newest(now=now):
+        newest = max(known, key=lambda rate: rate.quoted_on)
+        age = rates.age_in_days(newest, now=now)
+        shown = ngettext("%(count)s day old", "%(count)s days old", age) % {"count": age}
+        tiles.append(Tile(shown, _("exchange rates"), address, "bad" if rates.is_stale(newest, now=now) else "good"))
+    if waiting := conversions.waiting_for_rates(now=now):
+        count = sum(count for count, _each in waiting)
+        tiles.append(Tile(str(count), _("sellers' wallets that wait for an exchange rate"), address, "bad"))
+    return tiles

@@ -18,9 +18,9 @@ from payments.intake import NewOrder, NewPayment
 from payouts import bank_accounts
 from payouts.bank_accounts import NewBankAccount
 from payouts.models import BankAccount
-from wallet import balances
+from wallet import balances, stored_value
 from wallet.balances import Change
-from wallet.models import Seller, Shop, WalletEntry
+from wallet.models import Buyer, Seller, Shop, StoredValue, StoredValueEntry, WalletEntry
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 RECEIVABLE = chart.psp_receivable("sandbox")
@@ -57,6 +57,24 @@ def make_available(seller: Seller, amount: Money) -> None:
     balances.change(
         [Change(seller.pk, entry, WalletEntry.Kind.RELEASE, "gift", amount, nothing, pending=nothing, available=amount, reserved=nothing)]
     )
+
+
+@transaction.atomic
+def stored_value_of(shop: Shop, amount: str, *, buyer: Buyer | None = None, currency: str = "EUR", **terms: Any) -> StoredValue:
+    """Give the shop a gift card of so much, or (`buyer`) that buyer a wallet: granted, without a code; `terms` are columns of it."""
+    make = (
+        stored_value.open_wallet(buyer, currency=currency)
+        if buyer
+        else stored_value.open_gift_card(shop, currency=currency, expires_at=None)
+    )
+    journal.open_accounts([chart.gift_card_grants()], currency=currency)
+    debits, credits = [(chart.gift_card_grants(), exact(amount, currency))], [(stored_value.account_of(make), exact(amount, currency))]
+    [entry] = journal.post([Draft(JournalEntry.Kind.GIFT_CARD_GRANT, f"grant-{secrets.token_hex(8)}", timezone.now(), debits, credits)])
+    kind = StoredValueEntry.Kind.GRANTED
+    stored_value.change([stored_value.Change(make.pk, exact(amount, currency), zero(currency), kind, f"je_{entry}", entry)])
+    StoredValue.objects.filter(pk=make.pk).update(**terms)
+    make.refresh_from_db()
+    return make
 
 
 def basket(sellers: Sequence[Seller], *amounts: str, currency: str = "EUR", **terms: Any) -> NewPayment:

@@ -43,7 +43,13 @@ class LiveHouse:
     shop: Shop
 
     def checkout(
-        self, *, sellers: int = 3, amounts: Sequence[str] = ("24.90", "89.00", "14.50"), currency: str = "EUR", locale: str = "en"
+        self,
+        *,
+        sellers: int = 3,
+        amounts: Sequence[str] = ("24.90", "89.00", "14.50"),
+        currency: str = "EUR",
+        locale: str = "en",
+        signed_in: bool = False,
     ) -> str:
         """Open a checkout of so many sellers and return the address of its page."""
         known = [Seller.objects.get_or_create(shop=self.shop, name=name)[0] for name in NAMES[:sellers]]
@@ -60,6 +66,7 @@ class LiveHouse:
             buyer_reference="buyer",
             buyer_name="Rosa Martín",
             buyer_email="rosa@example.com",
+            buyer_signed_in=signed_in,
             orders=orders,
             return_url=f"{self.sandbox.url}/shop/thanks",
             locale=locale,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -20,7 +21,7 @@ from django.utils import timezone
 from djmoney.money import Money
 
 from config import celery
-from payments import claims, confirmation, executor, intake, queries, refund_executor
+from payments import claims, confirmation, executor, intake, queries, refund_executor, tenders
 from payments.claims import Work
 from payments.confirmation import Confirmed
 from payments.management import buyer
@@ -31,10 +32,11 @@ from payments.psp.sandbox import SandboxPsp
 from payments.settlement import Capture
 from payments.states import PAYABLE
 from payments.verdicts import Outcome
-from payouts.providers import registry as payout_registry
+from payouts.providers import registry as banks
+from payouts.providers.sandbox import SandboxBank
 from reconciliation import invariants
 from tests.factories import basket, new_sellers, new_shop
-from tests.fixtures_services import SandboxCompany, admin_url
+from tests.fixtures_services import SandboxCompany, admin_url, running_sandbox
 from wallet.models import Seller, Shop
 
 VISA = "4242424242424242"
@@ -101,10 +103,19 @@ class Oracle:
 
 
 @pytest.fixture(scope="session")
-def journal_reader(sandbox_company: SandboxCompany) -> Oracle:
-    registry.psp_named.cache_clear()  # an adapter made before the sandbox ran would not know where it is
-    payout_registry.provider_named.cache_clear()
-    return Oracle(sandbox_company)
+def journal_readers() -> dict[str, Oracle]:
+    """Give the readers that there are, by the API key of the sandbox whose journal they read."""
+    return {}
+
+
+@pytest.fixture
+def journal_reader(sandbox: SandboxCompany, journal_readers: dict[str, Oracle]) -> Oracle:
+    """Give the one reader of this sandbox's journal: what it has read it does not read again."""
+    if sandbox.api_key not in journal_readers:
+        journal_readers[sandbox.api_key] = Oracle(sandbox)
+        registry.psp_named.cache_clear()  # an adapter made before the sandbox ran would not know where it is
+        banks.provider_named.cache_clear()
+    return journal_readers[sandbox.api_key]
 
 
 @pytest.fixture
@@ -121,6 +132,35 @@ def books_hold(real_db: None, sandbox: SandboxCompany, oracle: Oracle) -> Iterat
     assert invariants.violations() == []
     assert invariants.differences_from(oracle.rows(), psp="sandbox") == []
     assert invariants.receivable_differs_from(oracle.rows(), psp="sandbox") == []
+
+
+# --- A sandbox of one's own ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_sandbox(worker_name: str, tmp_path: Path) -> Iterator[SandboxCompany]:
+    """Give a sandbox that no test has used before: nothing was paid, paid out or closed there, and its balance is zero.
+
+    For tests of its days: on the one that all share, refunds and disputes of others may leave nothing to be paid of a day's charges, and
+    these are carried over.
+    A module says so by a fixture `sandbox` of its own, which is this one.
+    """
+    with running_sandbox(f"{worker_name}_own", logs=tmp_path) as company:
+        hang_up()
+        yield company
+        hang_up()
+
+
+def hang_up() -> None:
+    """Close our lines to the PSP and to the bank, which must be running: the next call finds out anew where they are."""
+    psp = registry.psp_named(SandboxPsp.name)
+    if isinstance(psp, SandboxPsp):
+        psp.close()
+    registry.psp_named.cache_clear()
+    bank = banks.provider_named(SandboxBank.name)
+    if isinstance(bank, SandboxBank):
+        bank.close()
+    banks.provider_named.cache_clear()
 
 
 # --- Who sells, and who buys ----------------------------------------------------------------------------------------
@@ -168,10 +208,11 @@ def confirm_card(event: PaymentEvent, card: str = VISA, *, now: datetime | None 
 
 
 def card_given(event: PaymentEvent, card: str = VISA, *, tab: str = "") -> Confirmed:
-    """Let the buyer give a card for what is left to pay; return what the PSP then says, ready to be confirmed."""
+    """Let the buyer give a card for what no gift card or wallet pays; return what the PSP then says, ready to be confirmed."""
     event.refresh_from_db()
     payable = [order for order in event.orders.all() if order.status in PAYABLE]
-    session = session_for(queries.sum_of(payable), card, nonce=f"{event.public_id}:{event.confirmations + 1}{tab}")
+    to_charge = tenders.plan(event, queries.sum_of(payable), now=timezone.now()).rest
+    session = session_for(to_charge, card, nonce=f"{event.public_id}:{event.confirmations + 1}{tab}")
     return Confirmed.by(session)
 
 

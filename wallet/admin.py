@@ -42,19 +42,39 @@ from ledger.deeds import WithDeeds
 from ledger.models import JournalEntry
 from ledger.templatetags.written import moment
 from ledger.titles import Entitled
-from wallet import api_keys, invoice_admin, second_factor_admin, terms_admin, webhook_admin, write_off_admin
+from wallet import (
+    api_keys,
+    branding_forms,
+    conversion_admin,
+    gift_card_admin,
+    invoice_admin,
+    rates_admin,
+    second_factor_admin,
+    terms_admin,
+    webhook_admin,
+    write_off_admin,
+)
 from wallet.models import ApiKey, Buyer, IdempotencyRecord, OutboxMessage, Seller, Shop, Wallet, WalletEntry
 
 MOST_SELLERS_SOUGHT = 200
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
-__all__ = ["approval_admin", "invoice_admin", "second_factor_admin", "terms_admin", "webhook_admin"]  # Django looks for an app's pages here
+__all__ = [
+    "approval_admin",
+    "conversion_admin",
+    "gift_card_admin",
+    "invoice_admin",
+    "rates_admin",
+    "second_factor_admin",
+    "terms_admin",
+    "webhook_admin",
+]  # Django looks for an app's pages here
 
 
 def sellers_called(term: str) -> list[int]:
     """Return the sellers whose id, reference or name the search means, so that larger tables are asked by number."""
-    named = Q(name__icontains=term) | Q(public_id=term) | Q(reference=term)
+    named = (Q(name__icontains=term) | Q(public_id=term) | Q(reference=term)) & Q(is_house=False)
     return list(Seller.objects.filter(named).values_list("pk", flat=True)[:MOST_SELLERS_SOUGHT])
 
 
@@ -90,7 +110,7 @@ class Kept(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
         return moment(row.created_at)
 
 
-class ShopForm(forms.ModelForm):  # type: ignore[type-arg]
+class ShopForm(branding_forms.BrandForm):
     """A shop; its origins are written one a line, and kept as the scheme, host and port that a return address must begin with."""
 
     return_origins = forms.CharField(
@@ -102,7 +122,14 @@ class ShopForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Shop
-        fields = ("name", "return_origins", "fee_basis_points", "refund_fee_policy")
+        fields = (
+            "name",
+            "return_origins",
+            "fee_basis_points",
+            "refund_fee_policy",
+            "gift_card_days",
+            *branding_forms.BrandForm.Meta.fields,
+        )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -124,11 +151,20 @@ class ShopAdmin(Kept):
     form = ShopForm
     list_display = ("name", "public_id", "fee_basis_points", "since")
     search_fields = ("name", "public_id__exact")
-    fields = ("public_id", "name", "return_origins", "fee_basis_points", "refund_fee_policy", "since")
+    fields = (
+        "public_id",
+        "name",
+        "return_origins",
+        "fee_basis_points",
+        "refund_fee_policy",
+        "gift_card_days",
+        *branding_forms.FIELDS,
+        "since",
+    )
     readonly_fields = ("public_id", "since")
 
     def get_fields(self, request: HttpRequest, obj: Shop | None = None) -> Any:
-        return self.fields if obj else ("name", "return_origins", "fee_basis_points", "refund_fee_policy")
+        return self.fields if obj else self.fields[1:-1]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Shop | None = None) -> Any:
         """What a shop began with is its fee; another one is agreed by a fee schedule, which takes two people."""
@@ -154,6 +190,10 @@ class SellerAdmin(Kept):
     fields = ("public_id", "shop", "name", "reference", "country", "tax_id", "users", "since")
     autocomplete_fields = ("users",)
     inlines = (WalletRows,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Seller]:
+        """Leave out whoever stands for a shop where it sells gift cards: nobody sells there, and nothing is paid out."""
+        return super().get_queryset(request).filter(is_house=False)
 
     def get_fields(self, request: HttpRequest, obj: Seller | None = None) -> Any:
         return self.fields if obj else ("shop", "name", "reference", "country", "tax_id", "users")

@@ -47,7 +47,7 @@ def shop_of(request: Request) -> Shop:
 
 def seller_of(request: Request, public_id: str) -> Seller:
     """Return a seller of the caller's shop.  Raises Http404."""
-    seller = Seller.objects.filter(shop=shop_of(request), public_id=public_id).first()
+    seller = Seller.objects.filter(shop=shop_of(request), public_id=public_id, is_house=False).first()
     if seller is None:
         raise Http404
     return seller
@@ -55,7 +55,7 @@ def seller_of(request: Request, public_id: str) -> Seller:
 
 def seller_asked_for(request: Request, public_id: str) -> Seller:
     """Return the seller of the caller's shop whom a parameter names.  Raises NotInShop."""
-    seller = Seller.objects.filter(shop=shop_of(request), public_id=public_id).first()
+    seller = Seller.objects.filter(shop=shop_of(request), public_id=public_id, is_house=False).first()
     if seller is None:
         raise NotInShop(f"There is no seller {public_id!r} in your shop.", field="seller")
     return seller
@@ -65,7 +65,7 @@ class Sellers(Endpoint):
     @operation(READ, query=SellersQuery, answers={200: SellerSerializer})
     def get(self, request: Request) -> Response:
         """List sellers"""
-        found = Seller.objects.filter(shop=shop_of(request))
+        found = Seller.objects.filter(shop=shop_of(request), is_house=False)
         if "reference" in self.query:
             found = found.filter(reference=self.query["reference"])
         return self.answer_page(found)
@@ -111,7 +111,7 @@ class Wallets(Endpoint):
         Wallets also open by themselves, with a seller's first payment in a currency.  Opening one that is there answers 200.
         """
         wanted = self.read(request)
-        seller = Seller.objects.filter(shop=shop_of(request), public_id=wanted["seller"]).first()
+        seller = Seller.objects.filter(shop=shop_of(request), public_id=wanted["seller"], is_house=False).first()
         if seller is None:
             raise NoSuchSeller(f"There is no seller {wanted['seller']!r} in this shop. GET /v1/sellers lists them.", field="seller")
         wallet, is_new = sellers.open_wallet(seller, currency=wanted["currency"])

@@ -27,6 +27,10 @@ EVERYDAY_SCOPES = (
     ApiKey.Scope.PAYOUTS_WRITE,
     ApiKey.Scope.WEBHOOKS_READ,
     ApiKey.Scope.WEBHOOKS_WRITE,
+    ApiKey.Scope.GIFT_CARDS_READ,
+    ApiKey.Scope.GIFT_CARDS_WRITE,
+    ApiKey.Scope.BUYERS_READ,
+    ApiKey.Scope.BUYERS_WRITE,
 )
 
 

@@ -52,13 +52,14 @@ class Notice:
 class Ahead:
     """What goes to the bank in one currency: what is on its way, and when and how much is next (`next_date` None: only when asked for).
 
-    `is_stopped`: nothing leaves at present, for a reason that is among the tasks.
+    `is_stopped`: nothing leaves at present, for a reason that is among the tasks.  `becomes`: it is converted into that currency first.
     """
 
     on_its_way: Money
     next_date: date | None
     next_amount: Money
     is_stopped: bool
+    becomes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

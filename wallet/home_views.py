@@ -20,7 +20,7 @@ from djmoney.money import Money
 from ledger import clock
 from ledger.money import zero
 from ledger.templatetags.written import MINUS, amount, reader
-from wallet import home, line_chart, monthly, queries
+from wallet import conversions, home, line_chart, monthly, queries
 from wallet.home import Ahead
 from wallet.line_chart import Drawing
 from wallet.models import Wallet
@@ -74,6 +74,7 @@ def show(request: HttpRequest, desk: Desk) -> HttpResponse:
     """What needs doing, what stands, what it means, and what happened last."""
     wallets = queries.wallets_of(desk.seller)
     movements = queries.latest(wallets, count=MOVEMENTS_AT_HOME)
+    conversions.tell(movements)
     shown = home.parts(desk.seller, request.user, wallets, now=clock.now())
     last_months = monthly.last_months(timezone.now(), count=MONTHS_AT_HOME)
     sales = monthly.net_sales(wallets, last_months) if movements else {}

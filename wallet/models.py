@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+from djmoney.money import Money
 
 from ledger.ids import new_id
 from ledger.models import JournalEntry
@@ -34,12 +35,20 @@ def new_endpoint_id() -> str:
     return new_id("we")
 
 
+def new_gift_card_id() -> str:
+    return new_id("gc")
+
+
 def new_hold_id() -> str:
     return new_id("hold")
 
 
 def new_invoice_id() -> str:
     return new_id("inv")
+
+
+def new_conversion_id() -> str:
+    return new_id("cnv")
 
 
 def new_signing_secret() -> str:
@@ -69,6 +78,25 @@ class Shop(models.Model):
         db_default=FeePolicy.PRO_RATA.value,
         help_text=_("What a refund gives back of our fee"),
     )
+    gift_card_days = models.PositiveIntegerField(
+        null=True, blank=True, help_text=_("For how many days its gift cards are valid; 0: for ever; empty: as the house has it")
+    )
+    accent = models.CharField(
+        max_length=7, db_default="", default="", blank=True, help_text=_("Colour of its buttons and links on the payment page, such as #2a50b0")
+    )
+    logo = models.TextField(db_default="", default="", editable=False, help_text=_("Digest of the logo that its pages show"))
+    statement_name = models.CharField(
+        max_length=22,
+        db_default="",
+        default="",
+        blank=True,
+        validators=[RegexValidator(r"^[A-Za-z0-9 .&-]+$", _("Letters from A to Z, digits, blanks and . - & only."))],
+        help_text=_("How card statements name it; empty: its name in capitals"),
+    )
+    support_email = models.EmailField(db_default="", default="", blank=True, help_text=_("Where its buyers can ask"))
+    sends_receipts = models.BooleanField(
+        _("sends receipts"), db_default=True, default=True, help_text=_("By e-mail to whoever paid, if the shop gave an address")
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -77,10 +105,29 @@ class Shop(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="shop_has_one_public_id"),
             models.CheckConstraint(condition=Q(fee_basis_points__lte=10_000), name="shop_fee_is_at_most_all"),
+            models.CheckConstraint(condition=Q(accent="") | Q(accent__regex="^#[0-9a-f]{6}$"), name="shop_accent_is_a_colour"),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class ShopLogo(models.Model):
+    """A logo as it was drawn anew (branding.py): WebP.  What a shop showed before stays, for pages and e-mails that name it."""
+
+    shop = models.ForeignKey(Shop, models.PROTECT, related_name="logos", db_index=False)
+    digest = models.TextField()
+    content = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = _("logo of a shop")
+        verbose_name_plural = _("logos of shops")
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["shop", "digest"], name="a_logo_is_kept_once")]
+
+    def __str__(self) -> str:
+        return f"{self.shop_id} {self.digest}"
 
 
 class ApiKey(models.Model):
@@ -99,6 +146,10 @@ class ApiKey(models.Model):
         PAYOUTS_WRITE = "payouts:write"
         WEBHOOKS_READ = "webhooks:read"
         WEBHOOKS_WRITE = "webhooks:write"
+        GIFT_CARDS_READ = "gift_cards:read"
+        GIFT_CARDS_WRITE = "gift_cards:write"
+        BUYERS_READ = "buyers:read"
+        BUYERS_WRITE = "buyers:write"
 
     shop = models.ForeignKey(Shop, models.PROTECT, related_name="api_keys")
     name = models.CharField(max_length=120)
@@ -156,6 +207,9 @@ class Seller(models.Model):
         help_text=_("Where the seller is, such as DE: it decides the tax on our fees"),
     )
     tax_id = models.CharField(max_length=40, default="", db_default="", blank=True, help_text=_("The seller's VAT or tax number"))
+    is_house = models.BooleanField(
+        default=False, db_default=False, editable=False, help_text=_("Stands for the shop itself where it sells gift cards and top-ups")
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
@@ -166,6 +220,7 @@ class Seller(models.Model):
             models.UniqueConstraint(
                 fields=["shop", "reference"], condition=~Q(reference=""), name="seller_reference_is_unique_in_its_shop"
             ),
+            models.UniqueConstraint(fields=["shop"], condition=Q(is_house=True), name="shop_has_one_house_seller"),
         ]
 
     def __str__(self) -> str:
@@ -231,6 +286,7 @@ class WalletEntry(models.Model):
         PAYOUT = "payout", _("Payout")
         PAYOUT_RETURN = "payout_return", _("Payout that came back")
         WRITE_OFF = "write_off", _("Written off")
+        CONVERSION = "conversion", _("Converted")
 
     wallet = models.ForeignKey(Wallet, models.PROTECT, related_name="entries", db_index=False)
     kind = models.TextField(choices=Kind)
@@ -263,6 +319,261 @@ class WalletEntry(models.Model):
     @property
     def public_id(self) -> str:
         return f"wen_{self.pk}"
+
+
+class ExchangeRate(models.Model):
+    """What one unit of `base` was worth in `quote` on a day, as the European Central Bank or two people of ours say it.
+
+    Never changed (migration 0014).  The newest of a pair holds: of the latest day, and of that day the one that came last.
+    """
+
+    class Source(models.TextChoices):
+        ECB = "ecb", _("European Central Bank")
+        MANUAL = "manual", _("Set by hand, by two people")
+
+    base = models.CharField(max_length=3)
+    quote = models.CharField(max_length=3)
+    rate = models.DecimalField(max_digits=24, decimal_places=12, help_text=_("Units of the second currency for one of the first"))
+    source = models.TextField(choices=Source)
+    quoted_on = models.DateField(help_text=_("The day that the rate is of"))
+    received_at = models.DateTimeField()
+    received_by = models.TextField()
+    file_sha256 = models.CharField(max_length=64, blank=True, help_text=_("Of the file that it came in"))
+    approval = models.TextField(blank=True, help_text=_("By which it was set by hand"))
+
+    class Meta:
+        verbose_name = _("exchange rate")
+        verbose_name_plural = _("exchange rates")
+        default_permissions = ("view", "add")
+        permissions = [
+            ("upload_exchangerate", _("Can load a file of exchange rates")),
+            ("approve_exchangerate", _("Can approve or reject an exchange rate that somebody else proposes")),
+        ]
+        indexes = [models.Index(fields=["base", "quote", "-quoted_on", "-id"], name="exchange_rate_newest_first")]
+        constraints = [
+            models.UniqueConstraint(fields=["base", "quote", "quoted_on"], condition=Q(source="ecb"), name="ecb_quotes_once_a_day"),
+            models.UniqueConstraint(fields=["approval"], condition=~Q(approval=""), name="approval_sets_one_exchange_rate"),
+            models.CheckConstraint(condition=Q(rate__gt=0) & ~Q(base=F("quote")), name="exchange_rate_is_between_two_currencies"),
+            models.CheckConstraint(
+                condition=Q(source="ecb", approval="") & ~Q(file_sha256="") | Q(source="manual", file_sha256="") & ~Q(approval=""),
+                name="exchange_rate_came_in_a_file_or_by_two_people",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.base}/{self.quote} {self.rate.normalize():f} ({self.quoted_on})"
+
+
+class Conversion(models.Model):
+    """Money of a seller that was changed into another currency at the rates of a day: `sold` left one wallet, `bought` came into another.
+
+    Both rates are per euro, 1 for the euro itself, so that `sold` x `bought_per_euro` / `sold_per_euro`, rounded down to the minor unit, is
+    `bought`; `rate` says the same for people.  Never changed (migration 0014).
+    """
+
+    public_id = models.TextField(default=new_conversion_id, editable=False)
+    seller = models.ForeignKey(Seller, models.PROTECT, related_name="conversions", db_index=False)
+    sold = AmountField(currency_field_name="sold_currency")
+    bought = AmountField(currency_field_name="bought_currency")
+    rate = models.DecimalField(max_digits=30, decimal_places=12, help_text=_("Of the currency that was bought, for one of the other"))
+    sold_per_euro = models.DecimalField(max_digits=24, decimal_places=12)
+    bought_per_euro = models.DecimalField(max_digits=24, decimal_places=12)
+    sold_rate = models.ForeignKey(ExchangeRate, models.PROTECT, related_name="+", null=True, db_index=False)
+    bought_rate = models.ForeignKey(ExchangeRate, models.PROTECT, related_name="+", null=True, db_index=False)
+    source = models.TextField(help_text=_("Whose rates they are"))
+    quoted_on = models.DateField(help_text=_("The day of the rate, of two the earlier one"))
+    journal_entry = models.OneToOneField(JournalEntry, models.PROTECT, related_name="+")
+    sold_entry = models.OneToOneField(WalletEntry, models.PROTECT, related_name="+")
+    bought_entry = models.OneToOneField(WalletEntry, models.PROTECT, related_name="+")
+    requested_by = models.TextField()
+    once = models.TextField(blank=True, help_text=_("The Idempotency-Key that it was asked for with"))
+    converted_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("conversion")
+        verbose_name_plural = _("conversions")
+        default_permissions = ("view",)
+        indexes = [models.Index(fields=["seller", "id"], name="conversion_by_seller")]
+        constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="conversion_has_one_public_id"),
+            models.UniqueConstraint(fields=["seller", "once"], condition=~Q(once=""), name="conversion_is_asked_for_once"),
+            models.CheckConstraint(
+                condition=Q(sold__gt=0, bought__gt=0) & ~Q(sold_currency=F("bought_currency")), name="conversion_is_between_two_currencies"
+            ),
+            models.CheckConstraint(
+                condition=Q(sold_currency="EUR", sold_rate=None, sold_per_euro=1) | Q(sold_rate__isnull=False), name="sold_at_a_rate"
+            ),
+            models.CheckConstraint(
+                condition=Q(bought_currency="EUR", bought_rate=None, bought_per_euro=1) | Q(bought_rate__isnull=False),
+                name="bought_at_a_rate",
+            ),
+            models.CheckConstraint(condition=is_exact("sold", "sold_currency"), name="conversion_sold_is_in_minor_units"),
+            models.CheckConstraint(condition=is_exact("bought", "bought_currency"), name="conversion_bought_is_in_minor_units"),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+
+class StoredValue(models.Model):
+    """Money that a buyer has paid before and spends later: what is left on a gift card, or in a buyer's own wallet.
+
+    `held` of the balance is spoken for: by a checkout whose card is being charged, or by a refund of what bought it.  Written by
+    `stored_value` alone; the books are the truth.  Frozen: nothing is spent while whose money it is, is open (a dispute of what bought it).
+    """
+
+    class Kind(models.TextChoices):
+        GIFT_CARD = "gift_card", _("Gift card")
+        WALLET = "wallet", _("Buyer's wallet")
+
+    shop = models.ForeignKey(Shop, models.PROTECT, related_name="+", db_index=False)
+    kind = models.TextField(choices=Kind)
+    buyer = models.ForeignKey(Buyer, models.PROTECT, related_name="wallets", null=True)
+    balance = AmountField()
+    held = AmountField()
+    expires_at = models.DateTimeField(null=True, help_text=_("Empty: never"))
+    frozen_at = models.DateTimeField(null=True)
+    frozen_because = models.TextField(
+        db_default="", default="", blank=True, help_text=_("Such as the dispute of the charge that bought it")
+    )
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = _("stored value")
+        verbose_name_plural = _("stored values")
+        indexes = [models.Index(fields=["expires_at"], condition=Q(expires_at__isnull=False), name="stored_value_by_expiry")]
+        constraints = [
+            models.UniqueConstraint(fields=["buyer", "currency"], condition=Q(kind="wallet"), name="buyer_has_one_wallet_per_currency"),
+            models.CheckConstraint(condition=Q(held__gte=0, balance__gte=F("held")), name="no_more_is_held_than_there_is"),
+            models.CheckConstraint(
+                condition=Q(kind="gift_card") | Q(kind="wallet", buyer__isnull=False, expires_at__isnull=True),
+                name="a_buyers_wallet_has_a_buyer_and_no_end",
+            ),
+            models.CheckConstraint(
+                condition=Q(frozen_at__isnull=True, frozen_because="") | Q(frozen_at__isnull=False) & ~Q(frozen_because=""),
+                name="what_is_frozen_says_why",
+            ),
+            models.CheckConstraint(condition=is_exact("balance"), name="stored_value_balance_is_in_minor_units"),
+            models.CheckConstraint(condition=is_exact("held"), name="stored_value_held_is_in_minor_units"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.balance}"
+
+    @property
+    def free(self) -> Money:
+        """What of it can be spent, if it is neither frozen nor expired."""
+        return self.balance - self.held
+
+
+class GiftCard(models.Model):
+    """A gift card: its value, and its code, of which a keyed hash is kept alone.  A code is shown once, when it is made; a new one ends the old.
+
+    Sold: its value comes with the payment that buys it.  Granted: the platform gives it, with a reason, by two people above a limit.
+    """
+
+    class Origin(models.TextChoices):
+        SOLD = "sold", _("Sold")
+        GRANTED = "granted", _("Granted")
+
+    public_id = models.TextField(default=new_gift_card_id, editable=False)
+    shop = models.ForeignKey(Shop, models.PROTECT, related_name="gift_cards", db_index=False)
+    value = models.OneToOneField(StoredValue, models.PROTECT, related_name="gift_card")
+    origin = models.TextField(choices=Origin)
+    amount = AmountField(help_text=_("What it was issued over"))
+    reference = models.CharField(max_length=120, blank=True, help_text=_("The shop's own id of it"))
+    once = models.CharField(max_length=255, db_default="", default="", blank=True, help_text=_("The Idempotency-Key that asked for it"))
+    reason = models.CharField(max_length=200, db_default="", default="", blank=True, help_text=_("Why it was granted"))
+    issued_by = models.TextField(db_default="", default="", blank=True)
+    code_hash = models.CharField(max_length=64, db_default="", default="", blank=True, editable=False)
+    code_last4 = models.CharField(max_length=4, db_default="", default="", blank=True, editable=False)
+    code_made_at = models.DateTimeField(null=True, editable=False)
+    expired_at = models.DateTimeField(null=True, editable=False, help_text=_("When what was left on it became breakage"))
+    told = models.PositiveIntegerField(db_default=0, default=0, editable=False, help_text=_("How many messages were published about it"))
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = _("gift card")
+        verbose_name_plural = _("gift cards")
+        permissions = [("approve_giftcard", _("Can approve or reject a gift card that somebody else would grant"))]
+        indexes = [models.Index(fields=["shop", "id"], name="gift_card_by_shop")]
+        constraints = [
+            models.UniqueConstraint(fields=["public_id"], name="gift_card_has_one_public_id"),
+            models.UniqueConstraint(fields=["code_hash"], condition=~Q(code_hash=""), name="gift_card_code_is_unique"),
+            models.UniqueConstraint(
+                fields=["shop", "reference"], condition=~Q(reference=""), name="gift_card_reference_is_unique_in_its_shop"
+            ),
+            models.UniqueConstraint(fields=["shop", "once"], condition=~Q(once=""), name="gift_card_is_asked_for_once"),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="gift_card_has_an_amount"),
+            models.CheckConstraint(condition=is_exact("amount"), name="gift_card_is_in_minor_units"),
+            models.CheckConstraint(condition=Q(origin="sold") | ~Q(reason="") & ~Q(issued_by=""), name="a_granted_gift_card_says_why"),
+        ]
+
+    def __str__(self) -> str:
+        return f"…{self.code_last4} {self.amount}"
+
+
+class DueExpiry(models.Model):
+    """When what is left on a gift card expires, or is looked at again; every gift card that has not expired, and will, has its row."""
+
+    value = models.OneToOneField(StoredValue, models.PROTECT, primary_key=True, related_name="due_expiry")
+    due_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["due_at"], name="due_expiry_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.value_id} at {self.due_at}"
+
+
+class CodeTries(models.Model):
+    """How many wrong codes of gift cards came from one place - a checkout, a buyer, an address, an API key - since its window began.
+
+    The place is a keyed hash (gift_card_tries.py).
+    """
+
+    subject = models.CharField(max_length=64, primary_key=True)
+    tries = models.PositiveIntegerField()
+    ends_at = models.DateTimeField(help_text=_("When its window ends, and the count begins anew"))
+
+    class Meta:
+        indexes = [models.Index(fields=["ends_at"], name="code_tries_by_end")]
+
+    def __str__(self) -> str:
+        return f"{self.tries} until {self.ends_at}"
+
+
+class StoredValueEntry(models.Model):
+    """One movement of stored value, with the journal entry that says the same; negative takes away."""
+
+    class Kind(models.TextChoices):
+        BOUGHT = "bought", _("Bought")
+        GRANTED = "granted", _("Granted")
+        SPENT = "spent", _("Spent")
+        REFUND = "refund", _("Refund")
+        REFUND_REVERSAL = "refund_reversal", _("Refund that came back")
+        BOUGHT_BACK = "bought_back", _("Purchase refunded")
+        EXPIRED = "expired", _("Expired")
+
+    value = models.ForeignKey(StoredValue, models.PROTECT, related_name="entries", db_index=False)
+    kind = models.TextField(choices=Kind)
+    source = models.TextField(help_text=_("The payment order, refund or gift card behind it"))
+    journal_entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="+", db_index=False)
+    amount = AmountField()
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    class Meta:
+        verbose_name = _("movement of stored value")
+        verbose_name_plural = _("movements of stored value")
+        indexes = [models.Index(fields=["value", "id"], name="stored_value_entry_by_value")]
+        constraints = [
+            models.UniqueConstraint(fields=["value", "journal_entry"], name="an_entry_moves_stored_value_once"),
+            models.CheckConstraint(condition=~Q(amount=0), name="stored_value_entry_moves_something"),
+            models.CheckConstraint(condition=is_exact("amount"), name="stored_value_entry_is_in_minor_units"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.amount}"
 
 
 class ReleaseTerms(models.Model):
@@ -478,7 +789,7 @@ class OutboxMessage(models.Model):
 
 
 class RelayPosition(models.Model):
-    """Up to which message the relay has made deliveries.  One row; whoever relays holds its lock."""
+    """Up to which message a relay has come: of webhooks' deliveries, of receipts.  Whoever relays holds its lock."""
 
     name = models.TextField(primary_key=True)
     message_id = models.BigIntegerField(default=0)

@@ -21,7 +21,8 @@ from wallet.months import LONGER_THAN_ANY_WRITER, Month
 
 POSITION = "monthly_figures"
 MOVEMENTS_AT_ONCE = 100_000
-NOT_SALES = [WalletEntry.Kind.PAYOUT.value, WalletEntry.Kind.PAYOUT_RETURN.value, WalletEntry.Kind.WRITE_OFF.value]
+Kind = WalletEntry.Kind
+NOT_SALES = [kind.value for kind in (Kind.PAYOUT, Kind.PAYOUT_RETURN, Kind.WRITE_OFF, Kind.CONVERSION)]
 
 KEEP = """
 INSERT INTO wallet_monthlyfigures (wallet_id, month, currency, net)

@@ -1,11 +1,13 @@
-"""Addresses of the seller's pages.  The page of an order is payments'."""
+"""Addresses of the seller's pages, and of a shop's brand.  The page of an order is payments'."""
 
 from django.urls import path
 from django.views.i18n import set_language
 
-from wallet import home_views, login_views, statement_views, views
+from wallet import brand_views, home_views, login_views, statement_views, views
 
 urlpatterns = [
+    path("brand/<slug:shop>/<slug:digest>.css", brand_views.style, name="brand-style"),
+    path("brand/<slug:shop>/<slug:digest>.webp", brand_views.logo, name="brand-logo"),
     path("seller/", home_views.show, name="seller-home"),
     path("seller/notices/dismiss", home_views.dismiss, name="seller-notice-dismiss"),
     path("seller/movements", views.movements, name="seller-movements"),

@@ -21,7 +21,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from ledger.money import text
-from wallet import queries
+from wallet import conversions, queries
 from wallet.models import Seller, Wallet, WalletEntry
 from wallet.queries import Wanted
 from wallet.sheets import harmless, written
@@ -102,6 +102,7 @@ def movements(request: HttpRequest, desk: Desk) -> HttpResponse:
     if form.is_valid():
         begin = {name: form.cleaned_data[name] for name in ("older_than", "newer_than")}
         page, status = queries.page(wallets, form.wanted(), **begin), 200
+    conversions.tell(page.movements)
     asked = request.GET.copy()
     for name in ("older_than", "newer_than"):
         asked.pop(name, None)

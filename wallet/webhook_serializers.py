@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from ledger.wire import Choice, ListOf, ObjectName, PageQuery, PlainText, StrictSerializer, TextOrNull, WholeNumber
+from ledger.wire import Choice, ListOf, ObjectName, PageQuery, PlainText, StrictSerializer, TextOrNull, WholeNumber, Yes
 from wallet.models import WebhookDelivery, WebhookEndpoint
 from wallet.notifications import addresses, endpoints
 
@@ -38,17 +38,6 @@ EXAMPLE_DELIVERY: dict[str, Any] = {
         {"number": 2, "at": "2026-11-21T09:31:15.9Z", "duration_ms": 84, "status": 204, "error": None},
     ],
 }
-
-
-class Yes(serializers.BooleanField):
-    """A JSON true or false; neither a string nor a number."""
-
-    default_error_messages = {"invalid": "This must be true or false."}
-
-    def to_internal_value(self, data: Any) -> bool:
-        if type(data) is not bool:
-            self.fail("invalid", input=data)
-        return data
 
 
 class TopicsField(serializers.ListField):

@@ -82,6 +82,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     # Payments
     "invalid_checkout": (400, "The checkout has no orders or too many, or an amount that cannot be."),
     "mixed_currencies": (400, "All amounts of a checkout are in one currency."),
+    "currency_withdrawn": (400, "The currency is no longer money: nothing new is paid in it. The detail says what took its place."),
     "unknown_seller": (400, "There is no such seller in your shop."),
     "return_url_not_allowed": (400, "Buyers may be sent back to your shop's own origins only."),
     "checkout_conflict": (409, "The checkout_id was used before, for other terms. The field says which differ."),
@@ -104,6 +105,11 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "result_refused": (400, "The result that the buyer brought is not ours, not whole, or too old. Read the payment itself."),
     "not_bookable": (409, "What the payment service provider says does not fit what is booked."),
     "unknown_psp": (409, "The payment service provider is not configured."),
+    "unknown_method": (400, "There is no such way to pay. The detail names those there are."),
+    "unknown_saved_card": (404, "The buyer has no such saved card."),
+    "wallet_not_offered": (409, "There is no money in the buyer's wallet that can be used for this payment."),
+    "too_many_gift_cards": (409, "The payment uses as many gift cards as it may."),
+    "method_not_possible": (409, "This amount, currency or country cannot be paid in this way. Choose another."),
     "illegal_transition": (409, "The order cannot go from its status to the one asked for."),
     # Payouts
     "not_payable": (409, "Nothing, or less than you ask for, can be paid out. The detail says how much can."),
@@ -122,6 +128,15 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "seller_reference_used": (409, "The seller reference is another seller's."),
     "unknown_event": (400, "There is no such event in your shop."),
     "unknown_scope": (400, "There is no such scope."),
+    # Currencies
+    "no_rate": (409, "There is no exchange rate for the currency. The platform sets one, or nothing is converted."),
+    "stale_rate": (409, "The last exchange rate for the currency is too old. Ask again once there is a new one."),
+    "same_currency": (400, "Both currencies are the same."),
+    "not_convertible": (409, "Less than you ask for can be converted, or so little that nothing would come out. The detail says which."),
+    "conversion_conflict": (409, "The key of this conversion was used before, for other terms. The field says which differ."),
+    "quote_changed": (409, "By the rate of now the conversion gives another amount than you expect. The detail says which."),
+    "unreadable_rates": (400, "The file is none of the European Central Bank's reference rates. The detail says the line."),
+    "rate_refused": (409, "A rate lies ahead, was given otherwise before, or is too far from the one before it. The detail says which."),
     # Bank accounts
     "bank_details_refused": (400, "These cannot be the details of a bank account. The detail says what to do; it repeats no number."),
     "unknown_bank_account": (400, "There is no such bank account."),
@@ -154,6 +169,17 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "file_conflict": (409, "The payment file was decided, fetched or answered before, or is not ready for that."),
     "second_factor_already_set_up": (409, "A second factor is set up already."),
     "maker_may_not_reset": (409, "Nobody resets a second factor for themselves."),
+    # Gift cards and buyers' wallets
+    "sold_or_granted": (400, "A gift card is either given away, with a reason, or sold. Send one of both."),
+    "gift_card_conflict": (409, "The reference or key of this gift card was used before, for other terms. The field says which differ."),
+    "unknown_gift_card": (400, "There is no gift card with this code. Wrong and unknown codes get the same answer."),
+    "gift_card_expired": (409, "The gift card has expired. The detail says when."),
+    "gift_card_empty": (409, "Nothing is left on the gift card, or it is not paid yet, or all of it is held by another payment."),
+    "gift_card_frozen": (409, "The gift card cannot be used at present."),
+    "gift_card_other_currency": (409, "The gift card is in another currency than the payment."),
+    "too_many_codes_tried": (429, "Too many wrong codes were tried. Wait for as long as Retry-After says."),
+    "takes_no_stored_value": (409, "A gift card or top-up cannot be paid with a gift card or from a wallet."),
+    "stored_value_too_low": (409, "Less is left on the gift card or in the wallet than this takes."),
     # Webhooks
     "webhook_url_refused": (400, "The URL cannot be called: no https, no name that can be found, or not on the public internet."),
     "not_a_topic": (400, "This is no topic of an event, nor the beginning of topics with a star. The detail lists them."),

@@ -31,6 +31,7 @@ EXAMPLE_IDS = {
     "dispute": "dsp_0199f4a01c2d7e3f8a4b5c6d7e8f9a0b",
     "late_charge": "late_0199f3d2a9c17d41b6e5c4d3b2a19f80",
     "payout": "po_0199f3d9e2a47c55b1c0d3e4f5a6b7c8",
+    "conversion": "cnv_0199f3e1c4b57d20a1b2c3d4e5f60718",
     "seller": "sel_0199f3c2b1e07a44b6f2c9d81e3a5b70",
     "period": "2026-10",
     "invoice": "INV-2026-000001",
@@ -49,6 +50,8 @@ EXAMPLE_QUERIES = {
     "list_all_fee_invoices": "?period=2026-10",
     "list_wallets": "?seller=" + EXAMPLE_IDS["seller"],
     "follow_events": "?after=evt_0199f3c4b2c17d0f9c33e1a2b4d5f607",
+    "read_exchange_rate": "?base=USD&quote=EUR",
+    "ask_what_conversion_would_bring": "?amount=100.00&currency=USD&to=EUR",
     "list_payments": "?checkout_id=basket-1001",
     "send_settlement_file": "?source=sandbox&name=sb-20261120-eur.csv",
 }

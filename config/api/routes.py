@@ -18,12 +18,16 @@ from config.api.schema import ApiSchema
 from ledger import api as ledger
 from ledger.endpoint import Endpoint
 from ledger.ids import new_id
+from ledger.wire import forbidden_in
 from payments import api as payments
 from payouts import api as payouts
 from payouts import bank_account_api as bank_accounts
+from payouts import conversion_api as conversions
 from payouts import vault
 from reconciliation import api as reconciliation
 from wallet import api as wallet
+from wallet import gift_card_api as gift_cards
+from wallet import rates_api as rates
 from wallet import statement_api as statements
 from wallet import webhook_api as webhooks
 
@@ -68,8 +72,28 @@ class PayoutId(AsWritten):
     regex = "po_[0-9a-f]{32}"
 
 
+class ConversionId(AsWritten):
+    regex = "cnv_[0-9a-f]{32}"
+
+
 class SellerId(AsWritten):
     regex = "sel_[0-9a-f]{32}"
+
+
+class GiftCardId(AsWritten):
+    regex = "gc_[0-9a-f]{32}"
+
+
+class BuyerReference(AsWritten):
+    """A shop's own word for a buyer: any text, slashes too, without characters that cannot be seen."""
+
+    regex = ".{1,120}"
+
+    def to_python(self, value: str) -> str:
+        reference = value.strip()
+        if not reference or forbidden_in(reference):
+            raise ValueError("no reference")
+        return reference
 
 
 class Currency(AsWritten):
@@ -127,7 +151,10 @@ register_converter(CancellationId, "cancellation_id")
 register_converter(DisputeId, "dispute_id")
 register_converter(LateChargeId, "late_charge_id")
 register_converter(PayoutId, "payout_id")
+register_converter(ConversionId, "conversion_id")
 register_converter(SellerId, "seller_id")
+register_converter(GiftCardId, "gift_card_id")
+register_converter(BuyerReference, "buyer_reference")
 register_converter(Currency, "currency")
 register_converter(Period, "period")
 register_converter(InvoiceName, "invoice_name")
@@ -234,6 +261,18 @@ V1: list[URLPattern] = [
     path("invoices/<invoice_name:invoice>", serve(statements.OneFeeInvoice)),
     path("wallet", money(wallet.Wallets)),
     path("wallet/<seller_id:seller>/entries", serve(wallet.WalletEntries)),
+    path("wallet/<seller_id:seller>/conversions", money(conversions.Conversions)),
+    path("wallet/<seller_id:seller>/conversions/quote", serve(conversions.ConversionQuote)),
+    path("conversions/<conversion_id:conversion>", serve(conversions.OneConversion)),
+    path("rates", serve(rates.Rates)),
+    path("gift_cards", money(payments.GiftCards)),
+    path("gift_cards/balance", serve(gift_cards.GiftCardBalance)),
+    path("gift_cards/<gift_card_id:gift_card>", serve(gift_cards.OneGiftCard)),
+    path("gift_cards/<gift_card_id:gift_card>/code", serve(gift_cards.GiftCardCode)),
+    path("gift_cards/<gift_card_id:gift_card>/entries", serve(gift_cards.GiftCardEntries)),
+    path("buyers/<buyer_reference:buyer>/wallet", serve(gift_cards.BuyerWallet)),
+    path("buyers/<buyer_reference:buyer>/wallet/entries", serve(gift_cards.BuyerWalletEntries)),
+    path("buyers/<buyer_reference:buyer>/wallet/top_ups", money(payments.TopUps)),
     path("events", serve(wallet.Events)),
     path("events/<event_id:event>", serve(wallet.OneEvent)),
     path("events/<event_id:event>/resend", keyed(webhooks.Resend)),

@@ -21,6 +21,7 @@ register = template.Library()
 
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
+ISOLATE, ISOLATE_ENDS = "\N{LEFT-TO-RIGHT ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"
 
 
 def reader() -> Locale:
@@ -31,15 +32,24 @@ def reader() -> Locale:
 @register.filter
 def digits(amount: Money) -> str:
     """Write the amount without its currency: 1,234.50 or 1.234,50; for columns whose currency is said elsewhere."""
-    places = minor_units(amount.currency.code)
-    written = format_decimal(amount.amount, format=f"#,##0.{'0' * places}".rstrip("."), locale=reader())
-    return written.replace("-", MINUS)
+    return left_to_right(figures(amount, reader()), reader())
 
 
 @register.filter
 def amount(money: Money) -> str:
     """Write the amount with its currency: 1,234.50 EUR."""
-    return f"{digits(money)}{NO_BREAK_SPACE}{money.currency.code}"
+    return left_to_right(f"{figures(money, reader())}{NO_BREAK_SPACE}{money.currency.code}", reader())
+
+
+def figures(amount: Money, locale: Locale) -> str:
+    places = minor_units(amount.currency.code)
+    written = format_decimal(amount.amount, format=f"#,##0.{'0' * places}".rstrip("."), locale=locale)
+    return written.replace("-", MINUS)
+
+
+def left_to_right(words: str, locale: Locale) -> str:
+    """Hold an amount together in a text that runs from right to left (isolates of Unicode): the minus stays before it, the currency behind."""
+    return f"{ISOLATE}{words}{ISOLATE_ENDS}" if locale.text_direction == "rtl" else words
 
 
 @register.filter

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from ledger import approvals, clock
 from ledger.admin import NOTHING, id_column, recent, time_column
 from ledger.approval_admin import BY_TWO, approvals_about
-from ledger.approvals import AlreadyDecided, Facts, Kind, Outcome, Proposal, Terms
+from ledger.approvals import Facts, Kind, Outcome, Proposal, Terms
 from ledger.deeds import PROPOSED, Deed, WithDeeds, not_any_more
 from ledger.models import Approval
 from ledger.templatetags.written import amount
@@ -84,7 +84,7 @@ def refuse(letter: DeadLetter) -> None:
     """Say who was quicker, if anybody was.  `rescue` decides of whatever it is given: what a letter's button promises is looked at here."""
     rescue.require_undecided(letter)
     if standing := approvals.waiting_about(DECISION, letter.public_id):
-        raise AlreadyDecided(f"{standing.public_id} of {standing.made_by} waits already, about the same. It is decided first.")
+        raise approvals.waits_already(standing)
     not_any_more(letter)
 
 

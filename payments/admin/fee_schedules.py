@@ -16,12 +16,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 
-from ledger import approvals, clock
+from ledger import clock
 from ledger.admin import NOTHING, Rows, money_column, time_column
-from ledger.approval_admin import BY_TWO, actor_in, approvals_about
-from ledger.deeds import LONGEST_NOTE, PROPOSED, page_of
+from ledger.approval_admin import BY_TWO, approvals_about, propose_or_say_why_not
+from ledger.deeds import LONGEST_NOTE, page_of
 from ledger.errors import DomainError
-from ledger.models import Approval
 from ledger.money import exact, text
 from ledger.templatetags.written import amount
 from ledger.titles import Entitled
@@ -338,17 +337,6 @@ class FeeScheduleAdmin(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
         except IntegrityError:  # Postgres knows what came between our look and our write
             messages.error(request, _("Nothing was changed: it was used, or another was added, in this very moment. Please look again."))
         except Made as made:
-            if proposed := self.proposed(request, made):
+            if proposed := propose_or_say_why_not(self, request, fee_changes.proposal_of(made)):
                 return HttpResponseRedirect(page_of(proposed))
         return HttpResponseRedirect(request.path)
-
-    def proposed(self, request: HttpRequest, made: Made) -> Approval | None:
-        """Propose what the form made, and return the approval; None if it is refused, which is said."""
-        try:
-            approval = approvals.propose(fee_changes.proposal_of(made), actor=actor_in(request), now=clock.now())
-        except DomainError as error:
-            messages.error(request, error.detail)
-            return None
-        self.log_addition(request, approval, f"{PROPOSED}")
-        messages.success(request, PROPOSED)
-        return approval

@@ -37,9 +37,18 @@ from payments.admin.columns import (
     transitions_column,
     wallet_entry_link,
 )
-from payments.admin.rows import AttemptRows, CancellationRows, DeadLetterRows, DisputeRows, LateChargeRows, RefundRows, that_are_there
+from payments.admin.rows import (
+    AttemptRows,
+    CancellationRows,
+    DeadLetterRows,
+    DisputeRows,
+    LateChargeRows,
+    RefundRows,
+    TenderRows,
+    that_are_there,
+)
 from payments.models import Cancellation, DueOrder, DueRelease, PaymentOrder, PspAttempt, Refund, Transition
-from payments.refunds import RefundConflict, Wish
+from payments.refunds import RefundConflict, To, Wish
 from payments.states import CancellationStatus, OrderStatus
 from wallet.admin import pretty
 from wallet.models import Shop
@@ -48,13 +57,17 @@ REFUND = "refund"
 FIGURES_LOOK_UP = ("event__method", "event__card_funding", "event__card_brand", "event__card_country", "seller__country")
 
 
+WHERE_TO = {To.CHARGE: _("the card"), To.STORED_VALUE: _("gift cards and the buyer's wallet")}
+
+
 class RefundForm(DeedForm):
-    """How much to give back, and what of our fee.  `once` makes two presses one refund."""
+    """How much to give back, and what of our fee; and where to, if gift cards or a wallet paid a part.  `once` makes two presses one refund."""
 
     part = forms.DecimalField(label=_("Amount"), required=False)
     fee_policy = forms.ChoiceField(label=_("Of our fee, the seller gets back"), required=False)
+    to = forms.ChoiceField(label=_("It goes first to"), required=False, choices=WHERE_TO.items())
     once = forms.CharField(widget=forms.HiddenInput, max_length=80)
-    field_order = ("part", "fee_policy", "note")
+    field_order = ("part", "fee_policy", "to", "note")
 
     def __init__(self, row: PaymentOrder, data: Any = None) -> None:
         super().__init__(row, data)
@@ -64,6 +77,8 @@ class RefundForm(DeedForm):
             "currency": row.amount.currency.code,
             "left": amount(row.left),
         }
+        if row.tendered == row.tendered_back:
+            del self.fields["to"]
         self.fields["once"].initial = f"admin:{secrets.token_urlsafe(16)}"
 
     def clean_part(self) -> Any:
@@ -91,6 +106,7 @@ def refund(order: PaymentOrder, said: dict[str, Any], actor: str) -> Refund | Ap
             once=said["once"],
             requested_by=actor,
             limits=settings.REFUND_APPROVAL_LIMITS,
+            to=To(said.get("to") or To.CHARGE),
         )
     except ApprovalNeeded:
         return approvals.propose(proposal_of(order, said), actor=actor, now=clock.now())
@@ -103,6 +119,8 @@ def proposal_of(order: PaymentOrder, said: dict[str, Any]) -> Proposal:
     asked = order.left if said["part"] is None else said["part"]
     policy = said["fee_policy"] or order.shop.refund_fee_policy
     terms = {"order": order.public_id, "amount": text(asked), "currency": asked.currency.code, "fee_policy": policy, "once": said["once"]}
+    if said.get("to"):
+        terms["to"] = said["to"]
     return Proposal(REFUND, order.public_id, terms, said["note"])
 
 
@@ -121,6 +139,7 @@ def give_back(approval: Approval, now: datetime) -> Outcome:
         fee_policy=terms["fee_policy"],
         once=terms["once"],
         requested_by=approval.made_by,
+        to=To(terms.get("to", To.CHARGE)),
     )
     return Outcome(refunds.reserve(order, wish, now=now).public_id)
 
@@ -131,7 +150,8 @@ def asked_in(terms: Terms) -> Money:
 
 def facts_in(terms: Terms) -> Facts:
     policy = Shop.FeePolicy(terms["fee_policy"])
-    return [(_("to be refunded"), amount(asked_in(terms))), (_("of our fee, the seller gets back"), policy.label)]
+    where_to = [(_("it goes first to"), WHERE_TO[To(terms["to"])])] if "to" in terms else []
+    return [(_("to be refunded"), amount(asked_in(terms))), (_("of our fee, the seller gets back"), policy.label), *where_to]
 
 
 def standing(terms: Terms) -> Facts:
@@ -245,6 +265,7 @@ class PaymentOrderAdmin(WithDeeds):
         money_column("amount", _("amount")),
         money_column("fee", _("fee")),
         money_column("net", _("net")),
+        money_column("tendered", _("paid with gift cards and the wallet")),
         money_column("refunded", _("refunded")),
         money_column("disputed", _("disputed")),
         money_column("unreleased", _("pending")),
@@ -270,7 +291,7 @@ class PaymentOrderAdmin(WithDeeds):
             name="refund",
             title=_("Refund"),
             meaning=_(
-                "The buyer gets the money back on the card it was paid with. The seller bears it, less what we give back of our fee. "
+                "The buyer gets the money back on the card it was paid with, and what gift cards or a wallet paid there. The seller bears it, less what we give back of our fee. "
                 "What is more than one person may give back waits for a second one."
             ),
             done=_("The refund is on its way."),
@@ -315,7 +336,7 @@ class PaymentOrderAdmin(WithDeeds):
     )
 
     def get_inlines(self, request: HttpRequest, obj: PaymentOrder | None) -> Any:
-        others = that_are_there((CancellationRows, DisputeRows, LateChargeRows, DeadLetterRows), obj)
+        others = that_are_there((TenderRows, CancellationRows, DisputeRows, LateChargeRows, DeadLetterRows), obj)
         return [AttemptRows, RefundRows, *others]
 
     def facts(self, row: PaymentOrder) -> list[tuple[Any, Any]]:

@@ -73,6 +73,8 @@ class RefundAdmin(WithDeeds):
         money_column("amount", _("amount")),
         money_column("fee", _("fee")),
         money_column("net", _("net")),
+        money_column("tendered", _("to gift cards and the wallet")),
+        money_column("borne", _("we bear")),
         "fee_policy",
         "reason",
         "reference",

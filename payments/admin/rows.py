@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger.admin import Rows, money_column, time_column
 from payments.admin.columns import journal_entry_link, own_link, refund_link, seller_link, wallet_entry_link
-from payments.models import Cancellation, DeadLetter, Dispute, LateCharge, PaymentOrder, PspAttempt, Refund
+from payments.models import Cancellation, DeadLetter, Dispute, LateCharge, PaymentOrder, PspAttempt, Refund, Tender
 
 
 class OrderRows(Rows):
@@ -55,6 +55,20 @@ class RefundRows(Rows):
         journal_entry_link,
         wallet_entry_link,
     )
+
+
+class TenderRows(Rows):
+    model = Tender
+    fields = readonly_fields = (
+        "value",
+        money_column("amount", _("amount")),
+        money_column("refunded", _("went back")),
+        "status",
+        time_column("created_at", _("held since")),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Tender]:
+        return super().get_queryset(request).select_related("value")
 
 
 class CancellationRows(Rows):

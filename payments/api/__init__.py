@@ -4,9 +4,11 @@ from payments.api.cancellations import OneCancellation, OrderCancellation, Payme
 from payments.api.disputes import Disputes, OneDispute
 from payments.api.payments import OneOrder, OnePayment, OrderDelivery, Payments
 from payments.api.refunds import LateCharges, OneLateCharge, OneRefund, OrderRefunds, Refunds
+from payments.api.stored_value import GiftCards, TopUps
 
 __all__ = [
     "Disputes",
+    "GiftCards",
     "LateCharges",
     "OneCancellation",
     "OneDispute",
@@ -21,4 +23,5 @@ __all__ = [
     "Payments",
     "Refunds",
     "StoppedRetries",
+    "TopUps",
 ]

@@ -62,6 +62,7 @@ def new_payment(body: dict[str, Any]) -> NewPayment:
         buyer_reference=buyer["reference"],
         buyer_name=buyer["name"],
         buyer_email=buyer["email"],
+        buyer_signed_in=buyer["signed_in"],
         orders=[new_order(order) for order in body["payment_orders"]],
         return_url=body["return_url"],
         locale=body["locale"],

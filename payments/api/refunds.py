@@ -8,6 +8,7 @@ from ledger import clock
 from ledger.endpoint import Endpoint, operation
 from payments import queries, refunds, tasks
 from payments.api.asking import READ, WRITE, AboutOrder, actor_of, asked_for, only, wish_of
+from payments.refunds import To
 from payments.serializers.refunds import (
     LateChargeSerializer,
     NewRefundSerializer,
@@ -33,6 +34,9 @@ class OrderRefunds(AboutOrder):
         at once; read the refund to see its end.  The same Idempotency-Key, or the same `reference`, is one refund, for ever: it answers
         200 with the refund that stands, and 409 with the name of what differs.  While a dispute is open nothing can be refunded.
 
+        Of an order that gift cards or the buyer's wallet paid in part, the card is given back first, then the wallet, then gift cards;
+        `refund_to` turns that round.  Of a gift card or a top-up that was bought, no more goes back than is left there.
+
         Where this installation lets a key give back up to an amount of an order only (`API_REFUND_LIMITS`), more of it answers 409 with
         `approval_needed`: staff ask for it in the admin, where a second person approves it.
         """
@@ -48,6 +52,7 @@ class OrderRefunds(AboutOrder):
             once=wish_of(request),
             requested_by=actor_of(request),
             limits=settings.API_REFUND_LIMITS,
+            to=To(wanted["refund_to"]),
         )
         tasks.nudge_refunds()
         shown = queries.refunds_of(shop_of(request)).get(pk=refund.pk)

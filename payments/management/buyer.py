@@ -58,3 +58,18 @@ def give_card(hosted_url: str, *, number: str) -> str:
                     return target
                 page = browser.get(target)
         raise ValueError(f"the PSP's page does not lead back to us: {page.status_code} {page.text[:300]}")
+
+
+def approve(url: str, **answers: str) -> str:
+    """Answer the first form of the PSP's page for another way to pay (wallet, pay later, phone); what is not given stays as it was.
+
+    Such as `answer="cancel"`, `card="visa_us_0002"`, `person="dan@declined.example"`, `answer="decline"`.  Return where the PSP sends the
+    buyer then; "" if its page stays.  Raises ValueError if there is nothing to answer, with what the page says.
+    """
+    with httpx.Client(timeout=20, trust_env=False, verify=certificates()) as browser:
+        page = browser.get(url, follow_redirects=True)
+        [(address, fields), *_others] = forms_of(page) or [("", {})]
+        if not address:
+            raise ValueError(f"the PSP's page asks nothing: {page.status_code} {page.text[:300]}")
+        page = browser.post(address, data=fields | answers)
+        return urljoin(address, page.headers["Location"]) if page.is_redirect else ""

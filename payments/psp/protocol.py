@@ -3,11 +3,15 @@
 Expected outcomes are values: Charged, Pending, Declined.  Accidents are exceptions, named by what the caller must do.  An adapter never
 runs inside a database transaction, sends no money-moving call without a key that was stored first, and trusts no answer about another
 amount than it asked for.
+
+Whatever the way to pay, the buyer's approval makes a session complete, with a token for one total; the token is then charged once per
+seller's order.  A way to pay decides only how a session gets complete.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Protocol
 
 from djmoney.money import Money
@@ -19,8 +23,25 @@ __all__ = ["PspError", "PspOutcomeUnknown", "PspRejectedRequest", "PspUnavailabl
 
 
 @dataclass(frozen=True, slots=True)
+class Capability:
+    """What a way to pay can do: currencies and buyers' countries (none named: all), and from which amount up to which.
+
+    Bounds are in major units, by currency; a currency that is not among them has none.
+    """
+
+    currencies: frozenset[str] = frozenset()
+    countries: frozenset[str] = frozenset()
+    smallest: Mapping[str, Decimal] = field(default_factory=dict)
+    largest: Mapping[str, Decimal] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class SessionRequest:
-    """What the buyer is about to confirm.  The nonce is ours: the same nonce opens the same session."""
+    """What the buyer is about to confirm.  The nonce is ours: the same nonce opens the same session.
+
+    `method` is card, digital_wallet, qr or pay_later.  `buyer` is our public id of the buyer, under which the PSP keeps a card if `save_card`
+    says that the buyer wants it; `saved_card` is the PSP's token of one that it keeps: then nothing is typed.
+    """
 
     nonce: str
     amount: Money
@@ -28,14 +49,41 @@ class SessionRequest:
     return_url: str
     locale: str
     description: str
+    method: str = "card"
+    save_card: bool = False
+    saved_card: str = ""
+    buyer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedCardNotice:
+    """A card that the PSP keeps for the buyer: its token, and what may be shown of it."""
+
+    token: str
+    brand: str
+    last4: str
+    exp_month: int
+    exp_year: int
+    funding: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instalment:
+    """What the buyer will pay to the provider of pay later, and when."""
+
+    due_date: date
+    amount: Money
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
     """The PSP's side of one payment page.  `payment_token` is empty until the buyer has given (and authenticated) a way to pay.
 
-    `method` is the way in the PSP's own word ("card"); of a card, `card_funding` is credit, debit or prepaid, and `card_country` is where it
-    was issued (ISO 3166).  Empty is what the PSP does not tell.
+    `status` is open, requires_action (3-D Secure, on `hosted_url`), in_review (a person at the provider decides), complete, failed or expired;
+    `failure_code` says why it failed.  `method` is the way to pay that it was opened for; of a card, `card_funding` is
+    credit, debit or prepaid, and `card_country` is where it was issued (ISO 3166).  `code_text` is what a QR code says (EMVCo, merchant-presented);
+    `saved_card`, the card that the buyer asked to be kept; `schedule`, what the buyer of pay later pays to the provider, and when.
+    Empty is what the PSP does not tell.
     """
 
     id: str
@@ -50,6 +98,11 @@ class Session:
     method: str = ""
     card_funding: str = ""
     card_country: str = ""
+    expires_at: datetime | None = None
+    code_text: str = ""
+    failure_code: str = ""
+    saved_card: SavedCardNotice | None = None
+    schedule: Sequence[Instalment] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +198,18 @@ class Psp(Protocol):
     def origin(self) -> str:
         """Where the PSP's card fields live, for the page's Content-Security-Policy."""
 
+    @property
+    def methods(self) -> Mapping[str, Capability]:
+        """Which ways to pay the PSP offers, by name, and what each can do: declared, not asked for."""
+
     def open_session(self, request: SessionRequest) -> Session:
         """Open the session of a payment page, or give the one that this nonce opened."""
 
     def session(self, session_id: str) -> Session:
         """Ask how a session stands."""
+
+    def forget_card(self, token: str) -> None:
+        """Let the PSP forget a card that it keeps; one that it does not know is forgotten."""
 
     def charge(self, request: ChargeRequest) -> Result:
         """Take the money, at most once per key."""

@@ -8,7 +8,8 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from djmoney.money import Money
@@ -17,16 +18,21 @@ from ledger import line
 from ledger.answers import LONGEST_ID, UNREADABLE, Signature, count_of, id_of, moment_of, only_one_of, reason_of
 from ledger.line import Line, plain
 from ledger.money import from_minor, to_minor
+from payments.psp import emvco
 from payments.psp.protocol import (
+    Capability,
     Charged,
     ChargeRequest,
     Declined,
     DisputeNotice,
+    Instalment,
     Notice,
     Pending,
     PspOutcomeUnknown,
+    PspRejectedRequest,
     RefundRequest,
     Result,
+    SavedCardNotice,
     Session,
     SessionRequest,
     Voided,
@@ -37,12 +43,29 @@ logger = logging.getLogger(__name__)
 
 LONGEST_PAGE = 1000
 METHOD, FUNDING, COUNTRY = re.compile("[a-z0-9_]{1,20}"), re.compile("credit|debit|prepaid"), re.compile("[A-Z]{2}")
+CODE, TOKEN = re.compile("[a-z0-9_]{1,40}"), re.compile("[A-Za-z0-9_-]{1,100}")
+STATUSES = frozenset({"open", "requires_action", "in_review", "complete", "failed", "expired"})
+MOST_INSTALMENTS = 60
+QR_CURRENCIES = frozenset("EUR USD GBP CHF SEK JPY CNY HKD SGD THB MYR IDR VND PHP INR KRW BRL".split())
+PAY_LATER = {"EUR": (35, 1500), "USD": (35, 1500), "GBP": (30, 1200), "SEK": (350, 15000), "NOK": (350, 15000), "DKK": (250, 10000)}
+METHODS: Mapping[str, Capability] = {
+    "card": Capability(),
+    "digital_wallet": Capability(),
+    "qr": Capability(currencies=QR_CURRENCIES, largest=dict.fromkeys(QR_CURRENCIES, Decimal(9_999_999_999))),
+    "pay_later": Capability(
+        currencies=frozenset(PAY_LATER),
+        countries=frozenset("AT BE DE DK ES FI FR GB IE IT NL NO SE US".split()),
+        smallest={currency: Decimal(least) for currency, (least, _most) in PAY_LATER.items()},
+        largest={currency: Decimal(most) for currency, (_least, most) in PAY_LATER.items()},
+    ),
+}
 
 
 class SandboxPsp:
     """The sandbox, behind its address, our account with it and the secrets that we share."""
 
     name = "sandbox"
+    methods = METHODS
 
     def __init__(
         self,
@@ -71,11 +94,23 @@ class SandboxPsp:
             "return_url": request.return_url,
             "locale": request.locale,
             "description": request.description,
+            "method": request.method,
+            "customer": request.buyer,
+            "save_card": request.save_card,
+            "saved_card": request.saved_card,
         }
-        return session_of(self._line.send("/v1/sessions", body), expected={"nonce": request.nonce})
+        asked = {name: body[name] for name in ("nonce", "amount", "currency", "method")}
+        return session_of(self._line.send("/v1/sessions", body), expected=asked)
 
     def session(self, session_id: str) -> Session:
         return session_of(self._line.ask(f"/v1/sessions/{session_id}"), expected={"id": session_id})
+
+    def forget_card(self, token: str) -> None:
+        if not TOKEN.fullmatch(token):
+            raise PspRejectedRequest("this is no token of a card")
+        answer = self._line.remove(f"/v1/cards/{token}")
+        if not isinstance(answer, dict) or answer.get("token") != token or answer.get("deleted") is not True:
+            raise PspOutcomeUnknown("the PSP's answer is not about this card", answered=True)
 
     def charge(self, request: ChargeRequest) -> Result:
         body = {"token": request.payment_token, **wire(request.amount), "reference": request.reference}
@@ -152,18 +187,20 @@ def wire(amount: Money) -> dict[str, Any]:
     return {"amount": to_minor(amount), "currency": amount.currency.code}
 
 
-def session_of(data: Any, *, expected: Mapping[str, str]) -> Session:
-    """Read a session, and refuse to believe one that is not the one we asked for."""
+def session_of(data: Any, *, expected: Mapping[str, Any]) -> Session:
+    """Read a session, and refuse to believe one that is not the one we asked for, or whose parts are about another amount."""
     try:
         if any(data[name] != value for name, value in expected.items()):
             raise PspOutcomeUnknown("the PSP's answer is about another session", answered=True)
-        card = data.get("card") or {}
+        if data["status"] not in STATUSES:
+            raise PspOutcomeUnknown(f"the PSP says that the session is {plain(data['status'])[:40]}", answered=True)
+        card, amount = data.get("card") or {}, from_minor(data["amount"], data["currency"])
         return Session(
             id=data["id"],
             nonce=data["nonce"],
             status=data["status"],
-            amount=from_minor(data["amount"], data["currency"]),
-            fields_url=data["fields_url"],
+            amount=amount,
+            fields_url=data["fields_url"] or "",
             hosted_url=data["hosted_url"],
             payment_token=data["payment_token"] or "",
             card_brand=plain(card.get("brand") or "")[:20],
@@ -171,9 +208,45 @@ def session_of(data: Any, *, expected: Mapping[str, str]) -> Session:
             method=told(data.get("method"), METHOD),
             card_funding=told(card.get("funding"), FUNDING),
             card_country=told(card.get("country"), COUNTRY),
+            expires_at=moment_of(data["expires_at"]) if data.get("expires_at") else None,
+            code_text=code_of(data.get("code_text"), amount),
+            failure_code=told((data.get("failure") or {}).get("code"), CODE),
+            saved_card=saved_card_of(data.get("saved_card")),
+            schedule=schedule_of(data.get("schedule") or [], amount),
         )
     except UNREADABLE as error:
         raise PspOutcomeUnknown("the PSP's answer is not a session") from error
+
+
+def code_of(text: Any, amount: Money) -> str:
+    """Read what a QR code says.  Raises PspOutcomeUnknown for one that asks for another amount, or for none."""
+    if text is None:
+        return ""
+    if not isinstance(text, str) or not emvco.is_code_for(amount, text):
+        raise PspOutcomeUnknown("the PSP's QR code is not about this amount", answered=True)
+    return text
+
+
+def saved_card_of(data: Any) -> SavedCardNotice | None:
+    """Read what is told of a card that the PSP keeps.  Raises what UNREADABLE names."""
+    if data is None:
+        return None
+    token, brand, last4 = data["token"], plain(data["brand"])[:20], plain(data["last4"])[:4]
+    month, year = count_of(data["exp_month"]), count_of(data["exp_year"])
+    if not TOKEN.fullmatch(token) or month > 12 or year > 9999:
+        raise ValueError("not a card that is kept")
+    return SavedCardNotice(token, brand, last4, month, year, told(data.get("funding"), FUNDING))
+
+
+def schedule_of(data: Any, amount: Money) -> list[Instalment]:
+    """Read the instalments of pay later.  Raises PspOutcomeUnknown if they are not the amount, and what UNREADABLE names."""
+    currency = amount.currency.code
+    read = [
+        Instalment(date.fromisoformat(each["due_date"]), from_minor(count_of(each["amount"]), currency)) for each in data[:MOST_INSTALMENTS]
+    ]
+    if len(data) > MOST_INSTALMENTS or (read and sum(each.amount.amount for each in read) != amount.amount):
+        raise PspOutcomeUnknown("the PSP's instalments are not the amount", answered=True)
+    return read
 
 
 def told(given: Any, known: re.Pattern[str]) -> str:

@@ -2,20 +2,22 @@
 
 MINOR_DIGITS = {
     **dict.fromkeys(["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF"], 0),
-    **dict.fromkeys(["XOF", "XPF", "ISK"], 0),
+    **dict.fromkeys(["XOF", "XPF", "ISK", "UYI"], 0),
     **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
-    "CLF": 4,
+    **dict.fromkeys(["CLF", "UYW"], 4),
 }
 
 
+SEPARATORS = {"de": (".", ","), "es": (".", ","), "fr": ("\u202f", ",")}  # of thousands, and of decimals
+
+
 def shown(amount: int, currency: str, *, language: str) -> str:
-    """Return "1,234.50 EUR", or "1.234,50 EUR" in German."""
+    """Return "1,234.50 EUR", or "1.234,50 EUR" in German; in Arabic too it is read from left to right."""
     digits = digits_of(currency)
     whole, minor = divmod(amount, 10**digits)
-    text = f"{whole:,}" + (f".{minor:0{digits}d}" if digits else "")
-    if language == "de":
-        text = text.translate(str.maketrans(",.", ".,"))
-    return f"{text}\u00a0{currency}"
+    thousands, point = SEPARATORS.get(language, (",", "."))
+    text = f"{whole:,}".replace(",", thousands) + (f"{point}{minor:0{digits}d}" if digits else "") + f"\u00a0{currency}"
+    return f"\u2066{text}\u2069" if language == "ar" else text
 
 
 def digits_of(currency: str) -> int:

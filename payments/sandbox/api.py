@@ -9,7 +9,21 @@ from datetime import UTC, datetime
 
 from django.http import HttpRequest, HttpResponse
 
-from payments.sandbox import balance, bank_accounts, charges, clock, disputes, misbehaviour, payouts, refunds, sessions, voids, wire
+from payments.sandbox import (
+    balance,
+    bank_accounts,
+    charges,
+    clock,
+    disputes,
+    methods,
+    misbehaviour,
+    payouts,
+    refunds,
+    saved_cards,
+    sessions,
+    voids,
+    wire,
+)
 from payments.sandbox.endpoint import idempotency_key, number, wanted_key
 from payments.sandbox.errors import Refusal
 from payments.sandbox.faults import Fault, switchboard
@@ -29,6 +43,10 @@ SESSION = {
     "return_url": Field(wire.url),
     "locale": Field(wire.text(at_most=16, pattern="[A-Za-z0-9_-]+"), default="en"),
     "description": Field(wire.text(at_least=0, at_most=500), default=""),
+    "method": Field(wire.one_of(*methods.METHODS), default="card"),
+    "customer": Field(wire.text(at_least=0, at_most=64), default=""),
+    "save_card": Field(wire.yes_or_no, default=False),
+    "saved_card": Field(wire.text(at_least=0, at_most=48), default=""),
 }
 CHARGE = {
     "token": Field(wire.text()),
@@ -75,6 +93,16 @@ def show_session(request: HttpRequest, session_id: str) -> HttpResponse:
     fault = switchboard.fire("session", card=session.card_last4, references=[session.nonce])
     misbehaviour.before(fault)
     return misbehaviour.after(wire.answer(sessions.as_wire(session, now=clock.now())), fault)
+
+
+def forget_card(request: HttpRequest, token: str) -> HttpResponse:
+    saved_cards.forget(token, now=clock.now())
+    return wire.answer({"object": "card", "token": token, "deleted": True})
+
+
+def list_methods(request: HttpRequest) -> HttpResponse:
+    """The ways to pay, and what each can do."""
+    return wire.answer({"data": [methods.as_wire(method) for method in methods.METHODS.values()]})
 
 
 def make_charge(request: HttpRequest) -> HttpResponse:

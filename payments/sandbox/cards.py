@@ -53,7 +53,10 @@ class Disputed:
 
 @dataclass(frozen=True)
 class TestCard:
-    """One published number. `says` is what the list of test cards tells about it."""
+    """One published number. `says` is what the list of test cards tells about it.
+
+    `kept` is why it is declined when it is charged again as a card that was kept for the buyer.
+    """
 
     __test__ = False  # a card, not a test class
 
@@ -69,6 +72,7 @@ class TestCard:
     refund: courses.Name = "succeeds"
     disputed: Disputed | None = None
     fault: Fault | None = None
+    kept: Failure | None = None
 
     @property
     def last4(self) -> str:
@@ -130,6 +134,7 @@ TEST_CARDS = (
     _challenged("4000008400001629", "Asks, then declined: card_declined", failure=DECLINED),
     _challenged("4000008260003178", "Asks, then declined: insufficient_funds", country="GB", failure=INSUFFICIENT),
     _challenged("4000008400001280", "The bank's 3-D Secure server is broken", broken=True),
+    TestCard("4000000000009169", "Declined as stolen when it is charged again as a saved card", group="Saved cards", kept=STOLEN),
     TestCard("4000000000003055", "3-D Secure possible, not asked", group="3-D Secure"),
     TestCard("4000000000003097", "3-D Secure possible but broken, not asked", group="3-D Secure"),
     TestCard("4000000032200000", "3-D Secure without a question", group="3-D Secure"),
@@ -150,15 +155,16 @@ TEST_CARDS = (
     _faulty("4000000000009060", "Webhook comes twice", Fault("webhook_doubled")),
     _faulty("4000000000009078", "Webhook comes 30 seconds late", Fault("webhook_late", delay_s=30)),
 )
+NO_CARD = TestCard("", "What stands behind a way to pay that needs no card: it works", brand="")
 MISTYPED_NUMBER = "4242424242424241"  # fails the check digit: shown in the list, refused by the form
 
 _BY_NUMBER: Mapping[str, TestCard] = {card.number: card for card in TEST_CARDS}
-_BY_NAME: Mapping[str, TestCard] = {card.name: card for card in TEST_CARDS}
+_BY_NAME: Mapping[str, TestCard] = {card.name: card for card in TEST_CARDS} | {"": NO_CARD}
 CVC_DIGITS = {"amex": 4}
 
 
 def named(name: str) -> TestCard:
-    """Return the card whose behaviour was stored under `name`."""
+    """Return the card whose behaviour was stored under `name`; NO_CARD under no name."""
     return _BY_NAME[name]
 
 
@@ -200,6 +206,11 @@ class Expiry:
     year: int
 
 
+def is_past(expiry: Expiry, *, today: date) -> bool:
+    """Tell whether the card's last month is over."""
+    return (expiry.year, expiry.month) < (today.year, today.month)
+
+
 def expiry_of(text: str) -> Expiry | None:
     """Read "12/30", "1/30", "12 / 2030", "1230" or "122030"; None when it is no month of a year."""
     written = re.fullmatch(r"\s*(\d{1,2})\s*[/. -]\s*(\d{4}|\d{2})\s*|\s*(\d{2})(\d{4}|\d{2})\s*", text, re.ASCII)
@@ -229,7 +240,7 @@ def complaints(entered: EnteredCard, *, today: date) -> dict[str, str]:
         wrong["expiry"] = "expiry_missing"
     elif expiry is None or expiry.year > today.year + 50:
         wrong["expiry"] = "expiry_wrong"
-    elif (expiry.year, expiry.month) < (today.year, today.month):
+    elif is_past(expiry, today=today):
         wrong["expiry"] = "expiry_past"
     cvc = entered.cvc.strip()
     wanted = CVC_DIGITS.get(brand_of(number), 3)

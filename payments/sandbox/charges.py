@@ -45,7 +45,7 @@ def charge(payer: Payer, *, key: str, terms: Mapping[str, Any], fault: Fault | N
     if terms["currency"] != payer.currency:
         raise Refusal(400, "currency_mismatch", f"The session is in {payer.currency}.", field="currency")
     made = _drafted(payer, key=key, terms=terms, now=now)
-    _run(made, payer.card, fault=fault, now=now)
+    _run(made, payer, fault=fault, now=now)
     _take(payer, amount=made.amount if made.status != "failed" else 0, within=made.amount)
     _insert(made)
     body = tell(made, payer.card, now=now)
@@ -65,14 +65,15 @@ def _drafted(payer: Payer, *, key: str, terms: Mapping[str, Any], now: datetime)
     )
 
 
-def _run(made: Charge, card: TestCard, *, fault: Fault | None, now: datetime) -> None:
+def _run(made: Charge, payer: Payer, *, fault: Fault | None, now: datetime) -> None:
     """Set the charge on its course."""
-    course = courses.FAILS if card.failure else courses.course_of(card.charge, fault=fault)
+    failure = payer.failure_at(now)
+    course = courses.FAILS if failure else courses.course_of(payer.card.charge, fault=fault)
     made.status, made.matures_to, made.matures_at = course.status, course.then, course.matures_at(now)
-    made.failure = card.failure.as_wire() if card.failure else None
+    made.failure = failure.as_wire() if failure else None
     made.hidden_until = courses.hidden_until(fault, now=now)
     if made.status == "succeeded":
-        _succeed(made, card, now=now)
+        _succeed(made, payer.card, now=now)
 
 
 def _succeed(made: Charge, card: TestCard, *, now: datetime) -> None:

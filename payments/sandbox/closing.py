@@ -43,7 +43,8 @@ SETTLE = """
     )
     INSERT INTO sandbox_settlementline (batch_id, type, object_id, charge, key, reference, charge_reference, method, currency, gross,
                                         fee, occurred_at)
-    SELECT %(batch)s::bigint, becomes.line, fact.object_id, charge.id, fact.key, fact.reference, charge.reference, session.card_brand,
+    SELECT %(batch)s::bigint, becomes.line, fact.object_id, charge.id, fact.key, fact.reference, charge.reference,
+           CASE session.method WHEN 'card' THEN session.card_brand ELSE session.method END,
            fact.currency, becomes.sign * fact.amount,
            CASE WHEN fact.type = 'dispute.fee' THEN fact.amount
                 ELSE becomes.costs * round(fact.amount * %(rate)s::numeric + %(fixed)s::numeric) END,

@@ -1,4 +1,4 @@
-"""The sandbox's own front page: its faults, its clock, the bank's disputes and the journal, each with what a person may do.
+"""The sandbox's own front page: its ways to pay, its faults, its clock, the bank's disputes and the journal, each with what a person may do.
 
 A page of another origin may do nothing here.
 """
@@ -11,18 +11,22 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_GET, require_POST
 
-from payments.sandbox import amounts, cards, clock, disputes, journal, outage, wire
+from payments.sandbox import amounts, approvals, cards, clock, disputes, journal, outage, wire
+from payments.sandbox.approvals import PEOPLE
 from payments.sandbox.bank_accounts import ANY_OTHER, TEST_ACCOUNTS, TestAccount
 from payments.sandbox.cards import TEST_CARDS
 from payments.sandbox.errors import Refusal
 from payments.sandbox.fault_kinds import KINDS, OPERATIONS, Kind
 from payments.sandbox.faults import Fault, switchboard
-from payments.sandbox.models import Dispute
+from payments.sandbox.methods import METHODS, Method
+from payments.sandbox.models import Dispute, Session
 from payments.sandbox.pages import away, page
 
 View = Callable[[HttpRequest], HttpResponse]
 JOURNAL_ROWS = 40
 DISPUTE_ROWS = 20
+REVIEW_ROWS = 20
+CODE_ROWS = 5
 STEPS = {"hour": timedelta(hours=1), "day": timedelta(days=1), "three_days": timedelta(days=3), "month": timedelta(days=30)}
 
 
@@ -33,6 +37,10 @@ def home(request: HttpRequest) -> HttpResponse:
     rows = [{"row": row, "amount": _shown(row.amount, row.currency)} for row in journal.latest(JOURNAL_ROWS)]
     context = {
         "account": settings.SANDBOX_ACCOUNT,
+        "methods": [_reach_of(method) for method in METHODS.values()],
+        "people": PEOPLE.values(),
+        "codes": [_waiting(session) for session in approvals.wait_for_a_phone(now=clock.now(), limit=CODE_ROWS)],
+        "reviews": [_waiting(session) for session in approvals.in_review(REVIEW_ROWS)],
         "switches": switchboard.all(),
         "faults": [{"kind": kind, "about": about} for kind, about in KINDS.items()],
         "operations": OPERATIONS,
@@ -45,6 +53,21 @@ def home(request: HttpRequest) -> HttpResponse:
         "rows": rows,
     }
     return page(request, "home.html", context)
+
+
+def _reach_of(method: Method) -> Mapping[str, object]:
+    """Return the method with its currencies as people read them: "EUR 35.00 to 1,500.00", or "EUR" without bounds."""
+    bounds = [
+        f"{amounts.shown(method.smallest[currency], currency, language='en')} to {amounts.shown(method.largest[currency], currency, language='en')}"
+        if currency in method.smallest
+        else currency
+        for currency in method.currencies
+    ]
+    return {"method": method, "reach": ", ".join(bounds) or "every currency"}
+
+
+def _waiting(session: Session) -> Mapping[str, object]:
+    return {"session": session, "amount": _shown(session.amount, session.currency)}
 
 
 def _written(known: TestAccount) -> str:
@@ -133,6 +156,13 @@ def change_disputes(request: HttpRequest) -> HttpResponse:
         terms = {"amount": None, "currency": None, "fee": disputes.FEE, "reason": "fraudulent"}
         disputes.open_dispute(_charge_named(request.POST.get("charge", "")), terms=terms, now=clock.now())
     return away("/#disputes")
+
+
+@_own_forms
+def end_review(request: HttpRequest) -> HttpResponse:
+    """Decide, as a person at the provider of pay later does."""
+    approvals.end_review(request.POST.get("session", ""), approved=request.POST.get("outcome") == "approve", now=clock.now())
+    return away("/#methods")
 
 
 def _charge_named(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The sandbox's tables: sessions, charges, refunds, disputes, payouts, stored answers, the journal, webhook deliveries, the clock,
+"""The sandbox's tables: sessions, kept cards, charges, refunds, disputes, payouts, stored answers, the journal, webhook deliveries, the clock,
 and what is told of a day that is over: settlement batches, bank statements, and the faults that were planted in them.
 
 Amounts are whole minor units. No column holds the number of a card or bank account, or a security code. The journal is append-only (a trigger
@@ -13,7 +13,12 @@ from django.db.models import F, Q
 
 
 class Session(models.Model):
-    """One buyer confirming one total once. Its token may be charged in parts up to `amount`."""
+    """One buyer confirming one total once. Its token may be charged in parts up to `amount`.
+
+    `card` names the behaviour of the card behind it, if there is one. `saved_card` is the token of the card that the buyer pays with, or,
+    with `save_card`, of the card that was kept for the `customer`. `short_code` is what a QR code leads to. A session that a person reviews
+    becomes `decides_to` at `decides_at`, unless somebody decides before.
+    """
 
     id = models.CharField(primary_key=True, max_length=48)
     nonce = models.CharField(max_length=255, unique=True)
@@ -24,7 +29,15 @@ class Session(models.Model):
     return_url = models.CharField(max_length=2000)
     locale = models.CharField(max_length=16)
     description = models.CharField(max_length=500)
+    method = models.CharField(max_length=16, default="card", db_default="card")
+    customer = models.CharField(max_length=64, default="", db_default="")
+    save_card = models.BooleanField(default=False, db_default=False)
+    saved_card = models.CharField(max_length=48, default="", db_default="")
+    short_code = models.CharField(max_length=16, unique=True, null=True)
     status = models.CharField(max_length=16, default="open")
+    failure_code = models.CharField(max_length=32, default="", db_default="")
+    decides_at = models.DateTimeField(null=True)
+    decides_to = models.CharField(max_length=16, default="", db_default="")
     token = models.CharField(max_length=64, unique=True, null=True)
     card = models.CharField(max_length=48, default="")
     card_brand = models.CharField(max_length=16, default="")
@@ -46,9 +59,35 @@ class Session(models.Model):
                 condition=Q(status="complete", token__isnull=False) | (~Q(status="complete") & Q(token__isnull=True)),
             ),
         ]
+        indexes = [
+            models.Index(name="session_to_decide", fields=["decides_at"], condition=Q(decides_at__isnull=False)),
+            models.Index(name="session_with_code", fields=["created_at"], condition=Q(short_code__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return self.id
+
+
+class SavedCard(models.Model):
+    """A card that is kept for a customer under a token, once; what is forgotten stays as a row that pays for nothing."""
+
+    token = models.CharField(primary_key=True, max_length=48)
+    customer = models.CharField(max_length=64)
+    card = models.CharField(max_length=48)
+    fingerprint = models.CharField(max_length=48)
+    exp_month = models.SmallIntegerField()
+    exp_year = models.SmallIntegerField()
+    created_at = models.DateTimeField()
+    forgotten_at = models.DateTimeField(null=True)
+
+    class Meta:
+        app_label = "sandbox"
+        constraints = [
+            models.UniqueConstraint(name="card_kept_once", fields=["customer", "fingerprint"], condition=Q(forgotten_at__isnull=True)),
+        ]
+
+    def __str__(self) -> str:
+        return self.token
 
 
 class Movement(models.Model):

@@ -56,14 +56,14 @@ def away(address: str) -> HttpResponse:
     return _careful(response)
 
 
-def _session(session_id: str) -> Session | None:
+def found(session_id: str) -> Session | None:
     try:
         return sessions.by_id(session_id)
     except Refusal:
         return None
 
 
-def _context(session: Session, **more: object) -> dict[str, object]:
+def context_of(session: Session, **more: object) -> dict[str, object]:
     says = words.for_locale(session.locale)
     amount = amounts.shown(session.amount, session.currency, language=says["language"])
     return {
@@ -78,10 +78,12 @@ def _context(session: Session, **more: object) -> dict[str, object]:
     }
 
 
-def _notice(request: HttpRequest, session: Session | None, name: str, *, status: int) -> HttpResponse:
+def notice(request: HttpRequest, session: Session | None, name: str, *, status: int) -> HttpResponse:
     """A page of its own for what cannot go on: expired, nothing to confirm, unknown."""
     says = words.for_locale(session.locale if session else "en")
-    context = {"words": says, "title": says[f"{name}_title"], "text": says[name], "session": session}
+    amount = amounts.shown(session.amount, session.currency, language=says["language"]) if session else ""
+    title = says[f"{name}_title"].format(amount=amount)
+    context = {"words": says, "title": title, "text": says[name], "session": session}
     return page(request, "notice.html", context, status=status)
 
 
@@ -92,12 +94,12 @@ def _entered(request: HttpRequest) -> EnteredCard:
 @require_http_methods(["GET", "POST"])
 def fields(request: HttpRequest, session_id: str) -> HttpResponse:
     """The card fields inside somebody's checkout; their script posts the form here and is answered in JSON."""
-    session = _session(session_id)
-    if session is None:
-        return _notice(request, None, "unknown", status=404)
+    session = found(session_id)
+    if session is None or session.method != "card":
+        return notice(request, None, "unknown", status=404)
     if request.method == "GET":
         status = sessions.status_at(session, clock.now())
-        return page(request, "fields.html", _context(session, status=status), session=session)
+        return page(request, "fields.html", context_of(session, status=status), session=session)
     says = words.for_locale(session.locale)
     try:
         session = sessions.confirm(session_id, entered=_entered(request), now=clock.now())
@@ -117,9 +119,9 @@ def _challenge_url(session: Session) -> str:
 @require_http_methods(["GET", "POST"])
 def hosted(request: HttpRequest, session_id: str) -> HttpResponse:
     """The same form on a page of its own, without JavaScript; it ends at the session's return address."""
-    session = _session(session_id)
-    if session is None:
-        return _notice(request, None, "unknown", status=404)
+    session = found(session_id)
+    if session is None or session.method != "card":
+        return notice(request, None, "unknown", status=404)
     if request.method == "GET":
         return _hosted_step(request, session)
     entered = _entered(request)
@@ -128,10 +130,8 @@ def hosted(request: HttpRequest, session_id: str) -> HttpResponse:
     except CardRefused as refused:
         says = words.for_locale(session.locale)
         complaints = {name: says[complaint] for name, complaint in refused.fields.items()}
-        context = _context(session, fields_in_error=complaints, entered=entered)
+        context = context_of(session, fields_in_error=complaints, entered=entered)
         return page(request, "hosted.html", context, status=422, session=session)
-    if session.status == "requires_action":
-        return away(_challenge_url(session))
     return _hosted_step(request, session)
 
 
@@ -141,18 +141,22 @@ def _hosted_step(request: HttpRequest, session: Session) -> HttpResponse:
     if status == "complete":
         return away(session.return_url)
     if status == "expired":
-        return _notice(request, session, "expired", status=410)
-    return page(request, "hosted.html", _context(session, status=status), session=session)
+        return notice(request, session, "expired", status=410)
+    if status == "requires_action" and (session.saved_card or request.method == "POST"):
+        return away(_challenge_url(session))
+    if status == "failed" and session.saved_card:
+        return notice(request, session, "kept_card_failed", status=409)
+    return page(request, "hosted.html", context_of(session, status=status), session=session)
 
 
 @require_http_methods(["GET", "POST"])
 def challenge(request: HttpRequest, session_id: str) -> HttpResponse:
     """The bank's question. Inside a frame its script tells the parent how it ended; on its own it leads back."""
-    session = _session(session_id)
+    session = found(session_id)
     if session is None:
-        return _notice(request, None, "unknown", status=404)
+        return notice(request, None, "unknown", status=404)
     if request.method == "GET":
-        context = _context(session, status=sessions.status_at(session, clock.now()))
+        context = context_of(session, status=sessions.status_at(session, clock.now()))
         return page(request, "challenge.html", context, session=session)
     succeeded = request.POST.get("outcome") == "succeed"
     session = sessions.answer_challenge(session_id, succeeded=succeeded, now=clock.now())
@@ -186,7 +190,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Say in JSON or on a page that there is nothing at this address."""
     if request.path.startswith("/v1/"):
         return wire.answer(Refusal(404, "unknown_address", "There is nothing at this address.").as_wire(), status=404)
-    return _notice(request, None, "unknown", status=404)
+    return notice(request, None, "unknown", status=404)
 
 
 def broken(request: HttpRequest) -> HttpResponse:

@@ -14,6 +14,7 @@ from payments.sandbox.cards import TestCard
 from payments.sandbox.errors import Refusal
 from payments.sandbox.faults import Fault, switchboard
 from payments.sandbox.idempotency import BROKEN, Answer
+from payments.sandbox.methods import METHODS
 from payments.sandbox.models import Charge, Refund, visible
 
 
@@ -22,7 +23,7 @@ def refund(key: str, *, terms: Mapping[str, Any], fault: Fault | None, now: date
     """Refund part or all of a charge under `key`, or return the answer that this key got before.
 
     `terms` are charge, amount (minor units), currency and reference. Raises Refusal: key_in_flight, key_reused,
-    key_voided, unknown_charge, charge_not_succeeded, charge_disputed, currency_mismatch, refund_exceeds_charge.
+    key_voided, unknown_charge, charge_not_succeeded, charge_disputed, refund_too_late, currency_mismatch, refund_exceeds_charge.
     """
     earlier = idempotency.claim(key, operation="refund", request_hash=idempotency.hash_of(dict(terms)), now=now)
     if earlier:
@@ -30,7 +31,7 @@ def refund(key: str, *, terms: Mapping[str, Any], fault: Fault | None, now: date
     if fault and fault.kind == "refuse_stored_500":
         return idempotency.remember(key, BROKEN)
     charged = charges.locked(terms["charge"])
-    _require_refundable(charged, currency=terms["currency"])
+    _require_refundable(charged, currency=terms["currency"], now=now)
     _take(charged, amount=terms["amount"])
     card = cards.named(charged.session.card)
     made = _drafted(charged, key=key, terms=terms, now=now)
@@ -39,11 +40,14 @@ def refund(key: str, *, terms: Mapping[str, Any], fault: Fault | None, now: date
     return idempotency.remember(key, Answer(201, orjson.dumps(_tell(made, card, now=now))), fault=fault)
 
 
-def _require_refundable(charged: Charge, *, currency: str) -> None:
+def _require_refundable(charged: Charge, *, currency: str, now: datetime) -> None:
     if charged.status != "succeeded":
         raise Refusal(400, "charge_not_succeeded", f"The charge is {charged.status}, there is nothing to give back.")
     if charged.disputes.filter(status="open").exists():
         raise Refusal(400, "charge_disputed", "The charge is disputed. Wait until the dispute is closed.")
+    method = METHODS[charged.session.method]
+    if method.refundable_for and charged.succeeded_at and now >= charged.succeeded_at + method.refundable_for:
+        raise Refusal(400, "refund_too_late", f"{method.label} is refunded within {method.refundable_for.days} days.")
     if currency != charged.currency:
         raise Refusal(400, "currency_mismatch", f"The charge is in {charged.currency}.", field="currency")
 

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from payments.sandbox import charges, clock, deliveries, disputes, doorbell, payouts, refunds
+from payments.sandbox import approvals, charges, clock, deliveries, disputes, doorbell, payouts, refunds
 from payments.sandbox.deliveries import Address, Due, Tried
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ AFTER_AN_ACCIDENT_S = 2.0
 TIMEOUT_S = 10
 PARALLEL = 8
 BATCH = 64
+RIPENING = (charges.ripen, refunds.ripen, disputes.ripen, payouts.ripen, approvals.ripen)
 ANOTHER_SECRET = "whsec_of_another_account_0123456789"  # noqa: S105 - the point is that it opens nothing
 
 
@@ -53,7 +54,7 @@ def _run() -> NoReturn:
 def _work(pool: ThreadPoolExecutor) -> bool:
     """Ripen and send what is due now; tell whether there may be more."""
     now = clock.now()
-    ripened = max(ripen(now=now, limit=BATCH) for ripen in (charges.ripen, refunds.ripen, disputes.ripen, payouts.ripen))
+    ripened = max(ripen(now=now, limit=BATCH) for ripen in RIPENING)
     addresses = [address for address, url in urls().items() if url]
     if not addresses:
         return ripened == BATCH

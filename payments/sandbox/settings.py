@@ -29,6 +29,8 @@ SANDBOX_WEBHOOK_URL = env.str("SANDBOX_WEBHOOK_URL", default="")
 SANDBOX_PAYOUT_WEBHOOK_URL = env.str("SANDBOX_PAYOUT_WEBHOOK_URL", default="")  # empty: nobody is told of payouts
 SANDBOX_WEBHOOK_SECRET = env.str("SANDBOX_WEBHOOK_SECRET")
 SANDBOX_SESSION_LIFETIME_S = env.int("SANDBOX_SESSION_LIFETIME_S", default=24 * 3600)
+SANDBOX_QR_LIFETIME_S = env.int("SANDBOX_QR_LIFETIME_S", default=5 * 60)
+SANDBOX_REVIEW_S = env.int("SANDBOX_REVIEW_S", default=60)  # how long a person at the provider of pay later takes
 SANDBOX_PENDING_S = env.int("SANDBOX_PENDING_S", default=5)
 SANDBOX_FEE_RATE = env("SANDBOX_FEE_RATE", cast=Decimal, default=Decimal("0.014"))  # what is kept of each charge when it is settled ...
 SANDBOX_FEE_FIXED = env("SANDBOX_FEE_FIXED", cast=Decimal, default=Decimal("0.25"))  # ... and this on top, in major units of its currency

@@ -40,6 +40,7 @@ ADYEN_TYPES = {
     "carried_over": "Balancetransfer",
 }
 ADYEN_METHODS = {"mastercard": "mc"}
+OTHER_THAN_CARD = ("digital_wallet", "qr", "pay_later")
 STRIPE_CATEGORIES = {
     "charge": "charge",
     "refund": "refund",
@@ -170,9 +171,14 @@ def _stripe_balance(batch: Batch, number: int, line: Line, figures: Figures) -> 
     return (
         *(f"txn_{batch.name}_{number}", f"{line.occurred_at:%Y-%m-%d %H:%M:%S}", f"{batch.closed_on + timedelta(days=1)} 00:00:00"),
         *(batch.currency.lower(), *amounts, STRIPE_CATEGORIES[line.type], line.id),
-        *(line.type.replace("_", " "), line.charge, "card" if line.method else "", line.method),
+        *(line.type.replace("_", " "), line.charge, *_method_and_brand(line.method)),
         *(line.charge_reference, line.reference if is_refund else ""),
     )
+
+
+def _method_and_brand(method: str) -> tuple[str, str]:
+    """Return the way to pay and, of a card, its brand."""
+    return (method, "") if method in OTHER_THAN_CARD else ("card" if method else "", method)
 
 
 FORMATS: Mapping[str, Format] = {

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from payments.sandbox import api, control, daily_files, front, pages
+from payments.sandbox import api, approval_pages, control, daily_files, front, pages
 from payments.sandbox.endpoint import endpoint
 from payments.sandbox.outage import hits
 
@@ -10,6 +10,8 @@ urlpatterns = [
     path("healthz", pages.healthz),
     path("v1/sessions", hits(endpoint(post=api.open_session))),
     path("v1/sessions/<str:session_id>", hits(endpoint(get=api.show_session))),
+    path("v1/cards/<str:token>", hits(endpoint(delete=api.forget_card))),
+    path("v1/methods", endpoint(get=api.list_methods)),
     path("v1/charges", hits(endpoint(post=api.make_charge, get=api.find_charge))),
     path("v1/charges/void", hits(endpoint(post=api.void_charge))),
     path("v1/charges/<str:charge_id>", hits(endpoint(get=api.show_charge))),
@@ -40,9 +42,11 @@ urlpatterns = [
     path("faults", front.change_faults),
     path("clock", front.move_clock),
     path("disputes", front.change_disputes),
+    path("reviews", front.end_review),
     path("test-cards", front.test_cards),
     path("fields/<str:session_id>", hits(pages.fields)),
-    path("hosted/<str:session_id>", hits(pages.hosted)),
+    path("hosted/<str:session_id>", hits(approval_pages.hosted)),
+    path("phone/<str:short_code>", hits(approval_pages.phone)),
     path("challenge/<str:session_id>", hits(pages.challenge)),
     path("shop/thanks", pages.thanks),
 ]

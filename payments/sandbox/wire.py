@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 
 from payments.sandbox.errors import Refusal
 
-MAX_AMOUNT = 10**15
+MAX_AMOUNT = 10**16 - 1  # 999,999,999,999.9999 of a currency with four decimals
 ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::\d{1,5})?", re.IGNORECASE)
 
 
@@ -124,6 +124,12 @@ def retry_after(value: Any) -> int:
 def money_or_nothing(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= MAX_AMOUNT:
         raise ValueError("a whole number of minor units, zero or more")
+    return value
+
+
+def yes_or_no(value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError("true or false")
     return value
 
 

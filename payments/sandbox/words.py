@@ -1,104 +1,15 @@
-"""What buyers read, in English and German. Short sentences: what happened, and what to do now."""
+"""What buyers read, in the language of the session's locale. Every language says the same (languages/)."""
 
 from collections.abc import Mapping
 
-ENGLISH: Mapping[str, str] = {
-    "language": "en",
-    "number": "Card number",
-    "expiry": "Expiry",
-    "expiry_hint": "MM / YY",
-    "cvc": "Security code",
-    "cvc_hint": "CVC",
-    "form": "Card details",
-    "number_missing": "Enter the card number.",
-    "number_incomplete": "The card number is too short. Check the digits.",
-    "number_wrong": "This card number has a typing mistake. Check the digits.",
-    "test_cards_only": "This is a sandbox. Use one of the published test cards.",
-    "expiry_missing": "Enter the expiry date.",
-    "expiry_wrong": "Enter month and year, such as 08\u00a0/\u00a029.",
-    "expiry_past": "This card has expired. Use another card.",
-    "cvc_missing": "Enter the security code.",
-    "cvc_incomplete": "The security code has 3 digits.",
-    "cvc_incomplete_amex": "The security code has 4 digits.",
-    "authentication_failed": "Your bank did not confirm the payment. You were not charged. Try again or use another card.",
-    "unreachable": "The connection was lost. You were not charged. Try again.",
-    "expired": "This payment page has expired. Go back to the shop and start again.",
-    "expired_title": "This page has expired",
-    "done": "Your card is confirmed.",
-    "pay": "Pay {amount}",
-    "paying": "Paying …",
-    "paying_for": "Your payment",
-    "back": "Back to the shop",
-    "no_script": "Card fields need JavaScript here.",
-    "no_script_link": "Pay on the page of Sandbox Payments",
-    "sandbox": "Sandbox: no real money moves.",
-    "try_card": "Try 4242 4242 4242 4242, any future date and any code.",
-    "all_cards": "All test cards",
-    "challenge_title": "Confirm the payment",
-    "challenge_from": "Your bank asks",
-    "challenge_question": "Do you want to pay {amount} with the card ending in {last4}?",
-    "challenge_sandbox": "This stands in for your bank's 3-D Secure page. Choose what should happen.",
-    "succeed": "Succeed",
-    "succeed_says": "You confirm the payment.",
-    "fail": "Fail",
-    "fail_says": "Your bank does not recognise you.",
-    "abandon": "Abandon",
-    "abandon_says": "You walk away without an answer.",
-    "challenge_over_title": "Nothing to confirm",
-    "challenge_over": "This payment does not wait for a confirmation any more.",
-    "unknown_title": "This page does not exist",
-    "unknown": "The address leads to no payment. Go back to the shop and start again.",
-}
-GERMAN: Mapping[str, str] = {
-    "language": "de",
-    "number": "Kartennummer",
-    "expiry": "Gültig bis",
-    "expiry_hint": "MM / JJ",
-    "cvc": "Prüfnummer",
-    "cvc_hint": "CVC",
-    "form": "Kartendaten",
-    "number_missing": "Geben Sie die Kartennummer ein.",
-    "number_incomplete": "Die Kartennummer ist zu kurz. Prüfen Sie die Ziffern.",
-    "number_wrong": "In der Kartennummer steckt ein Tippfehler. Prüfen Sie die Ziffern.",
-    "test_cards_only": "Dies ist eine Sandbox. Nehmen Sie eine der veröffentlichten Testkarten.",
-    "expiry_missing": "Geben Sie das Ablaufdatum ein.",
-    "expiry_wrong": "Geben Sie Monat und Jahr ein, zum Beispiel 08\u00a0/\u00a029.",
-    "expiry_past": "Diese Karte ist abgelaufen. Nehmen Sie eine andere.",
-    "cvc_missing": "Geben Sie die Prüfnummer ein.",
-    "cvc_incomplete": "Die Prüfnummer hat 3 Ziffern.",
-    "cvc_incomplete_amex": "Die Prüfnummer hat 4 Ziffern.",
-    "authentication_failed": "Ihre Bank hat die Zahlung nicht bestätigt. Es wurde nichts abgebucht. "
-    "Versuchen Sie es noch einmal oder nehmen Sie eine andere Karte.",
-    "unreachable": "Die Verbindung ist abgebrochen. Es wurde nichts abgebucht. Versuchen Sie es noch einmal.",
-    "expired": "Diese Bezahlseite ist abgelaufen. Gehen Sie zurück zum Shop und beginnen Sie neu.",
-    "expired_title": "Diese Seite ist abgelaufen",
-    "done": "Ihre Karte ist bestätigt.",
-    "pay": "{amount} bezahlen",
-    "paying": "Zahlung läuft …",
-    "paying_for": "Ihre Zahlung",
-    "back": "Zurück zum Shop",
-    "no_script": "Die Kartenfelder brauchen hier JavaScript.",
-    "no_script_link": "Auf der Seite von Sandbox Payments bezahlen",
-    "sandbox": "Sandbox: Es fließt kein echtes Geld.",
-    "try_card": "Probieren Sie 4242 4242 4242 4242, ein künftiges Datum und irgendeine Prüfnummer.",
-    "all_cards": "Alle Testkarten",
-    "challenge_title": "Zahlung bestätigen",
-    "challenge_from": "Ihre Bank fragt",
-    "challenge_question": "Möchten Sie {amount} mit der Karte bezahlen, die auf {last4} endet?",
-    "challenge_sandbox": "Dies steht für die 3-D-Secure-Seite Ihrer Bank. Wählen Sie, was geschehen soll.",
-    "succeed": "Bestätigen",
-    "succeed_says": "Sie bestätigen die Zahlung.",
-    "fail": "Scheitern",
-    "fail_says": "Ihre Bank erkennt Sie nicht.",
-    "abandon": "Abbrechen",
-    "abandon_says": "Sie gehen weg, ohne zu antworten.",
-    "challenge_over_title": "Nichts zu bestätigen",
-    "challenge_over": "Diese Zahlung wartet nicht mehr auf eine Bestätigung.",
-    "unknown_title": "Diese Seite gibt es nicht",
-    "unknown": "Die Adresse führt zu keiner Zahlung. Gehen Sie zurück zum Shop und beginnen Sie neu.",
-}
+from payments.sandbox.languages import ar, de, en, es, fr, ja
+
+LANGUAGES: Mapping[str, Mapping[str, str]] = {module.WORDS["language"]: module.WORDS for module in (en, de, fr, es, ar, ja)}
+RIGHT_TO_LEFT = ("ar",)
 
 
 def for_locale(locale: str) -> Mapping[str, str]:
-    """Return German for any German locale, English for everybody else."""
-    return GERMAN if locale.lower().startswith("de") else ENGLISH
+    """Return the words of the locale's language ("de-AT" is German), English for everybody else; `direction` is how it is written."""
+    language = locale.lower().replace("_", "-").partition("-")[0]
+    chosen = LANGUAGES.get(language, LANGUAGES["en"])
+    return {**chosen, "direction": "rtl" if chosen["language"] in RIGHT_TO_LEFT else "ltr"}

@@ -23,13 +23,15 @@ from ledger.wire import (
     StrictSerializer,
     TextOrNull,
     WholeNumber,
+    Yes,
 )
 from payments.intake import MOST_ORDERS
-from payments.models import DueRelease, PaymentEvent, PaymentOrder, PspAttempt
+from payments.models import DueRelease, PaymentEvent, PaymentOrder, PspAttempt, Tender
 from payments.serializers.cancellations import CancellationSerializer
 from payments.serializers.disputes import DisputeSerializer
 from payments.serializers.refunds import REFUND, RefundSerializer
 from payments.states import AttemptStatus, CancellationStatus, EventStatus, OrderStatus, PspOperation
+from wallet.models import GiftCard, StoredValue
 from wallet.serializers import SellerNameSerializer
 
 MOST_ITEMS = 100
@@ -63,6 +65,16 @@ ORDER: dict[str, Any] = {
     "amount": {"amount": "24.90", "currency": "EUR"},
     "fee": {"amount": "2.49", "currency": "EUR"},
     "net": {"amount": "22.41", "currency": "EUR"},
+    "charge": {"amount": "14.90", "currency": "EUR"},
+    "tenders": [
+        {
+            "type": "gift_card",
+            "last4": "ZP5E",
+            "amount": {"amount": "10.00", "currency": "EUR"},
+            "refunded": {"amount": "0.00", "currency": "EUR"},
+        }
+    ],
+    "fills": None,
     "refunded": {"amount": "0.00", "currency": "EUR"},
     "disputed": {"amount": "0.00", "currency": "EUR"},
     "status": "NOT_STARTED",
@@ -161,6 +173,36 @@ class OrderDeliverySerializer(StrictSerializer):
         return serializers.DateTimeField().to_representation(due.due_at) if due and due.due_at else None
 
 
+class TenderSerializer(StrictSerializer):
+    """What a gift card, or the buyer's wallet, pays of an order."""
+
+    type = serializers.ChoiceField(StoredValue.Kind.choices, source="value.kind")
+    last4 = serializers.SerializerMethodField(help_text="The end of the gift card's code; null for the wallet")
+    amount = MoneyField()
+    refunded = MoneyField(help_text="What of it goes or went back there")
+
+    def get_last4(self, tender: Tender) -> str | None:
+        card = card_of(tender.value)
+        return card.code_last4 or None if card else None
+
+
+class FillsSerializer(StrictSerializer):
+    """The gift card or wallet that an order buys value for."""
+
+    type = serializers.ChoiceField(StoredValue.Kind.choices, source="kind")
+    gift_card = serializers.SerializerMethodField(help_text="The card's id; null for the buyer's wallet")
+
+    def get_gift_card(self, value: StoredValue) -> str | None:
+        card = card_of(value)
+        return card.public_id if card else None
+
+
+def card_of(value: StoredValue) -> GiftCard | None:
+    """Return the gift card whose value it is; None: it is a wallet."""
+    card: GiftCard | None = getattr(value, "gift_card", None)
+    return card
+
+
 class PaymentOrderSerializer(StrictSerializer):
     """What one seller gets of a payment.  The fee is fixed when the payment is opened."""
 
@@ -177,6 +219,9 @@ class PaymentOrderSerializer(StrictSerializer):
     amount = MoneyField()
     fee = MoneyField(help_text="The platform's part")
     net = MoneyField(help_text="The seller's part")
+    charge = MoneyField(help_text="What the PSP is asked for: all that no gift card or wallet pays")
+    tenders = serializers.SerializerMethodField(help_text="What gift cards and the buyer's wallet pay of it, or hold for it")
+    fills = FillsSerializer(allow_null=True, help_text="Null: something is sold")
     refunded = MoneyField(help_text="What goes or went back to the buyer by refunds")
     disputed = MoneyField(help_text="What a dispute holds, or took for good")
     status = serializers.ChoiceField(OrderStatus.choices)
@@ -185,6 +230,11 @@ class PaymentOrderSerializer(StrictSerializer):
     ledger_updated = serializers.BooleanField(help_text="The books hold the entry")
     delivery = OrderDeliverySerializer(source="*")
     created_at = serializers.DateTimeField()
+
+    @extend_schema_field(TenderSerializer(many=True))
+    def get_tenders(self, order: PaymentOrder) -> list[dict[str, Any]]:
+        standing = [tender for tender in in_order(order.tenders) if tender.status != Tender.Status.RELEASED]
+        return list(TenderSerializer(standing, many=True).data)
 
 
 class PaymentOrderDetailSerializer(PaymentOrderSerializer):
@@ -309,6 +359,11 @@ class NewBuyerSerializer(StrictSerializer):
     reference = PlainText(max_length=120)
     name = PlainText(max_length=120, required=False, default="", allow_blank=True)
     email = EmailText(required=False, default="", allow_blank=True)
+    signed_in = Yes(
+        required=False,
+        default=False,
+        help_text="You vouch that whoever gets the payment page is this buyer: their wallet and saved cards are offered there",
+    )
 
 
 class NewPaymentSerializer(StrictSerializer):

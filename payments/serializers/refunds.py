@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from ledger.wire import Choice, Moment, MoneyField, ObjectName, PageQuery, PlainText, PositiveMoneyField, StrictSerializer, TextOrNull
 from payments.models import Refund
+from payments.refunds import To
 from payments.states import RefundStatus
 from wallet.models import Shop
 
@@ -21,6 +22,7 @@ REFUND: dict[str, Any] = {
     "amount": {"amount": "10.00", "currency": "EUR"},
     "fee": {"amount": "1.00", "currency": "EUR"},
     "net": {"amount": "9.00", "currency": "EUR"},
+    "to_stored_value": {"amount": "0.00", "currency": "EUR"},
     "fee_policy": "pro_rata",
     "reason": "Damaged on the way",
     "reference": "return-77",
@@ -55,6 +57,9 @@ class RefundSerializer(StrictSerializer):
     amount = MoneyField(help_text="What the buyer gets back")
     fee = MoneyField(help_text="The platform's part of it")
     net = MoneyField(help_text="The seller's part of it")
+    to_stored_value = MoneyField(
+        source="tendered", help_text="What of it goes back to gift cards and the buyer's wallet; the PSP gives the rest"
+    )
     fee_policy = serializers.ChoiceField(Shop.FeePolicy.choices, help_text="What of the platform's fee is given back")
     reason = TextOrNull()
     reference = TextOrNull(help_text="Your own id of this refund")
@@ -100,6 +105,12 @@ class NewRefundSerializer(StrictSerializer):
         help_text="`pro_rata`: the fee's share of it; `full`: all that is left of the fee; `keep`: nothing. Your shop's own, if left out",
     )
     reference = PlainText(max_length=120, required=False, default="", help_text="Your own id of this refund; used once for each order")
+    refund_to = Choice(
+        [To.CHARGE.value, To.STORED_VALUE.value],
+        required=False,
+        default=To.CHARGE.value,
+        help_text="Where it goes first, if gift cards or the buyer's wallet paid a part of the order: `charge` is the card, `stored_value` they",
+    )
 
 
 class ObjectsQuery(PageQuery):

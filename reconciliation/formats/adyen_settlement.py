@@ -41,6 +41,9 @@ KINDS = {
     "depositcorrection": LineKind.RESERVE,
     "balancetransfer": LineKind.CARRIED_OVER,
 }
+# What Adyen counts otherwise than ISO 4217 does (docs.adyen.com/development-resources/currency-codes).  Its rupiahs are whole, and so are read;
+# hundredths of a Chilean peso are refused, since no book has them.
+DEVIATING = {"CLP": 2, "CVE": 0, "IDR": 0, "ISK": 2}
 REFUNDS = frozenset({LineKind.REFUND, LineKind.REFUND_FAILED})
 ONE = Decimal(1)
 MOST_BATCHES = 1_000  # in one file, where several reports were made into one
@@ -140,7 +143,7 @@ def the_only_account(merchant: str, *, before: str | None) -> str:
 def check(gross: Decimal, gross_currency: str, rate: Decimal, fee: Decimal, net: Decimal, net_currency: str) -> None:
     """Check that net is gross * rate - fee, and the rate 1 within one currency.  Raises Unreadable.
 
-    Between two currencies Adyen rounds to the net currency's unit, and writes the rate with fewer digits than it has: half of the last one,
+    Between two currencies Adyen rounds to the unit in which it counts the net currency, and writes the rate with fewer digits than it has: half of the last one,
     or of the fourth, is granted.
     """
     if gross_currency == net_currency and rate != ONE:
@@ -151,6 +154,7 @@ def check(gross: Decimal, gross_currency: str, rate: Decimal, fee: Decimal, net:
         granted = NOTHING
     else:
         written = rate.as_tuple().exponent
-        granted = ONE.scaleb(-MINOR_UNITS[net_currency]) + abs(gross) * Decimal(5).scaleb(min(int(written), -4) - 1)
+        unit = ONE.scaleb(-DEVIATING.get(net_currency, MINOR_UNITS[net_currency]))
+        granted = unit + abs(gross) * Decimal(5).scaleb(min(int(written), -4) - 1)
     if abs(gross * rate - fee - net) > granted:
         raise Unreadable(f"the net is {net} {net_currency}, but gross * rate - fees is {gross * rate - fee:.6f}")

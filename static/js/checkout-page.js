@@ -23,6 +23,21 @@ for (const form of document.querySelectorAll("form[data-once]")) {
   });
 }
 
+// A short list closes by Escape and by a press beside it
+for (const menu of document.querySelectorAll("details[data-menu]")) {
+  menu.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && menu.open) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  });
+  document.addEventListener("click", (event) => {
+    if (!menu.contains(event.target)) {
+      menu.open = false;
+    }
+  });
+}
+
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) {
     window.location.reload();

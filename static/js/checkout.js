@@ -1,5 +1,6 @@
-// The payment page's form.  The card fields are the PSP's: an iframe on its own origin, which speaks by messages.  A message is believed
-// only if it comes from that origin and from a window that this page opened; and even then it only makes our server ask the PSP itself.
+// The payment page's choice of a way to pay, and its card form.  The card fields are the PSP's: an iframe on its own origin, which speaks by
+// messages.  A message is believed only if it comes from that origin and from a window that this page opened; and even then it only makes
+// our server ask the PSP itself.
 
 const PSP_SPEAKS_AS = "sandbox-payments";
 const LOADS_WITHIN_MS = 15_000;
@@ -7,13 +8,14 @@ const ANSWERS_WITHIN_MS = 30_000;
 
 const at = (id) => document.getElementById(id);
 const form = at("pay");
-const says = form.dataset;
+const says = form?.dataset ?? {};
 const button = at("pay-button");
 const label = at("pay-label");
 const dialog = at("challenge");
-const payWords = label.textContent;
+const payWords = label?.textContent;
 
 let pspOrigin = "";
+let session = ""; // the PSP's session that is shown
 let fields = null; // the iframe with the card fields
 let challenge = null; // the iframe with the bank's question
 let isReady = false; // the card form can be submitted
@@ -21,9 +23,6 @@ let isPaying = false;
 let isStale = false;
 let cardIsConfirmed = false; // the PSP's session is complete: only our own confirmation is missing
 let silence = 0;
-
-form.hidden = false;
-at("hosted").hidden = true;
 
 // What the buyer sees
 
@@ -36,7 +35,7 @@ function showPaying() {
 
 function showPayable() {
   isPaying = false;
-  button.setAttribute("aria-disabled", String(!isReady));
+  button.setAttribute("aria-disabled", String(!isReady && !savedCard()));
   label.textContent = payWords;
   window.clearTimeout(silence);
 }
@@ -56,22 +55,65 @@ function showStuck(title, text) {
   button.hidden = true;
 }
 
-// The PSP's session and its fields
+// What our server is asked, one thing after the other: so that what was chosen last is what it remembers
 
-async function post(address) {
-  const token = form.querySelector("[name=csrfmiddlewaretoken]").value;
-  const response = await fetch(address, { method: "POST", headers: { Accept: "application/json", "X-CSRFToken": token } });
-  const answer = response.headers.get("Content-Type")?.startsWith("application/json") ? await response.json() : {};
-  return { status: response.status, ok: response.ok, answer };
+let line = Promise.resolve();
+
+function post(address, given = {}) {
+  const token = document.querySelector("[name=csrfmiddlewaretoken]").value;
+  const headers = { Accept: "application/json", "X-CSRFToken": token };
+  line = line
+    .catch(() => {})
+    .then(async () => {
+      const response = await fetch(address, { method: "POST", headers, body: new URLSearchParams(given) });
+      const answer = response.headers.get("Content-Type")?.startsWith("application/json") ? await response.json() : {};
+      return { status: response.status, ok: response.ok, answer };
+    });
+  return line;
 }
+
+// The ways to pay
+
+const chosenWay = () => document.querySelector("input[name=way]:checked")?.value ?? "card";
+const savedCard = () => form.querySelector("input[name=saved_card]:checked")?.value ?? "";
+
+async function choose(way) {
+  if (way === "card") {
+    showNewCard();
+    if (savedCard()) {
+      showPayable();
+      return;
+    }
+    load();
+    return;
+  }
+  let opened = null;
+  try {
+    opened = await post(says.session, { method: way });
+  } catch {
+    // the way's own part says that it could not be opened
+  }
+  if (opened?.status === 409) {
+    window.location.reload();
+  } else if (way === chosenWay()) {
+    document.dispatchEvent(new CustomEvent("way-opened", { detail: { way, answer: opened?.ok ? opened.answer : null } }));
+  }
+}
+
+function showNewCard() {
+  at("new-card").hidden = savedCard() !== "" || cardIsConfirmed;
+}
+
+// The PSP's session and its fields
 
 async function load() {
   at("problem").hidden = true;
-  at("loading").hidden = false;
+  at("loading").hidden = fields !== null;
+  window.clearTimeout(silence);
   silence = window.setTimeout(() => showStuck(says.saysLoadTitle, says.saysLoad), LOADS_WITHIN_MS);
   let opened;
   try {
-    opened = await post(says.session);
+    opened = await post(says.session, { method: "card", save_card: at("save-card")?.checked ? "on" : "" });
   } catch {
     failToLoad(says.saysLoadTitle, says.saysLoad);
     return;
@@ -101,19 +143,24 @@ function failAsStale() {
   failToLoad(says.saysStaleTitle, says.saysStale);
 }
 
-function showForm(session) {
-  pspOrigin = session.origin;
+function showForm(opened) {
+  pspOrigin = opened.origin;
+  session = opened.session ?? "";
   at("fields").hidden = false;
-  if (session.card) {
+  if (opened.card) {
     cardIsConfirmed = true; // confirmed before, in another tab or before a reload
-    at("fields").hidden = true;
-    at("ready-text").textContent = session.card;
+    showNewCard();
+    at("ready-text").textContent = opened.card;
     at("ready").hidden = false;
     becomeReady();
     return;
   }
+  if (fields?.getAttribute("src") === opened.fields_url && isReady) {
+    becomeReady(); // chosen again: what was typed is still there
+    return;
+  }
   fields?.remove();
-  fields = frameOf(session.fields_url, at("fields").dataset.title);
+  fields = frameOf(opened.fields_url, at("fields").dataset.title);
   at("fields").append(fields);
 }
 
@@ -137,29 +184,56 @@ function frameOf(address, title) {
   return frame;
 }
 
-at("again").addEventListener("click", () => (isStale ? window.location.reload() : load()));
-
 // Paying: once
 
-form.addEventListener("submit", (event) => {
+function pay(event) {
+  if (event.submitter?.hasAttribute("formaction")) {
+    return; // a kept card is deleted: the browser does that
+  }
   event.preventDefault();
-  if (isPaying || !isReady) {
+  if (isPaying || (!isReady && !savedCard())) {
     return;
   }
   showPaying();
   if (cardIsConfirmed) {
     confirmPayment();
+  } else if (savedCard()) {
+    payWithSavedCard();
+  } else {
+    silence = window.setTimeout(() => showStuck(says.saysSilentTitle, says.saysSilent), ANSWERS_WITHIN_MS);
+    fields.contentWindow.postMessage({ source: PSP_SPEAKS_AS, type: "submit" }, pspOrigin);
+  }
+}
+
+async function payWithSavedCard() {
+  let opened;
+  try {
+    opened = await post(says.session, { method: "card", saved_card: savedCard() });
+  } catch {
+    showProblem(says.saysOfflineTitle, says.saysOffline);
     return;
   }
-  silence = window.setTimeout(() => showStuck(says.saysSilentTitle, says.saysSilent), ANSWERS_WITHIN_MS);
-  fields.contentWindow.postMessage({ source: PSP_SPEAKS_AS, type: "submit" }, pspOrigin);
-});
+  const { status, ok, answer } = opened;
+  if (ok && answer.status === "requires_action") {
+    window.location.assign(answer.hosted_url); // the bank asks on the PSP's page, which leads back here
+  } else if (ok) {
+    session = answer.session ?? "";
+    cardIsConfirmed = true;
+    confirmPayment();
+  } else if (status === 409) {
+    window.location.reload();
+  } else if (status === 403) {
+    failAsStale();
+  } else {
+    showProblem(answer.title || says.saysLoadTitle, answer.text || says.saysLoad);
+  }
+}
 
 async function confirmPayment() {
   window.clearTimeout(silence);
   let confirmed;
   try {
-    confirmed = await post(form.action);
+    confirmed = await post(form.action, session ? { session } : {});
   } catch {
     await findOut();
     return;
@@ -213,12 +287,6 @@ function stopChallenge() {
   closeChallenge();
   showProblem(says.saysStoppedTitle, says.saysStopped);
 }
-
-dialog.addEventListener("cancel", (event) => {
-  event.preventDefault();
-  stopChallenge();
-});
-at("challenge-close").addEventListener("click", stopChallenge);
 
 // What the PSP's windows may say
 
@@ -274,4 +342,22 @@ window.addEventListener("message", (event) => {
   }
 });
 
-load();
+if (form) {
+  form.hidden = false;
+  at("hosted").hidden = true;
+  form.addEventListener("submit", pay);
+  at("again").addEventListener("click", () => (isStale ? window.location.reload() : load()));
+  at("challenge-close").addEventListener("click", stopChallenge);
+  dialog.addEventListener("cancel", (event) => {
+    event.preventDefault();
+    stopChallenge();
+  });
+  for (const radio of document.querySelectorAll("input[name=way]")) {
+    radio.addEventListener("change", () => choose(radio.value));
+  }
+  for (const radio of form.querySelectorAll("input[name=saved_card]")) {
+    radio.addEventListener("change", () => choose("card"));
+  }
+  at("save-card")?.addEventListener("change", load);
+  choose(chosenWay());
+}

@@ -24,7 +24,8 @@ from payouts.choice import Which
 from payouts.models import BankAccount, PaymentFile, PayoutRun, PayoutSchedule
 from reconciliation import inside
 from tests.factories import PAID_AT_ONCE, basket, make_available, new_bank_account, new_sellers, new_shop
-from wallet import months
+from wallet import gift_cards, months
+from wallet.gift_cards import NewGiftCard
 from wallet.models import Seller
 
 pytestmark = pytest.mark.browser
@@ -94,6 +95,8 @@ def test_every_page_of_the_desk_fits_and_breaks_no_content_security_policy(width
     look = inside.look(now=timezone.now(), at=timezone.now()) or pytest.fail("nobody looked")
     stop, _is_new = stops.place(reason="INV-03: a wallet is off", placed_by="watch", now=timezone.now())
     paid = PaymentOrder.objects.order_by("pk")[0]
+    wanted = NewGiftCard(exact("987654321012.34", "EUR"), reference="goodwill-for-the-porcelain-that-came-broken-on-friday")
+    card, _is_new = gift_cards.grant(paid.shop, wanted, reason="The vase came broken", by="staff:finance", now=NOW)
     for path in (
         "",
         "payments/deadletter/",
@@ -120,6 +123,11 @@ def test_every_page_of_the_desk_fits_and_breaks_no_content_security_policy(width
         "payouts/payoutstop/",
         "payouts/payoutstop/place/",
         f"payouts/payoutstop/{stop.pk}/lift/",
+        "wallet/giftcard/",
+        "wallet/giftcard/grant/",
+        f"wallet/giftcard/{card.pk}/change/",
+        f"wallet/giftcard/{card.pk}/freeze/",
+        "wallet/storedvalue/",
     ):
         page.goto(f"{site}/admin/{path}")
         expect(page.locator("#content h1")).to_be_visible()

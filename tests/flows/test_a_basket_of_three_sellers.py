@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from ledger import chart, queries
 from ledger.models import JournalEntry
-from payments import card_session, claims, confirmation, executor, settlement
+from payments import claims, confirmation, executor, sessions, settlement
 from payments.models import DueOrder, OpenCheckout, PaymentEvent, PaymentOrder, PspAttempt
 from payments.psp import registry
 from tests.factories import FEES, RECEIVABLE, eur
@@ -95,7 +95,7 @@ def test_bug_04_confirming_the_same_session_again_changes_nothing(open_payment: 
 
 def test_the_page_path_pays_without_believing_the_browser(open_payment: Open, oracle: Oracle) -> None:
     event = open_payment("10.00")
-    session = card_session.open_session(event, language="en")
+    session = sessions.open_session(event, language="en", now=timezone.now()).session
     event.refresh_from_db()
     assert registry.psp_named("sandbox").session(session.id).status == "open"
     assert PaymentOrder.objects.filter(status="EXECUTING").count() == 0

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures_money import hang_up
 from tests.fixtures_services import running_sandbox
 from tests.programmes import faults_story
 from tests.programmes.faults_story import Plan
-from tests.programmes.house import House, hang_up, house_in
+from tests.programmes.house import House, house_in
 
 ROWS, FAULTS, DAYS = 60, 28, 2
 
@@ -21,8 +22,8 @@ def sandbox_name(worker_name: str) -> str:
 
 @pytest.fixture
 def house(real_db: None, sandbox_name: str, tmp_path: Path) -> Iterator[House]:
-    hang_up()
     with running_sandbox(sandbox_name, logs=tmp_path) as sandbox, house_in(sandbox, tmp_path) as built:
+        hang_up()
         yield built
         hang_up()
 

@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 
 from ledger import chart
+from ledger.approvals import AlreadyDecided
 from ledger.models import JournalEntry, Posting
 from payouts import settlement as payouts
 from reconciliation import bank_matching, bank_recognition, invariants, matching, resolution
 from reconciliation.models import BankLineMatch, BankStatement, ComparedStatement, Mismatch, SettlementBatch
-from reconciliation.resolution import AlreadyDecided
 from tests.bank_statements import mt940
 from tests.fixtures_money import all_at_once, errors_in
 from tests.flows.test_bank_lines_of_several import standing

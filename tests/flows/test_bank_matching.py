@@ -78,6 +78,11 @@ def found() -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture
+def sandbox(own_sandbox: SandboxCompany) -> SandboxCompany:
+    return own_sandbox
+
+
+@pytest.fixture
 def rolled_back(db: None) -> Iterator[None]:
     """End a test, before it is rolled back, with every invariant holding."""
     yield

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 
 import pytest
+from django.utils import timezone
 
 from ledger import money, queries
 from ledger.money import exact
+from payments import intake, refunds
+from payments.intake import WithdrawnCurrency
 from payments.models import PaymentEvent
 from tests.factories import FEES, RECEIVABLE
-from tests.fixtures_money import Oracle
+from tests.fixtures_money import Oracle, execute_refunds
 from wallet.models import Seller, Wallet
 
 Open = Callable[..., PaymentEvent]
@@ -48,3 +51,18 @@ def test_a_seller_has_one_wallet_per_currency_and_they_never_mix(open_payment: O
         pay(open_payment(amount, currency=currency, sellers=sellers[:1]))
     wallets = {str(wallet.pending.currency): wallet.pending for wallet in Wallet.objects.all()}
     assert wallets == {"EUR": exact("9.00", "EUR"), "JPY": exact("900", "JPY"), "KWD": exact("9.000", "KWD")}
+
+
+def test_nothing_new_is_paid_in_a_currency_that_is_no_longer_money_and_what_was_paid_goes_back(
+    open_payment: Open, pay: Open, oracle: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as in_2025:
+        in_2025.setattr(intake, "WITHDRAWN", {})
+        event = pay(open_payment("10.00", currency="BGN"))
+    with pytest.raises(WithdrawnCurrency) as refused:
+        open_payment("10.00", currency="BGN")
+    assert refused.value.field == "payment_orders[0].amount.currency"
+    assert "EUR took its place" in refused.value.detail
+    refunds.request_refund(event.orders.get().pk, amount=exact("0.01", "BGN"), reason="", now=timezone.now())
+    execute_refunds(now=timezone.now())
+    assert [(row["amount"], row["currency"]) for row in oracle.rows("refund.succeeded")] == [(1, "BGN")]

@@ -201,10 +201,10 @@ def test_one_outcome_that_cannot_be_booked_keeps_nobody_else_waiting(open_paymen
     spoilt = answered[1][0].order_id
     whole = settlement.sale
 
-    def sale(order: Any, capture: Any) -> Any:
+    def sale(order: Any, capture: Any, **paid: Any) -> Any:
         if order.id == spoilt:
             raise ValueError("this one cannot be booked")
-        return whole(order, capture)
+        return whole(order, capture, **paid)
 
     monkeypatch.setattr(settlement, "sale", sale)
     executor.hand_over(answered, now=timezone.now())

@@ -15,15 +15,16 @@ from ledger import chart, journal, queries
 from ledger.models import JournalEntry, Posting
 from payments import confirmation, disputes, intake, late, refunds, settlement
 from payments.confirmation import Confirmed
-from payments.models import PaymentOrder, PspAttempt
+from payments.models import ChosenTender, PaymentOrder, PspAttempt
 from payments.psp.protocol import DisputeNotice
 from payments.sandbox import settlement_files
 from payments.settlement import Capture
 from reconciliation import ingestion, invariants, matching, recognition, staging
 from reconciliation.formats.records import LineKind, SettlementLine
 from reconciliation.models import ExpectedFee, LineMatch, Mismatch, SettlementBatch
-from tests.factories import basket, eur, new_sellers, new_shop
+from tests.factories import basket, eur, new_sellers, new_shop, stored_value_of
 from tests.settlement_files import HEADER, batch_of
+from wallet.models import Seller, StoredValue
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
@@ -380,6 +381,39 @@ def test_a_fee_that_is_not_the_expected_one_leaves_the_difference_in_suspense(or
     again = settle(charged(third, fee="0.59"), batch="sb-20261121-eur", day="2026-11-21")
     assert found(again) == [("duplicate", third.public_id, "29.41")]
     assert {order.settled_at for order in PaymentOrder.objects.all()} == {NOW}
+
+
+def test_the_file_has_what_was_charged_and_nothing_of_what_a_gift_card_paid() -> None:
+    """Of 100.00, 30.00 are a gift card's; 80.00 go back, 10.00 of them to it, then 5.00 to it alone.  Another order has no charge."""
+    [seller] = new_sellers(new_shop(), "Ada's Books")
+    mixed, alone = sell_by(stored_value_of(seller.shop, "30.00"), seller, "100.00"), sell_by(stored_value_of(seller.shop, "8.00"), seller, "8.00")
+    back, to_card = (refunds.request_refund(mixed.pk, amount=eur(amount), reason="", now=NOW) for amount in ("80.00", "5.00"))
+    settlement.settle_refund(back.pk, psp_reference="re_1", refunded_at=NOW)
+    settlement.settle_refund(to_card.pk, psp_reference="", refunded_at=NOW)
+    [later] = sell("7.00", at=NOW + timedelta(days=9))
+    first = settle(charged(later), batch="sb-20261129-eur", day="2026-11-29")
+    settle(("fee", "", "", "0.00", "0.10"))
+    assert matching.find_missing(now=NOW + timedelta(days=30)) == 2
+    missed = [(each.subject, each.expected) for each in Mismatch.objects.order_by("pk")]
+    assert missed == [(mixed.public_id, Decimal(70)), (back.public_id, Decimal(-70))]
+    both = ("charge", "ch_mixed", mixed.public_id, "70.00", "1.00"), ("refund", "re_1", "", "-70.00", "0.00")
+    batch = settle(*both, batch="sb-20261130-eur", day="2026-11-30")
+    assert (first.mismatched, batch.mismatched, Mismatch.objects.filter(resolved_at=None).count(), owed()) == (0, 0, 0, 0)
+    mixed.refresh_from_db()
+    assert (mixed.settled_at is None, alone.settled_at is None) == (batch.paid_out == 0, False)
+
+
+def sell_by(value: StoredValue, seller: Seller, amount: str) -> PaymentOrder:
+    """Sell for so much, of which the stored value pays what it can, and the PSP charges the rest."""
+    event, _is_new = intake.open_event(seller.shop, basket([seller], amount), now=NOW)
+    ChosenTender.objects.create(event=event, value=value)
+    rest = event.amount - min(event.amount, value.balance)
+    confirmation.confirm(event.pk, Confirmed("cs_1", "tok_1" if rest else "", rest), now=NOW)
+    order = event.orders.get()
+    if rest:
+        attempt = PspAttempt.objects.create(order=order, number=1, psp="sandbox", psp_key=order.public_id, asked_for=rest.amount)
+        settlement.settle([Capture(order.pk, attempt.pk, order.public_id, "ch_mixed", rest, NOW)])
+    return event.orders.get()
 
 
 def test_a_refund_that_is_not_booked_is_a_mismatch(orders: list[PaymentOrder]) -> None:

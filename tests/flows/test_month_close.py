@@ -23,12 +23,13 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 
 from ledger import journal, periods, queries, seals
+from ledger.approvals import MakerMayNotApprove
 from ledger.journal import Draft
 from ledger.models import ClosedMonth, ClosedTotal, JournalEntry
 from payments import releases, settlement
 from payments.models import PaymentEvent
 from reconciliation import close, close_checks, invariants, watch
-from reconciliation.close import MakerMayNotClose, NotReady
+from reconciliation.close import NotReady
 from reconciliation.close_checks import Span
 from reconciliation.models import CloseEvidence, ExpectedFile, Mismatch, MonthClose
 from tests.bank_statements import mt940
@@ -89,7 +90,7 @@ def found_wrong(month: date = MONTH) -> set[str]:
 def test_inv_19_a_month_is_closed_by_two_people_and_keeps_what_it_came_to_with_its_evidence(books: None) -> None:
     trial_balance = queries.trial_balance()
     prepared = prepare()
-    with pytest.raises(MakerMayNotClose):
+    with pytest.raises(MakerMayNotApprove):
         close.close(prepared.pk, actor="user:ada", reason="I am sure", now=timezone.now())
     closed = close_it(prepared)
     assert (closed.status, closed.decided_by, closed.closed_month) == ("CLOSED", "staff:bea", ClosedMonth.objects.get(month=MONTH))

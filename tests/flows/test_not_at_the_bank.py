@@ -36,6 +36,11 @@ STATEMENT = mt940(("1.00", "BK0", "", "Somebody"), day="261118")
 
 
 @pytest.fixture
+def sandbox(own_sandbox: SandboxCompany) -> SandboxCompany:
+    return own_sandbox
+
+
+@pytest.fixture
 def rolled_back(db: None) -> Iterator[None]:
     """End a test, before it is rolled back, with every invariant holding, and suspense at what open mismatches are over."""
     yield

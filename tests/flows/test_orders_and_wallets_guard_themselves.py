@@ -83,10 +83,11 @@ def test_bug_27_success_without_an_entry_is_refused(open_payment: Open) -> None:
 def test_an_order_of_impossible_amounts_cannot_be_written(open_payment: Open, values: dict[str, Any]) -> None:
     [order] = open_payment("10.00").orders.all()
     fresh = PaymentOrder(event=order.event, shop=order.shop, seller=order.seller, psp="sandbox")
-    fresh.amount, fresh.fee, fresh.net, fresh.refunded = order.amount, order.fee, order.net, order.refunded
+    for column in ("amount", "fee", "net", "refunded", "disputed", "unreleased", "tendered", "tendered_back"):
+        setattr(fresh, column, getattr(order, column))
     for name, value in values.items():
         setattr(fresh, name, value)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(IntegrityError, match="violates check constraint"):
         fresh.save()
 
 
@@ -182,3 +183,28 @@ def test_what_was_told_and_moved_is_never_taken_back(open_payment: Open, pay: Op
         with pytest.raises(IntegrityError, match="append-only"), connection.cursor() as cursor:
             cursor.execute(verb)
     assert OutboxMessage.objects.count() == told
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE payments_tender SET amount = amount - 1",
+        "UPDATE payments_tender SET order_id = order_id + 1",
+        "UPDATE payments_tender SET value_id = value_id + 1",
+        "UPDATE payments_tender SET status = 'RELEASED'",
+        "UPDATE payments_tender SET status = 'HELD'",
+        "UPDATE payments_tender SET refunded = 5",
+        "UPDATE payments_paymentorder SET tendered = 0 WHERE tendered > 0",
+        "UPDATE payments_paymentorder SET tendered_back = 1 WHERE tendered > 0",
+        "UPDATE payments_paymentorder SET refunded = 7 WHERE tendered > 0",
+        "UPDATE payments_paymentorder SET fills_id = (SELECT min(id) FROM wallet_storedvalue)",
+        "UPDATE wallet_storedvalue SET held = 1",
+    ],
+)
+def test_how_an_order_was_paid_never_changes(shop: Shop, open_payment: Open, pay: Open, change: str) -> None:
+    """Of 10.00 that were paid, 4.00 came from a gift card: as much of the card's 6.00 goes back as was charged, and no more."""
+    event = open_payment("10.00")
+    ChosenTender.objects.create(event=event, value=stored_value_of(shop, "4.00"))
+    pay(event)
+    with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(change)

@@ -12,6 +12,7 @@ from django.db import IntegrityError, InternalError, connection, transaction
 from django.test import Client
 
 from ledger import chart, clock, queries
+from ledger.approvals import AlreadyDecided, MakerMayNotApprove
 from ledger.errors import DomainError
 from ledger.models import Account, JournalEntry, Posting
 from payments import confirmation, intake, settlement
@@ -23,7 +24,6 @@ from reconciliation.causes import Cause, cause_of
 from reconciliation.explain import ALL
 from reconciliation.models import ExpectedFee, Mismatch, MismatchTransition, Proposal
 from reconciliation.reports import Asked
-from reconciliation.resolution import AlreadyDecided, MakerMayNotApprove
 from tests.bank_statements import mt940
 from tests.factories import basket, eur, new_sellers, new_shop
 from tests.fixtures_money import all_at_once, errors_in

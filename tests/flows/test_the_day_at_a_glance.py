@@ -185,7 +185,7 @@ def test_the_page_asks_some_fifteen_questions_and_counts_no_further_than_its_lis
     statements = [
         query["sql"] for query in asked.captured_queries if not query["sql"].startswith(("SAVEPOINT", "RELEASE", "SELECT set_config"))
     ]
-    assert len(statements) <= 18, "\n".join(statements)
+    assert len(statements) <= 19, "\n".join(statements)
     [of_age] = [tile for tile in shown if tile.what == "open for 8 to 30 days"]
     assert (of_age.shown, of_age.count) == ("1000+", 1000)
 

@@ -17,13 +17,18 @@ from payouts import executor, queries, seller_home, views
 from payouts.models import BankAccount, Payout
 from payouts.states import PayoutStatus
 from reconciliation.management.commands import demo_finance
-from reconciliation.models import LineMatch, Mismatch, Proposal
+from reconciliation.models import Mismatch, Proposal
 from reconciliation.roles import Role
 from tests.fixtures_money import Oracle
 from tests.fixtures_services import SandboxCompany
 from wallet.models import Seller, SellerHold, Wallet
 
 THREE_DAYS = timedelta(hours=72)
+
+
+@pytest.fixture
+def sandbox(own_sandbox: SandboxCompany) -> SandboxCompany:
+    return own_sandbox
 
 
 @pytest.fixture
@@ -57,8 +62,7 @@ def require_something_for_finance_to_do() -> None:
     assert {bool(line.bank_line_id) for line in open_ones.filter(kind="missing_here", subject="")} == {True, False}
     assert Proposal.objects.get(status=Proposal.Status.WAITING).made_by == "staff:maker"
     assert approvals.waiting().get().made_by == "staff:maker"
-    matched = LineMatch.objects.filter(kind="capture", order__isnull=False)
-    assert matched.values("order__created_at__date").distinct().count() == len(demo_finance.DAYS)
+    assert PaymentOrder.objects.exclude(settled_at=None).values("created_at__date").distinct().count() == len(demo_finance.DAYS)
     assert not PaymentOrder.objects.filter(settled_at__lt=F("created_at")).exists()
 
 

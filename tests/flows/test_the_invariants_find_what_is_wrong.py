@@ -13,8 +13,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from ledger import approvals, chart, entry_approvals, journal, periods, seals, snapshots
-from ledger.money import text, zero
+from ledger.money import exact, text, zero
 from payments import cancellations, disputes, expiry, inbox, late, refunds, releases, settlement
+from payments.intake import NewOrder
 from payments.models import DueOrder, PaymentEvent, PaymentOrder
 from payments.psp.protocol import Notice
 from payments.psp.sandbox import dispute_of
@@ -27,12 +28,23 @@ from payouts.models import PayoutSchedule
 from reconciliation import bank_matching, close, ingestion, invariants, matching, resolution
 from reconciliation.models import Mismatch, MonthClose, SettlementBatch
 from tests.bank_statements import mt940
-from tests.factories import draft, eur, make_available, new_bank_account, new_sellers, new_shop
-from tests.fixtures_money import Oracle, captures_of, charge_and_keep_the_answer, confirm_card, execute_refunds, execute_until_settled
+from tests.factories import draft, eur, make_available, new_bank_account, new_sellers, new_shop, stored_value_of
+from tests.fixtures_money import (
+    Oracle,
+    captures_of,
+    charge_and_keep_the_answer,
+    confirm_card,
+    execute_refunds,
+    execute_until_settled,
+    pay_with_card,
+)
 from tests.fixtures_services import SandboxCompany
+from tests.flows.test_tenders import choose
+from tests.rates import quote_euro
 from tests.settlement_files import batch_of
-from wallet import balances, idempotency, invoices, monthly, months
+from wallet import balances, conversions, idempotency, invoices, monthly, months, stored_value
 from wallet.balances import Change
+from wallet.conversions import Wish
 from wallet.models import ReleaseTerms, Shop, TaxRate, WebhookEndpoint
 from wallet.notifications import relay
 
@@ -224,6 +236,30 @@ DAMAGE = [
     ("INV-22", "UPDATE ledger_approval SET terms = jsonb_set(terms, '{amount}', '\"3.01\"') WHERE kind = 'write_off'"),
     ("INV-22", "UPDATE ledger_journalentry SET reference = 'other' WHERE reference = 'fee-1'"),
     ("INV-22", "DELETE FROM ledger_approval WHERE kind = 'write_off'"),
+    ("INV-08", "DELETE FROM wallet_storedvalueentry WHERE kind = 'bought'"),
+    ("INV-08", "UPDATE ledger_journalentry SET kind = 'manual' WHERE kind = 'stored_value'"),
+    ("INV-09", "UPDATE payments_paymentorder SET tendered = 0 WHERE status = 'SUCCESS' AND tendered > 0"),
+    ("INV-23", "UPDATE wallet_storedvalue SET balance = balance + 0.01"),
+    ("INV-23", "UPDATE wallet_storedvalue SET held = 0 WHERE held > 0"),
+    ("INV-23", "UPDATE wallet_storedvalueentry SET amount = amount + 1 WHERE kind = 'granted'"),
+    ("INV-23", "UPDATE wallet_storedvalueentry SET journal_entry_id = (SELECT min(id) FROM ledger_journalentry) WHERE kind = 'spent'"),
+    ("INV-23", "UPDATE ledger_account SET code = 'suspense' WHERE code = 'gift_cards'"),
+    ("INV-23", "UPDATE payments_tender SET amount = amount - 1 WHERE status = 'TAKEN'"),
+    ("INV-23", "UPDATE payments_tender SET status = 'RELEASED' WHERE status = 'HELD'"),
+    ("INV-23", "UPDATE payments_paymentorder SET tendered = tendered - 1 WHERE tendered > 0"),
+    ("INV-23", "UPDATE payments_paymentorder SET tendered_back = 0 WHERE tendered_back > 0"),
+    ("INV-23", "UPDATE payments_tender SET refunded = refunded + 1 WHERE refunded > 0"),
+    ("INV-23", "UPDATE payments_refund SET tendered = tendered + 1 WHERE tendered > 0"),
+    ("INV-23", "DELETE FROM payments_tenderrefund"),
+    ("INV-23", "UPDATE wallet_storedvalueentry SET source = 're_other' WHERE kind = 'refund'"),
+    ("INV-23", "UPDATE wallet_storedvalueentry SET amount = amount - 1 WHERE kind = 'bought_back'"),
+    ("INV-23", "UPDATE wallet_storedvalue SET shop_id = (SELECT shop_id FROM wallet_seller WHERE name = 'Zoe')"),
+    ("INV-24", "UPDATE wallet_conversion SET bought = bought - 0.01"),
+    ("INV-24", "UPDATE wallet_conversion SET sold_entry_id = bought_entry_id"),
+    ("INV-24", "UPDATE wallet_exchangerate SET rate = rate * 2"),
+    ("INV-24", "DELETE FROM wallet_conversion"),
+    ("INV-24", "UPDATE ledger_journalentry SET kind = 'sale' WHERE kind = 'conversion'"),
+    ("INV-24", "UPDATE wallet_walletentry SET source = 'cnv_other' WHERE kind = 'conversion'"),
 ]
 
 
@@ -268,6 +304,7 @@ def a_bit_of_everything(shop: Shop, open_payment: Open, pay: Open, oracle: Oracl
     settlement.reverse_refund(other.pk, code="refund_failed", at=timezone.now())
     other.refresh_from_db()
     oracle.explain(other.psp_reference)  # the PSP knows nothing of its coming back
+    pay_by_gift_card(shop, open_payment)
     late.settle(given_up_for_good(open_payment("30.00")))
     for outcome in ("lost", "open"):
         disputed = pay(open_payment("30.00")).orders.get()
@@ -284,10 +321,12 @@ def a_bit_of_everything(shop: Shop, open_payment: Open, pay: Open, oracle: Oracl
     close_last_month()
     settle_a_batch(order)
     approve_an_entry_and_a_write_off(shop)
+    convert_some_dollars(shop)
     monthly.keep_sums(now=timezone.now())
     snapshots.take()
     seals.seal()
     confirm_card(open_payment("20.00"))
+    confirm_card(choose(open_payment("20.00"), stored_value_of(shop, "3.00")))
     for kind in ("session.completed", "payout.paid"):
         inbox.store("sandbox", Notice(f"evt_{shop.pk}_{kind}", kind, "", None), body='{"data": {"object": {}}}')
     inbox.apply_received(now=timezone.now())
@@ -298,6 +337,19 @@ def a_bit_of_everything(shop: Shop, open_payment: Open, pay: Open, oracle: Oracl
     yield
     execute_until_settled()
     execute_refunds(now=timezone.now())
+
+
+def pay_by_gift_card(shop: Shop, open_payment: Open) -> None:
+    """Let a gift card pay a part of an order, and have some of it back; sell another one, part of which goes back, and more is about to."""
+    now = timezone.now()
+    order = pay_with_card(choose(open_payment("9.00"), stored_value_of(shop, "4.00"))).orders.get()
+    refunds.request_refund(order.pk, amount=eur("6.00"), reason="", now=now)
+    with transaction.atomic():
+        sold = stored_value.open_gift_card(shop, currency="EUR", expires_at=None)
+    bought = pay_with_card(open_payment(orders=[NewOrder("", eur("8.00"), fills=sold)])).orders.get()
+    refunds.request_refund(bought.pk, amount=eur("3.00"), reason="", now=now)
+    execute_refunds(now=now + timedelta(seconds=1))
+    refunds.request_refund(bought.pk, amount=eur("2.00"), reason="", now=now)
 
 
 def settle_a_batch(order: PaymentOrder) -> None:
@@ -317,6 +369,15 @@ def settle_a_batch(order: PaymentOrder) -> None:
     file, _is_new = ingestion.receive(io.BytesIO(statement), "sta", source="sandbox_bank", received_by="folder", now=now)
     ingestion.stage(file.pk, now=now)
     bank_matching.match_waiting(now=now)
+
+
+def convert_some_dollars(shop: Shop) -> None:
+    """Let a seller change a part of what is there into euros."""
+    [seller] = new_sellers(shop, "Hal")
+    now, dollars = timezone.now(), exact("10.00", "USD")
+    quote_euro(now, USD="1.0512")
+    make_available(seller, dollars)
+    conversions.convert(seller, Wish(dollars / 2, "EUR"), kept=zero("USD"), now=now)
 
 
 def approve_an_entry_and_a_write_off(shop: Shop) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import OperationalError
@@ -92,10 +93,10 @@ def spoil_the_first(event: PaymentEvent, error: Exception, monkeypatch: pytest.M
     """Let the books go wrong over the first order of the payment."""
     spoilt, whole = event.orders.order_by("id").values_list("pk", flat=True)[0], settlement.sale
 
-    def sale(order: ExecutingOrder, capture: Capture) -> Draft:
+    def sale(order: ExecutingOrder, capture: Capture, **parts: Any) -> Draft:
         if order.id == spoilt:
             raise error
-        return whole(order, capture)
+        return whole(order, capture, **parts)
 
     monkeypatch.setattr(settlement, "sale", sale)
 

@@ -30,13 +30,9 @@ from rest_framework.settings import api_settings
 from ledger import clock
 from ledger.money import exact
 from payments.models import CircuitBreaker
-from payments.psp import registry
 from payments.psp.protocol import Session
-from payments.psp.sandbox import SandboxPsp
-from payouts.providers import registry as banks
-from payouts.providers.sandbox import SandboxBank
 from tests.factories import new_sellers, new_shop
-from tests.fixtures_money import session_for
+from tests.fixtures_money import hang_up, session_for
 from tests.fixtures_services import Letterbox, SandboxCompany, a_letterbox, running_sandbox
 from tests.programmes import sftp
 from wallet import api_keys
@@ -304,18 +300,6 @@ def ways_in(files: Path, *, key_file: Path) -> Iterator[None]:
         yield
 
 
-def hang_up() -> None:
-    """Close our lines to the PSP and to the bank: the next call finds out anew where they are."""
-    psp = registry.psp_named(SandboxPsp.name)
-    if isinstance(psp, SandboxPsp):
-        psp.close()
-    registry.psp_named.cache_clear()
-    bank = banks.provider_named(SandboxBank.name)
-    if isinstance(bank, SandboxBank):
-        bank.close()
-    banks.provider_named.cache_clear()
-
-
 def own_name() -> str:
     """Return what tells the databases of this process from those of others."""
     return f"programme_{os.getpid()}"
@@ -330,8 +314,7 @@ def standing_house() -> Iterator[House]:
     databases = setup_databases(verbosity=0, interactive=False)
     try:
         with tempfile.TemporaryDirectory() as directory, running_sandbox(name, logs=Path(directory)) as sandbox:
-            registry.psp_named.cache_clear()
-            banks.provider_named.cache_clear()
+            hang_up()
             with house_in(sandbox, Path(directory)) as house:
                 yield house
     finally:

@@ -17,7 +17,7 @@ from ledger import chart, clock, money
 from ledger.models import Posting
 from payments import cancellations, dispute_watch, expiry, inbox, queries, refund_executor, releases
 from payments import executor as charges
-from payments.models import Cancellation, DeadLetter, DueOrder, PaymentOrder, PspEvent, Refund
+from payments.models import Cancellation, DeadLetter, DueOrder, PaymentOrder, PspEvent, Refund, Tender
 from payments.states import CancellationStatus, OrderStatus, RefundStatus
 from payouts import executor as payouts
 from payouts import queries as payout_queries
@@ -159,6 +159,9 @@ def assert_nothing_hangs() -> None:
         .exclude(order__in=known_dead)
         .values("public_id", "order__status", "refund__status"),
         *Payout.objects.filter(status=PayoutStatus.EXECUTING).values("public_id", "next_attempt_at", "failure_message"),
+        *Tender.objects.filter(status=Tender.Status.HELD)
+        .exclude(order__in=known_dead)
+        .values("order__public_id", "order__status", "amount"),
     ]
     assert not hanging, f"hanging, and no dead letter says so: {hanging}"
 
@@ -167,7 +170,7 @@ def assert_charges_are_the_psps(journal: list[dict[str, Any]]) -> None:
     for reference, charged in charged_by_order(journal).items():
         order = PaymentOrder.objects.get(public_id=reference)
         kept = charged - sum((late.amount for late in order.late_charges.all()), start=money.zero("EUR"))
-        expected = order.amount if order.status == OrderStatus.SUCCESS else money.zero("EUR")
+        expected = order.charge if order.status == OrderStatus.SUCCESS else money.zero("EUR")
         assert kept == expected, f"{reference} is {order.status}: {charged} were charged and {kept} kept"
 
 

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from ledger import clock, money
-from payments import cancellations, claims, confirmation, intake, refunds, releases
+from payments import cancellations, claims, confirmation, intake, queries, refunds, releases, tenders
+from payments.confirmation import Confirmed
+from payments.models import ChosenTender, PaymentEvent
 from payments.states import PAYABLE
-from tests.factories import basket
+from tests.factories import basket, stored_value_of
 from tests.fixtures_money import card_given
 from tests.programmes.machine_end import sweep_once
 from tests.programmes.machine_world import Story, World, is_told_by_letter_alone
@@ -42,11 +44,20 @@ class PayIn(Story):
     def confirm(self, which: int, card: str, clicks: int) -> None:
         event = self.pick(which)
         if event is not None and event.orders.filter(status__in=PAYABLE).exists():
-            given = card_given(event, card, tab=f":{self.world.steps}")
+            given = value_alone(event) or card_given(event, card, tab=f":{self.world.steps}")
             if card == FICKLE:
                 self.world.fickle.add(event.pk)
             for _click in range(clicks):
                 self.ask(lambda: confirmation.confirm(event.pk, given, now=clock.now()))
+
+    @rule(which=st.integers(0, 9), units=st.integers(1, 60_000), is_wallet=st.booleans())
+    def choose_stored_value(self, which: int, units: int, is_wallet: bool) -> None:
+        """Let the buyer choose a gift card, or what is in the wallet and so much more, to pay with as far as it goes."""
+        event = self.pick(which)
+        if event is not None:
+            text = str(money.from_minor(units, "EUR").amount)
+            value = stored_value_of(self.shop, text, buyer=event.buyer if is_wallet else None)
+            ChosenTender.objects.get_or_create(event=event, value=value)
 
     @rule(card=st.sampled_from(CARDS), units=st.lists(st.integers(1, 50_000), min_size=1, max_size=3))
     def buy(self, card: str, units: list[int]) -> None:
@@ -118,6 +129,14 @@ class PayIn(Story):
         amounts = [str(money.from_minor(count, "EUR").amount) for count in units]
         event, _is_new = intake.open_event(self.shop, basket(sellers, *amounts), now=clock.now())
         self.events.append(event)
+
+
+def value_alone(event: PaymentEvent) -> Confirmed | None:
+    """Return the wish to pay with stored value, if that pays all that is left; no PSP has a part in it."""
+    event.refresh_from_db()
+    payable = [order for order in event.orders.all() if order.status in PAYABLE]
+    rest = tenders.plan(event, queries.sum_of(payable), now=clock.now()).rest
+    return None if rest else Confirmed(f"stored:{event.public_id}:{event.confirmations + 1}", "", rest)
 
 
 def decide_open_disputes(world: World, outcome: str) -> None:

@@ -45,15 +45,23 @@ ON CONFLICT (message_id, endpoint_id) DO NOTHING
 @transaction.atomic(durable=True)
 def fan_out(*, now: datetime) -> int:
     """Make deliveries of up to MOST_MESSAGES messages; return how many messages were passed, none if somebody else is at it."""
-    RelayPosition.objects.get_or_create(name=NAME)
-    position = RelayPosition.objects.select_for_update(skip_locked=True).filter(name=NAME).first()
+    return pass_on(NAME, FAN_OUT, {"now": now, "ping": PING})
+
+
+def pass_on(name: str, statement: str, parameters: Mapping[str, Any]) -> int:
+    """Run a statement over the messages after which `name` stands (after, last), and move it there; return how many were passed.
+
+    Inside the caller's transaction: what the statement wrote and where it stands are kept together.
+    """
+    RelayPosition.objects.get_or_create(name=name)
+    position = RelayPosition.objects.select_for_update(skip_locked=True).filter(name=name).first()
     if position is None:
         return 0
-    batch = {"after": position.message_id, "until": certain_until(), "most": MOST_MESSAGES, "now": now, "ping": PING}
+    batch = {"after": position.message_id, "until": certain_until(), "most": MOST_MESSAGES, **parameters}
     [(last,)] = run(LAST_OF_BATCH, batch)
     if last is None:
         return 0
-    run(FAN_OUT, batch | {"last": last})
+    run(statement, batch | {"last": last})
     passed = last - position.message_id
     position.message_id = last
     position.save(update_fields=["message_id"])

@@ -27,6 +27,9 @@ TOPICS = (
     "payout.failed",
     "payout.returned",
     "payout.cancelled",
+    "conversion.created",
+    "gift_card.issued",
+    "gift_card.expired",
     "webhook_endpoint.disabled",
 )
 

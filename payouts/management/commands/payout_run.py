@@ -39,7 +39,7 @@ class Command(BaseCommand):
             if options["rehearse"]:
                 self.tell(scheduling.rehearse(which, now=now, made_by=actor))
                 return
-            run, is_new = scheduling.run(which, now=now, made_by=actor)
+            run, is_new = scheduling.convert_and_run(which, now=now, made_by=actor)
         except (DomainError, Shop.DoesNotExist, Seller.DoesNotExist) as error:
             raise CommandError(str(error)) from error
         tasks.nudge_payouts()

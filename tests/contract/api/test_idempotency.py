@@ -31,11 +31,14 @@ MONEY_POSTS = [
     "/v1/payouts",
     "/v1/payouts/{payout}/cancel",
     "/v1/wallet",
+    "/v1/wallet/{seller}/conversions",
     "/v1/ledger",
+    "/v1/gift_cards",
+    "/v1/buyers/{buyer}/wallet/top_ups",
 ]
 
 
-NO_MONEY = ("/v1/sellers", "/v1/webhook_endpoints", "/v1/events", "/v1/settlement_files")
+NO_MONEY = ("/v1/gift_cards/", "/v1/sellers", "/v1/webhook_endpoints", "/v1/events", "/v1/settlement_files")
 
 
 def test_every_post_that_moves_money_is_listed() -> None:
@@ -52,7 +55,8 @@ def test_a_money_post_without_a_fit_key_is_refused(api: Caller, basket: dict[str
     make_available(ada, exact("5.00", "EUR"))
     payout = api.post("/v1/payouts", {"seller": ada.public_id, "currency": "EUR"}).json()
     before = stored()
-    ids = {"payment": payment["id"], "order": payment["payment_orders"][0]["id"], "payout": payout["id"]}
+    ids = {"payment": payment["id"], "order": payment["payment_orders"][0]["id"], "payout": payout["id"], "seller": ada.public_id}
+    ids |= {"buyer": "customer-7"}
     answer = api.post(path.format(**ids), {}, key=key)
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "invalid_idempotency_key", "Idempotency-Key")
     assert "Idempotency-Key" in answer.json()["detail"]

@@ -56,6 +56,20 @@ OPERATIONS = [
     ("get", "/v1/wallet", "wallet:read"),
     ("post", "/v1/wallet", "wallet:write"),
     ("get", "/v1/wallet/{seller}/entries", "wallet:read"),
+    ("get", "/v1/wallet/{seller}/conversions", "wallet:read"),
+    ("post", "/v1/wallet/{seller}/conversions", "wallet:write"),
+    ("get", "/v1/wallet/{seller}/conversions/quote", "wallet:read"),
+    ("get", "/v1/conversions/{conversion}", "wallet:read"),
+    ("get", "/v1/rates", "wallet:read"),
+    ("get", "/v1/gift_cards", "gift_cards:read"),
+    ("post", "/v1/gift_cards", "gift_cards:write"),
+    ("get", "/v1/gift_cards/{gift_card}", "gift_cards:read"),
+    ("get", "/v1/gift_cards/{gift_card}/entries", "gift_cards:read"),
+    ("post", "/v1/gift_cards/{gift_card}/code", "gift_cards:write"),
+    ("post", "/v1/gift_cards/balance", "gift_cards:read"),
+    ("get", "/v1/buyers/{buyer}/wallet", "buyers:read"),
+    ("get", "/v1/buyers/{buyer}/wallet/entries", "buyers:read"),
+    ("post", "/v1/buyers/{buyer}/wallet/top_ups", "buyers:write"),
     ("get", "/v1/events", "payments:read"),
     ("get", "/v1/events/{event}", "payments:read"),
     ("post", "/v1/events/{event}/resend", "webhooks:write"),
@@ -79,7 +93,7 @@ OPERATIONS = [
 ]
 
 NOBODYS = {name: f"{prefix}_{'0' * 32}" for name, prefix in
-           [("refund", "re"), ("cancellation", "can"), ("dispute", "dsp"), ("late_charge", "late"), ("payout", "po"), ("invoice", "inv"), ("settlement_file", "sf")]} | {"period": "2026-10"}  # fmt: skip
+           [("refund", "re"), ("cancellation", "can"), ("dispute", "dsp"), ("late_charge", "late"), ("payout", "po"), ("conversion", "cnv"), ("invoice", "inv"), ("settlement_file", "sf"), ("gift_card", "gc")]} | {"period": "2026-10", "buyer": "customer-7"}  # fmt: skip
 
 
 @pytest.fixture
@@ -169,6 +183,7 @@ def test_a_revoked_key_is_let_in_no_more(api: Caller) -> None:
         "/v1/sellers/{seller}/bank_accounts/EUR",
         "/v1/sellers/{seller}/payable",
         "/v1/wallet/{seller}/entries",
+        "/v1/wallet/{seller}/conversions",
         "/v1/wallet?seller={seller}",
         "/v1/events/{event}",
         "/v1/webhook_endpoints/{endpoint}",

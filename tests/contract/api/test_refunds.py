@@ -306,7 +306,7 @@ def test_a_late_charge_is_read_with_its_refund(api: Caller, stranger: Caller, pa
     late.save()
     refund = Refund(order=order, late_charge=late, cause="late_charge")
     refund.amount, refund.net = order.amount, order.amount
-    refund.fee = refund.borne = exact("0", "EUR")
+    refund.fee = refund.borne = refund.tendered = exact("0", "EUR")
     refund.save()
     read = api.get(f"/v1/late_charges/{late.public_id}").json()
     assert (read["object"], read["order"], read["amount"]) == ("late_charge", paid["id"], eur("24.90"))

@@ -20,6 +20,7 @@ GOOD = {
     "BANK_DETAILS_KEYS": f"{'a1' * 21}o=",
     "BANK_DETAILS_FINGERPRINT_KEY": f"{'b2' * 21}o=",
     "SECOND_FACTOR_KEYS": f"{'c3' * 21}o=",
+    "GIFT_CARD_PEPPER": f"{'d4' * 21}o=",
     "EMAIL_URL": "smtp+tls://onebook:secret@mail.example:587",
 }
 
@@ -49,6 +50,7 @@ def test_production_starts_with_a_secret_of_its_own() -> None:
         ({"BANK_DETAILS_KEYS": ""}, "BANK_DETAILS_KEYS"),
         ({"BANK_DETAILS_FINGERPRINT_KEY": settings.INSECURE_KEY}, "BANK_DETAILS_FINGERPRINT_KEY"),
         ({"SECOND_FACTOR_KEYS": settings.INSECURE_KEY}, "SECOND_FACTOR_KEYS"),
+        ({"GIFT_CARD_PEPPER": settings.INSECURE_KEY}, "GIFT_CARD_PEPPER"),
         ({"EMAIL_URL": "consolemail://"}, "EMAIL_URL"),
         ({"DEBUG": "true"}, "DEBUG"),
         ({"PSP_SANDBOX_URL": "http://127.0.0.1:9000"}, "sandbox"),

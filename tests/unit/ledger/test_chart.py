@@ -24,6 +24,7 @@ CODES = {
     chart.dispute_losses(): AccountType.EXPENSE,
     chart.bank_charges(): AccountType.EXPENSE,
     chart.write_offs(): AccountType.EXPENSE,
+    chart.fx_position(): AccountType.ASSET,
 }
 
 

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 import random
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import httpx
@@ -12,14 +12,17 @@ import pytest
 
 from ledger import line
 from ledger.money import exact
+from payments.psp import emvco
 from payments.psp.protocol import (
     Charged,
     ChargeRequest,
     Declined,
+    Instalment,
     Pending,
     PspOutcomeUnknown,
     PspRejectedRequest,
     PspUnavailable,
+    SavedCardNotice,
     Voided,
     WebhookRefused,
 )
@@ -73,6 +76,73 @@ def test_of_a_card_only_what_can_be_is_believed() -> None:
     ):
         read = session_of(session | {"card": card}, expected={"id": "cs_1"})
         assert (read.method, read.card_funding, read.card_country) == told, card
+
+
+CODE = "00020101021226360016payments.sandbox0112ABCDEFGHJKLM520459995303978540512.345802AT5909NORTHWIND6004WIEN62160512ABCDEFGHJKLM6304"
+SESSION: dict[str, Any] = {
+    "id": "cs_1",
+    "nonce": "pay_1:1",
+    "status": "open",
+    "method": "qr",
+    "amount": 1234,
+    "currency": "EUR",
+    "payment_token": None,
+    "fields_url": None,
+    "hosted_url": "https://psp.example/h",
+    "expires_at": "2026-11-02T12:05:00Z",
+    "code_text": CODE + emvco.checksum(CODE),
+    "failure": {"code": "canceled_by_buyer", "message": "The buyer cancelled."},
+    "saved_card": {"token": "card_1", "brand": "visa", "funding": "debit", "last4": "4242", "exp_month": 12, "exp_year": 2034},
+    "schedule": [{"due_date": "2026-11-02", "amount": 618}, {"due_date": "2026-12-02", "amount": 616}],
+}
+EXPECTED: dict[str, Any] = {"nonce": "pay_1:1", "amount": 1234, "currency": "EUR", "method": "qr"}
+
+
+def test_of_a_session_everything_is_read() -> None:
+    read = session_of(SESSION, expected=EXPECTED)
+    assert (read.status, read.method, read.amount, read.fields_url) == ("open", "qr", exact("12.34", "EUR"), "")
+    assert read.expires_at == NOON.replace(month=11, day=2, hour=12, minute=5)
+    assert read.code_text == SESSION["code_text"]
+    assert read.failure_code == "canceled_by_buyer"
+    assert read.saved_card == SavedCardNotice("card_1", "visa", "4242", 12, 2034, "debit")
+    assert list(read.schedule) == [
+        Instalment(date(2026, 11, 2), exact("6.18", "EUR")),
+        Instalment(date(2026, 12, 2), exact("6.16", "EUR")),
+    ]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"nonce": "pay_2:1"},
+        {"amount": 1235},
+        {"currency": "USD"},
+        {"method": "card"},
+        {"status": "paid"},
+        {"status": ["open"]},
+        {"code_text": CODE.replace("12.34", "12.35") + emvco.checksum(CODE.replace("12.34", "12.35"))},
+        {"code_text": CODE + "0000"},
+        {"code_text": 7},
+        {"schedule": [{"due_date": "2026-11-02", "amount": 1233}]},
+        {"schedule": [{"due_date": "2026-11-02", "amount": -1}, {"due_date": "2026-12-02", "amount": 1235}]},
+        {"schedule": [{"due_date": "soon", "amount": 1234}]},
+        {"schedule": [{"due_date": "2026-11-02", "amount": 1}] * 1234},
+        {"schedule": 1234},
+        {"saved_card": {"token": "card_1"}},
+        {"saved_card": SESSION["saved_card"] | {"token": "../sessions"}},
+        {"saved_card": SESSION["saved_card"] | {"exp_month": 13}},
+        {"expires_at": "yesterday"},
+    ],
+)
+def test_a_session_about_anything_else_than_was_asked_for_is_not_believed(changed: dict[str, Any]) -> None:
+    with pytest.raises(PspOutcomeUnknown):
+        session_of(SESSION | changed, expected=EXPECTED)
+
+
+def test_a_card_is_only_forgotten_by_its_token() -> None:
+    for token in ("", "../sessions/cs_1", "card_1?x", "a" * 101):
+        with pytest.raises(PspRejectedRequest):
+            psp().forget_card(token)
 
 
 def test_sec_16_a_key_may_be_rotated_while_the_older_one_still_signs() -> None:

@@ -9,7 +9,13 @@ from payments.states import EventStatus
 from wallet.notifications import PING, vocabulary
 
 ROOT = Path(__file__).resolve().parents[3]
-PUBLISHERS = ("payments/news.py", "payouts/news.py", "payouts/notices.py", "wallet/notifications/endpoints.py")
+PUBLISHERS = (
+    "payments/news.py",
+    "payouts/news.py",
+    "payouts/notices.py",
+    "wallet/gift_card_news.py",
+    "wallet/notifications/endpoints.py",
+)
 
 
 def test_every_topic_that_is_published_can_be_asked_for_and_no_other() -> None:

@@ -107,8 +107,8 @@ export function enhance(form, { onChange = () => {}, onEnter = () => {} } = {}) 
   function showBrand() {
     const { name, label, cvc } = brand();
     picture.dataset.brand = name;
-    if (label) picture.setAttribute("aria-label", label);
-    else picture.removeAttribute("aria-label");
+    picture.setAttribute("aria-hidden", String(!label)); // a picture that says nothing is passed over
+    picture.setAttribute("aria-label", label);
     field.cvc.maxLength = cvc;
     if (field.cvc.value.length > cvc) field.cvc.value = field.cvc.value.slice(0, cvc);
   }

@@ -1,0 +1,143 @@
+"""Receipts: an e-mail for each payment that is done, once; a page to print and a PDF; and nothing before anything is paid."""
+
+import io
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core import mail
+from django.core.mail import EmailMultiAlternatives
+from django.core.mail.backends.locmem import EmailBackend
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from pypdf import PdfReader
+
+from payments import receipts
+from payments.models import PaymentEvent, ReceiptMail
+from tests.fixtures_money import DECLINED, Oracle
+from wallet.models import Buyer, Shop
+
+Open = Callable[..., PaymentEvent]
+Pay = Callable[..., PaymentEvent]
+NO_BREAK = "\u00a0"
+
+
+@pytest.fixture
+def paid(open_payment: Open, pay: Pay) -> PaymentEvent:
+    event = open_payment("24.90", "89.00")
+    Buyer.objects.update(name="Rosa Martín", email="rosa@example.com")
+    return pay(event)
+
+
+def send_all() -> None:
+    now = timezone.now()
+    while receipts.take_note(now=now):
+        pass
+    while receipts.send_due(now=now):
+        pass
+
+
+def words(text: object) -> str:
+    return " ".join(str(text).replace(NO_BREAK, " ").split())
+
+
+def test_a_payment_that_is_done_is_told_to_its_buyer_once(paid: PaymentEvent, oracle: Oracle) -> None:
+    for _time in range(3):
+        send_all()
+    [letter] = mail.outbox
+    assert (letter.to, words(letter.subject)) == (["rosa@example.com"], "Test: Receipt: 113.90 EUR to Northwind")
+    said = words(str(letter.body))
+    for part in (
+        "Thank you. You paid 113.90 EUR to Northwind.",
+        "Ada: 24.90 EUR",
+        "Visa",
+        "ending 4242: 113.90 EUR",
+        "NORTHWIND (Bolt): 89.00 EUR",
+    ):
+        assert part in said
+    assert paid.token in said
+    assert isinstance(letter, EmailMultiAlternatives)
+    [(content, kind)] = letter.alternatives
+    html = str(content)
+    assert kind == "text/html"
+    assert "Rosa Martín" in html
+    assert "http" not in html.replace(
+        f"{settings.PUBLIC_URL}/checkout/{paid.token}", ""
+    )  # no foreign host, no picture that tells on its reader
+    assert ReceiptMail.objects.get().sent_at is not None
+
+
+def test_nobody_is_written_to_without_an_address_or_if_the_shop_sends_none(open_payment: Open, pay: Pay) -> None:
+    pay(open_payment("5.00"))
+    send_all()
+    Buyer.objects.update(email="rosa@example.com")
+    Shop.objects.update(sends_receipts=False)
+    pay(open_payment("6.00"))
+    send_all()
+    assert mail.outbox == []
+    assert not ReceiptMail.objects.exists()
+
+
+def test_what_was_declined_has_no_receipt(client: Client, open_payment: Open, pay: Pay) -> None:
+    event = open_payment("5.00")
+    Buyer.objects.update(email="rosa@example.com")
+    pay(event, DECLINED)
+    send_all()
+    assert mail.outbox == []
+    for name in ("checkout-receipt", "checkout-receipt-pdf"):
+        assert client.get(reverse(name, args=[event.token]))["Location"] == reverse("checkout", args=[event.token])
+
+
+def test_a_mail_server_that_is_away_is_asked_again_and_given_up_after_three_days(
+    paid: PaymentEvent, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_args: Any) -> int:
+        raise ConnectionRefusedError("rosa@example.com is not here")
+
+    now = timezone.now()
+    receipts.take_note(now=now)
+    with monkeypatch.context() as patch:
+        patch.setattr(EmailBackend, "send_messages", refuse)
+        assert receipts.send_due(now=now) == 1
+        assert receipts.send_due(now=now) == 0
+        row = ReceiptMail.objects.get()
+        assert row.next_attempt_at == now + timedelta(seconds=60)
+    assert receipts.send_due(now=now + timedelta(seconds=61)) == 1
+    assert len(mail.outbox) == 1
+    ReceiptMail.objects.update(sent_at=None, next_attempt_at=now, tries=9)
+    with monkeypatch.context() as patch:
+        patch.setattr(EmailBackend, "send_messages", refuse)
+        receipts.send_due(now=now + timedelta(hours=73))
+    assert ReceiptMail.objects.get().next_attempt_at is None
+    assert "rosa" not in caplog.text
+
+
+def test_the_mail_speaks_the_buyers_language(open_payment: Open, pay: Pay) -> None:
+    event = open_payment("1000.00", locale="de-DE")
+    Buyer.objects.update(email="rosa@example.com")
+    pay(event)
+    send_all()
+    assert "1.000,00 EUR" in words(mail.outbox[0].subject)
+
+
+def test_the_receipt_can_be_printed_and_kept(client: Client, paid: PaymentEvent) -> None:
+    shop = paid.shop
+    shop.statement_name = "NW BOOKS"
+    shop.save()
+    page = client.get(reverse("checkout-receipt", args=[paid.token]))
+    assert page["Cache-Control"] == "no-store"
+    for part in ("Receipt", "Rosa Martín", paid.checkout_id, "NW BOOKS", "Test: no real money moved"):
+        assert part in page.content.decode()
+    answer = client.get(reverse("checkout-receipt-pdf", args=[paid.token]))
+    assert (answer["Content-Type"], answer["Cache-Control"]) == ("application/pdf", "no-store")
+    said = words(" ".join(sheet.extract_text() for sheet in PdfReader(io.BytesIO(answer.content)).pages))
+    for part in ("Receipt", "113.90 EUR", "NW BOOKS (Ada)", "Rosa Martín", "Test: no real money moved"):
+        assert part in said
+
+
+def test_an_address_is_masked_on_the_page(paid: PaymentEvent) -> None:
+    paid.buyer.refresh_from_db()
+    assert receipts.mailed_to(paid) == "ro…@example.com"

@@ -94,12 +94,13 @@ def table(summary: Summary) -> str:
     """Lay out what a user needs to know."""
     sections = [
         _columns("Open in a browser", [(WHAT.get(name, name), url) for name, url in summary["urls"].items()]),
+        _columns("Ready checkouts", [(each["title"], each["url"], each["type"]) for each in summary["ready"]]),
         _columns("Log in", [tuple(each[part] for part in ("who", "user", "password", "url")) for each in summary["logins"]]),
         _columns("Test cards", [(card["number"], card["what"]) for card in summary["test_cards"]]),
     ]
     if summary["api_key"]:
         example = f'curl -H "Authorization: Bearer {summary["api_key"]}" {summary["url"]}/v1/payments'
-        sections.insert(2, _columns("Call the API", [("Key", summary["api_key"]), ("Try", example)]))
+        sections.insert(3, _columns("Call the API", [("Key", summary["api_key"]), ("Try", example)]))
     sections.append(_columns("Look after it", [("Logs", summary["logs"]), ("This table again", "./run info")]))
     return "\n\n".join(["Onebook runs on this machine.", *(section for section in sections if section)])
 
@@ -236,6 +237,7 @@ def _self_check(place: Place, services: Services, *, say: Say) -> int:
 
 
 WHAT = {
+    "stories": "Try each way to pay",
     "checkout": "A basket to pay",
     "seller": "A seller's wallet",
     "admin": "Admin",
@@ -259,6 +261,8 @@ def _summary(place: Place, shown: Summary) -> Summary:
         "logins": shown.get("logins", []),
         "api_key": shown.get("api_key", ""),
         "test_cards": shown.get("test_cards", []),
+        "ready": shown.get("ready", []),
+        "gift_cards": shown.get("gift_cards", {}),
         "logs": str(place.logs),
     }
 

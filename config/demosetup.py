@@ -125,6 +125,7 @@ def app_environment(place: Place, endpoints: Endpoints) -> dict[str, str]:
         "PSP_SANDBOX_WEBHOOK_SECRETS": kept["PSP_SANDBOX_WEBHOOK_SECRET"],
         "PSP_SANDBOX_ACCOUNT": ACCOUNT,
         "TEST_CLOCK_FILE": str(place.state / "clock"),
+        "DEMO_SHOWN_FILE": str(place.state / "shown.json"),
     }
     return _without_our_variables() | ours
 

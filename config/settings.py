@@ -111,6 +111,8 @@ PSP_SANDBOX_WEBHOOK_SECRETS = env.list("PSP_SANDBOX_WEBHOOK_SECRETS", default=[]
 DEFAULT_PSP = env.str("DEFAULT_PSP", default="" if PRODUCTION else "sandbox")
 DEFAULT_PAYOUT_PROVIDER = env.str("DEFAULT_PAYOUT_PROVIDER", default="" if PRODUCTION else "sandbox")
 TEST_CLOCK_FILE = env.str("TEST_CLOCK_FILE", default="")  # see ledger/clock.py
+STORIES = ENVIRONMENT in {"test", "demo"}  # is there a page /demo/ (config/stories.py)? And what the demo has shown
+DEMO_SHOWN_FILE = env.str("DEMO_SHOWN_FILE", default="")
 WEBHOOKS_ALLOW_PRIVATE = env.bool("WEBHOOKS_ALLOW_PRIVATE", default=ENVIRONMENT in {"test", "demo"})  # http://, and our own machines
 CHECKOUT_LIFETIME_S = env.int("CHECKOUT_LIFETIME_S", default=24 * 3600)
 

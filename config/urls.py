@@ -1,5 +1,6 @@
 """All addresses of the house: each app brings its own."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
@@ -17,6 +18,9 @@ urlpatterns = [
     path("admin/", include("reconciliation.urls")),
     path("admin/", admin.site.urls),
 ]
+
+if settings.STORIES:
+    urlpatterns += [path("demo/", include("config.stories"))]
 
 handler400 = "config.api.errors.bad_request"
 handler404 = "config.api.errors.not_found"

@@ -43,7 +43,7 @@ KINDS = {
     "buyer_wallet": AccountType.LIABILITY,
     "breakage_revenue": AccountType.REVENUE,
     "gift_card_grants": AccountType.EXPENSE,
-    "fx_position": AccountType.ASSET,
+    "fx_position": AccountType.LIABILITY,
 }
 
 WALLET_KINDS = frozenset({"seller_pending", "seller_available", "seller_reserved"})
@@ -161,7 +161,7 @@ def gift_card_grants() -> str:
 
 
 def fx_position() -> str:
-    """What we hold of a currency because sellers' money was converted: the account in each currency is the position in it."""
+    """What we hold of a currency because sellers' money was converted, and owe nobody any more; below zero we have to buy it."""
     return "fx_position"
 
 

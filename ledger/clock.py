@@ -17,6 +17,11 @@ def now() -> datetime:
     return timezone.now() + offset() if settings.TEST_CLOCK_FILE else timezone.now()
 
 
+def of_the_machine() -> datetime:
+    """Return the machine's own time, for what is measured against moments that Postgres stamped."""
+    return timezone.now()
+
+
 def offset() -> timedelta:
     """Return how far the test clock is ahead of the machine's: nothing if there is no such clock, or if it was never moved."""
     if not settings.TEST_CLOCK_FILE:

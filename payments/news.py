@@ -50,6 +50,7 @@ def refund_news(refund: Refund) -> Message:
         "amount": queries.wire(refund.amount),
         "fee": queries.wire(refund.fee),
         "net": queries.wire(refund.net),
+        "to_stored_value": queries.wire(refund.tendered),
     }
     topic = "refund.succeeded" if refund.status == RefundStatus.SUCCESS else "refund.failed"
     return Message(refund.order.shop_id, topic, refund.public_id, payload, sequence=refund.told)

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Prefetch, QuerySet
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -219,10 +219,15 @@ def claim(*, now: datetime) -> list[ReceiptMail]:
 
 
 def send(mail: ReceiptMail, *, now: datetime) -> None:
-    """Hand one receipt to the mail server, and write down how that ended unless somebody else has claimed it meanwhile."""
+    """Hand one receipt to the mail server, and write down how that ended unless somebody else has claimed it meanwhile.
+
+    Whatever is wrong with one keeps no other waiting.
+    """
     try:
         message_of(mail).send()
-    except OSError as error:  # smtplib's errors are among them; their words may hold the address
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is; its words may hold the address, and are not logged
         logger.warning("the receipt of %s was not sent: %s", mail.pk, type(error).__name__)
         mine(mail).update(next_attempt_at=next_try(mail, now=now))
     else:

@@ -35,7 +35,9 @@ logger = logging.getLogger(__name__)
 LONGEST_DESCRIPTION = 200
 LEASE = timedelta(seconds=60)  # longer than the PSP takes to answer; whoever dies over a session loses it to the next one
 SOONEST, LATEST = timedelta(seconds=5), timedelta(minutes=5)
-LONGEST_SILENCE = timedelta(days=1)  # after the checkout's end: then a PSP that does not know a session is asked no more
+ASKED_AFTER_THE_END = timedelta(
+    days=1
+)  # of the checkout: then a PSP that does not know a session, or gives no token for it, is asked no more
 CONFIRMED_OR_UNUSED = (SessionStatus.CONFIRMED, SessionStatus.UNUSED)
 MOST_TURNS = 3
 TURNS = (SessionStatus.FAILED, SessionStatus.EXPIRED, SessionStatus.UNUSED)  # after each of these the same wish is another session
@@ -180,7 +182,7 @@ def next_look_of(row: CheckoutSession, session: Session, *, now: datetime) -> da
     last = row.event.expires_at
     if session.status != SessionStatus.IN_REVIEW:
         last = min(last, row.expires_at or last)
-    if session.status != SessionStatus.COMPLETE and now >= last:
+    if now >= (last if session.status != SessionStatus.COMPLETE else row.event.expires_at + ASKED_AFTER_THE_END):
         return None
     soon = now + min(max((now - row.created_at) / 2, SOONEST), LATEST)
     return soon if session.status == SessionStatus.COMPLETE else min(soon, last + SOONEST)
@@ -255,8 +257,9 @@ def look(*, now: datetime, limit: int = 20) -> int:
             session = ask(row, now=now)
         except (PspError, UnknownPsp) as error:
             logger.warning("session %s of %s cannot be asked for: %s", row.pk, row.psp, error)
-            silent.add(row.psp)
-            if row.event.expires_at + LONGEST_SILENCE < now:
+            if isinstance(error, UnknownPsp) or not error.answered:
+                silent.add(row.psp)
+            if row.event.expires_at + ASKED_AFTER_THE_END < now:
                 CheckoutSession.objects.filter(pk=row.pk).update(look_at=None)
             continue
         if row.status == SessionStatus.COMPLETE and session.payment_token and method_named(row.method).confirms_itself:

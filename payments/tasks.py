@@ -5,7 +5,6 @@ message only delays.
 """
 
 from celery import shared_task
-from django.utils import timezone
 
 from ledger import clock, snapshots
 from ledger.doorbell import nudge, until_nothing_is_left
@@ -107,8 +106,8 @@ def expire_checkouts() -> None:
 @shared_task
 def send_receipts() -> None:
     """Send the receipts of the payments that are done, by true time as they are told."""
-    until_nothing_is_left(lambda: receipts.take_note(now=timezone.now()))
-    until_nothing_is_left(lambda: receipts.send_due(now=timezone.now()))
+    until_nothing_is_left(lambda: receipts.take_note(now=clock.of_the_machine()))
+    until_nothing_is_left(lambda: receipts.send_due(now=clock.of_the_machine()))
 
 
 @shared_task

@@ -6,7 +6,7 @@ is missing or stale, that wallet waits, and everything else goes on.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,6 +28,7 @@ from wallet.rates import NoRate, StaleRate
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 500
+MOST_IN_A_TASK = 10_000  # conversions: some 200 a second on a busy machine, and a task has 90 s (config/celery.py)
 BY_PAYOUT = "payout"  # who asked for a conversion that a payout made
 
 # The sellers whom the run would pay if they had enough, and who have money in another currency; found as the run finds its own.
@@ -170,7 +171,21 @@ def convert_due(which: Which, *, now: datetime) -> int:
     A few hundred sellers to a transaction, each of which stands by itself: whoever dies in between leaves the rest to the next one, and
     what was converted is not converted again.  A currency without a rate, or with a stale one, waits.
     """
-    count = 0
+    return sum(batches(which, now=now))
+
+
+def convert_some(which: Which, *, now: datetime) -> bool:
+    """Convert as `convert_due` does, no more than a task has time for; return whether nothing is left, so that the run may follow."""
+    made = 0
+    for count in batches(which, now=now):
+        made += count
+        if made >= MOST_IN_A_TASK:
+            return False
+    return True
+
+
+def batches(which: Which, *, now: datetime) -> Iterator[int]:
+    """Convert what is due, a few hundred sellers to a transaction; yield how many conversions each has made."""
     for sold in foreign(which):
         try:
             pair = rates.pair(sold, which.currency, now=now)
@@ -180,9 +195,8 @@ def convert_due(which: Which, *, now: datetime) -> int:
         asked = choice.asked_of(which, now=now) | {"sold": sold, "limit": AT_ONCE}
         after = 0
         while sellers := due(asked | {"after": after}):
-            count += len(sell(sellers, pair, now=now))
+            yield len(sell(sellers, pair, now=now))
             after = sellers[-1].pk
-    return count
 
 
 def foreign(which: Which) -> list[str]:

@@ -250,7 +250,8 @@ def run_due(*, now: datetime) -> int:
     """Run every period that is over and was not run yet; return how many were made.  Safe to call at any time, by anyone, and twice.
 
     Of a calendar it is the latest period alone: what an earlier one left is available still, and paid out with it.  One that cannot be made
-    is logged, and tried again next time; it keeps nobody else waiting.  While payouts are stopped none is made.
+    is logged, and tried again next time; it keeps nobody else waiting.  What sellers with a payout currency have in others is converted first.
+    While payouts are stopped none is made.
     """
     if stops.active() is not None:
         logger.warning("payouts are stopped: no payout run is made")
@@ -258,7 +259,9 @@ def run_due(*, now: datetime) -> int:
     made = 0
     for which in due(now=now):
         try:
-            _run, is_new = convert_and_run(which, now=now, made_by=BY_CALENDAR)
+            if not conversions.convert_some(which, now=now):
+                continue  # there is more to convert than one task has time for: the next one goes on, and runs it once nothing is left
+            _run, is_new = run(which, now=now, made_by=BY_CALENDAR)
         except (DomainError, DatabaseError, RunIncomplete):
             logger.exception("payout run of shop %s, %s %s %s failed", which.shop_id, which.currency, which.calendar.key, which.period)
         else:

@@ -466,10 +466,10 @@ CHECKS: dict[str, Check] = {
             WHEN 'CANCELLED' THEN return_entry_id IS NULL
             ELSE coalesce(paid_entry_id, return_entry_id, late_entry_id) IS NOT NULL END
     """,
-    "INV-16 every dispute, cancellation and payout has told the world as often as it counts": """
+    "INV-16 every dispute, cancellation, payout and conversion has told the world as often as it counts": """
         SELECT told.public_id, told.told, count(message.id)
         FROM (SELECT public_id, told FROM payments_dispute UNION ALL SELECT public_id, told FROM payments_cancellation
-              UNION ALL SELECT public_id, told FROM payouts_payout) AS told
+              UNION ALL SELECT public_id, told FROM payouts_payout UNION ALL SELECT public_id, 1 FROM wallet_conversion) AS told
         LEFT JOIN wallet_outboxmessage AS message ON message.about = told.public_id
         GROUP BY told.public_id, told.told HAVING count(message.id) <> told.told
     """,
@@ -960,7 +960,11 @@ def differences_from(journal: Iterable[Mapping[str, Any]], *, psp: str) -> list[
     kept = [
         *(("charge.succeeded", order.public_id, order.charge) for order in paid if order.charge),
         *(("charge.succeeded", late.order.public_id, late.amount) for late in came_late),
-        *(("refund.succeeded", refund.public_id, refund.charged_back) for refund in given_back if refund not in voids and refund.charged_back),
+        *(
+            ("refund.succeeded", refund.public_id, refund.charged_back)
+            for refund in given_back
+            if refund not in voids and refund.charged_back
+        ),
         *(("payout.paid", payout.public_id, payout.amount) for payout in paid_out),
     ]
     ours = [(kind, reference, to_minor(amount), amount.currency.code) for kind, reference, amount in kept]

@@ -44,8 +44,7 @@ def positions(*, now: datetime) -> list[Position]:
 
 def held_in(currency: str) -> Money:
     """Return what we hold of a currency: a conversion out of it credits the account, for we keep what the seller gave."""
-    balance = balance_of(chart.fx_position(), currency=currency)
-    return -balance if chart.type_of(chart.fx_position()).grows_by_debit else balance
+    return balance_of(chart.fx_position(), currency=currency)
 
 
 def position(held: Money, known: dict[str, ExchangeRate], *, now: datetime) -> Position:

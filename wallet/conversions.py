@@ -13,7 +13,6 @@ from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from math import floor
-from typing import Any
 
 from django.db import transaction
 from djmoney.money import Money
@@ -24,10 +23,9 @@ from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.money import LARGEST, TooLarge, from_minor, minor_units, text, zero
 from ledger.statements import execute
-from wallet import balances, notifications, rates
+from wallet import balances, conversion_news, notifications, rates
 from wallet.balances import Change, UnknownWallet
 from wallet.models import Conversion, Seller, WalletEntry
-from wallet.notifications import Message
 from wallet.rates import Pair
 
 
@@ -212,7 +210,7 @@ def post(deals: Sequence[Deal], *, requested_by: str, now: datetime) -> list[Con
     for each, *ids in zip(made, entries, left, came, strict=True):
         each.journal_entry_id, each.sold_entry_id, each.bought_entry_id = ids
     Conversion.objects.bulk_create(made)
-    notifications.publish([news_of(each) for each in made])
+    notifications.publish([conversion_news.made(each) for each in made])
     return made
 
 
@@ -251,21 +249,3 @@ def movement(made: Conversion, entry: int, amount: Money) -> Change:
     nothing = zero(amount.currency.code)
     kind = WalletEntry.Kind.CONVERSION
     return Change(made.seller_id, entry, kind, made.public_id, amount, nothing, nothing, available=amount, reserved=nothing)
-
-
-def news_of(made: Conversion) -> Message:
-    payload: dict[str, Any] = {
-        "id": made.public_id,
-        "object": "conversion",
-        "seller": made.seller.public_id,
-        "sold": on_the_wire(made.sold),
-        "bought": on_the_wire(made.bought),
-        "rate": rates.figures(made.rate),
-        "source": made.source,
-        "quoted_on": made.quoted_on.isoformat(),
-    }
-    return Message(made.seller.shop_id, "conversion.created", made.public_id, payload, sequence=1)
-
-
-def on_the_wire(amount: Money) -> dict[str, str]:
-    return {"amount": text(amount), "currency": amount.currency.code}

@@ -4,10 +4,8 @@ A card above a limit (GIFT_CARD_APPROVAL_LIMITS) waits for a second person.  Its
 """
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any, ClassVar
 
-from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -22,25 +20,21 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from djmoney.money import Money
 
 from ledger import approvals, clock
 from ledger.admin import NOTHING, CurrencyFilter, LookOnly, id_column, link, money_column, reference_of, time_column
 from ledger.approval_admin import propose
-from ledger.approvals import Facts, Kind, Outcome, Proposal, Terms
-from ledger.deeds import LONGEST_NOTE, Deed, WithDeeds, actor_in, page_of
+from ledger.approvals import Facts
+from ledger.deeds import Deed, WithDeeds, actor_in, page_of
 from ledger.errors import DomainError
 from ledger.ids import new_id
-from ledger.journal import Draft
 from ledger.models import Approval, JournalEntry
-from ledger.money import exact, text
 from ledger.templatetags.written import amount
-from ledger.wire import forbidden_in
 from wallet import gift_cards, stored_value
-from wallet.gift_cards import LONGEST_DAYS, NewGiftCard
-from wallet.models import Buyer, GiftCard, Shop, StoredValue, StoredValueEntry
+from wallet.gift_card_grants import GrantForm, proposal_of
+from wallet.gift_cards import NewGiftCard
+from wallet.models import Buyer, GiftCard, StoredValue, StoredValueEntry
 
-GRANT = "gift_card"
 LATEST = 100
 STATES: dict[str, Promise] = {
     "awaiting_payment": _("Not paid yet"),
@@ -49,46 +43,6 @@ STATES: dict[str, Promise] = {
     "frozen": pgettext_lazy("gift card", "Frozen"),
     "expired": pgettext_lazy("gift card", "Expired"),
 }
-
-
-class GrantForm(forms.Form):
-    """What is given away, and why.  `once` tells a form that is sent twice from two wishes."""
-
-    shop = forms.ModelChoiceField(Shop.objects.order_by("name"), label=_("Shop"))
-    amount = forms.CharField(label=_("Amount"), max_length=25)
-    currency = forms.ChoiceField(label=_("Currency"), choices=[(code, code) for code in settings.CURRENCIES], initial="EUR")
-    valid_days = forms.IntegerField(
-        label=_("Valid for (days)"),
-        required=False,
-        min_value=0,
-        max_value=LONGEST_DAYS,
-        help_text=_("Empty: as long as the shop's other cards; 0: for ever"),
-    )
-    note = forms.CharField(
-        label=_("Why"),
-        max_length=LONGEST_NOTE,
-        widget=forms.Textarea(attrs={"rows": 3}),
-        help_text=_("One sentence that whoever looks at this in a year will understand. It is kept with your name."),
-    )
-    once = forms.CharField(widget=forms.HiddenInput, max_length=60)
-
-    def clean_note(self) -> str:
-        note = " ".join(self.cleaned_data["note"].split())
-        if character := forbidden_in(note):
-            raise forms.ValidationError(_("This holds %s, a character that cannot be seen. Take it out.") % character)
-        return note
-
-    def clean(self) -> dict[str, Any]:
-        said = super().clean() or {}
-        if "amount" in said and "currency" in said:
-            try:
-                said["amount"] = exact(said["amount"].strip(), said["currency"])
-            except DomainError as error:
-                self.add_error("amount", error.detail)
-            else:
-                if said["amount"].amount <= 0:
-                    self.add_error("amount", _("An amount must be more than zero."))
-        return said
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -119,9 +73,9 @@ def thaw(card: GiftCard, said: dict[str, Any], actor: str) -> GiftCard:
     return card
 
 
-def is_frozen_by_staff(card: GiftCard) -> bool:
-    """Is it a person who froze it?  What a dispute froze, its end lets go."""
-    return card.value.frozen_because.startswith("staff:")
+def may_be_let_go(card: GiftCard) -> bool:
+    """Was it a person who froze it, and is no dispute open of what bought it?  What a dispute froze, its end lets go."""
+    return card.value.frozen_because.startswith("staff:") and not card.value.bought_by.filter(disputes__status="open").exists()
 
 
 FREEZE = Deed(
@@ -143,7 +97,7 @@ THAW = Deed(
     done=_("The card can be used again."),
     permissions=("wallet.change_giftcard",),
     act=thaw,
-    is_possible=is_frozen_by_staff,
+    is_possible=may_be_let_go,
 )
 
 
@@ -308,62 +262,3 @@ def movements_of(value_id: int) -> str:
     latest = StoredValueEntry.objects.filter(value=value_id).order_by("-pk")[:LATEST]
     rows = [(each, reference_of(each.source), link(JournalEntry, each.journal_entry_id, f"je_{each.journal_entry_id}")) for each in latest]
     return render_to_string("admin/_movements.html", {"movements": rows})
-
-
-# --- A card above the limit, which takes two people -----------------------------------------------------------------
-
-
-def proposal_of(said: dict[str, Any]) -> Proposal:
-    """Return the proposal of a card; the same form sent twice is one."""
-    asked: Money = said["amount"]
-    terms = {
-        "shop": said["shop"].public_id,
-        "amount": text(asked),
-        "currency": asked.currency.code,
-        "valid_days": said["valid_days"],
-        "once": said["once"],
-    }
-    return Proposal(GRANT, "", terms, said["note"])
-
-
-def asked_in(terms: Terms) -> Money:
-    return exact(terms["amount"], terms["currency"])
-
-
-def grant(approval: Approval, now: datetime) -> Outcome:
-    """Give the card away, in both names."""
-    terms = approval.terms
-    asked = NewGiftCard(asked_in(terms), valid_days=terms["valid_days"], once=terms["once"])
-    by = f"{approval.made_by}, {approval.decided_by}"
-    card, _is_new = gift_cards.granted(shop_in(terms), asked, reason=approval.memo, by=by, now=now)
-    entry_id = StoredValueEntry.objects.get(value=card.value, kind=StoredValueEntry.Kind.GRANTED).journal_entry_id
-    return Outcome(card.public_id, entry_id)
-
-
-def shop_in(terms: Terms) -> Shop:
-    return Shop.objects.get(public_id=terms["shop"])
-
-
-def facts(terms: Terms) -> Facts:
-    days = terms["valid_days"]
-    valid = _("as long as the shop's other cards") if days is None else (_("for ever") if days == 0 else f"{days}")
-    return [(_("shop"), shop_in(terms).name), (_("to be given away"), amount(asked_in(terms))), (_("valid for (days)"), valid)]
-
-
-def entry(terms: Terms, now: datetime) -> Draft:
-    return gift_cards.draft_of_grant(asked_in(terms), reference="", memo="", now=now)
-
-
-approvals.register(
-    Kind(
-        name=GRANT,
-        title=_("Gift card given away"),
-        may_see="wallet.view_giftcard",
-        may_propose="wallet.add_giftcard",
-        may_approve="wallet.approve_giftcard",
-        apply=grant,
-        summary=lambda terms: amount(asked_in(terms)),
-        facts=facts,
-        entry=entry,
-    )
-)

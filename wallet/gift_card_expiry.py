@@ -42,8 +42,9 @@ def expire_due(*, now: datetime, limit: int = BATCH) -> int:
     values = stored_value.lock([row.value_id for row in due])
     over = [value for value in values if is_over(value, now=now)]
     post(parts_of([value for value in over if value.free]), now=now)
-    finished = [value.pk for value in over if not value.held]
-    DueExpiry.objects.filter(value__in=values).exclude(value__in=finished).update(due_at=now + LOOK_AGAIN)
+    finished = {value.pk for value in over if not value.held}
+    waiting = [DueExpiry(value=value, due_at=look_again_at(value, now=now)) for value in values if value.pk not in finished]
+    DueExpiry.objects.bulk_update(waiting, ["due_at"])
     DueExpiry.objects.filter(value__in=finished).delete()
     return len(values)
 
@@ -51,6 +52,11 @@ def expire_due(*, now: datetime, limit: int = BATCH) -> int:
 def is_over(value: StoredValue, *, now: datetime) -> bool:
     """Does what is free of it expire now?  Not while it is frozen: whose money it is, is open."""
     return value.expires_at is not None and value.expires_at <= now and value.frozen_at is None
+
+
+def look_again_at(value: StoredValue, *, now: datetime) -> datetime:
+    """Return when it is looked at again: as it ends, if it was given more time."""
+    return max(value.expires_at or now, now + LOOK_AGAIN)
 
 
 def parts_of(values: Sequence[StoredValue]) -> list[Expired]:

@@ -217,7 +217,7 @@ def find(shop: Shop, code: str, *, who: Who, now: datetime) -> GiftCard:
     """
     gift_card_tries.count(shop, who, now=now)
     hashed = gift_card_codes.hash_of(gift_card_codes.normalised(code))
-    card = listed(shop).filter(code_hash=hashed).first()
+    card = listed(shop).filter(code_hash=hashed).exclude(code_hash="").first()  # in the words of the index, for every plan
     if card is None:
         raise UnknownGiftCard("There is no gift card with this code. Check it and try again.", field="code")
     gift_card_tries.give_back(shop, who)

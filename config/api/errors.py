@@ -93,6 +93,8 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "amount_changed": (409, "The buyer confirmed another amount than is to pay now."),
     "too_many_tries": (409, "The payment was tried too often. Open a new one."),
     "checkout_moved": (409, "The payment was confirmed meanwhile. Read it again."),
+    "unfit_logo": (400, "The file is no picture that can be a logo."),
+    "no_receipt": (409, "Nothing of the payment is paid, so that there is no receipt of it."),
     "card_not_confirmed": (409, "The PSP says that the buyer's card is not confirmed."),
     "not_refundable": (409, "The order is not paid, less of it is left to refund, or a dispute is open. The detail says which."),
     "refund_conflict": (409, "The reference or key of this refund was used before, for other terms. The field says which differ."),

@@ -33,6 +33,8 @@ EXAMPLE_IDS = {
     "payout": "po_0199f3d9e2a47c55b1c0d3e4f5a6b7c8",
     "conversion": "cnv_0199f3e1c4b57d20a1b2c3d4e5f60718",
     "seller": "sel_0199f3c2b1e07a44b6f2c9d81e3a5b70",
+    "gift_card": "gc_0199f3c4a7d97b3c8a1e5d6f7a8b9c0d",
+    "buyer": "customer-77",
     "period": "2026-10",
     "invoice": "INV-2026-000001",
     "currency": "EUR",

@@ -58,7 +58,8 @@ def own_link(row: Any) -> SafeString | str:
 
 @admin.display(description=_("seller"))
 def seller_link(order: PaymentOrder) -> SafeString | str:
-    return link(Seller, order.seller_id, order.seller.name)
+    seller = order.seller
+    return seller.name if seller.is_house else link(Seller, seller.pk, seller.name)  # who stands for the shop has no page
 
 
 @admin.display(description=_("refund"))

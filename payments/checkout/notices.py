@@ -26,7 +26,13 @@ def cannot_open(method: str) -> Notice:
     }
 
 
-def cannot_ask() -> Notice:
+def cannot_ask(method: str) -> Notice:
+    """Return the words for a PSP that does not say how the session stands; what was approved there is asked for again by us."""
+    if method not in ("", "card"):
+        return {
+            "title": gettext("%(method)s cannot be reached at the moment.") % {"method": label_of(method)},
+            "text": gettext("We keep asking what became of your approval. You cannot be charged twice, and you may close this page."),
+        }
     return {
         "title": gettext("We cannot reach the card company at the moment."),
         "text": gettext("You were not charged. Wait a moment and try again; your card is still ready."),
@@ -90,6 +96,7 @@ def unused(session: CheckoutSession) -> Notice:
     """Return the words for an approval that could not be used any more."""
     said = {"method": label_of(session.method)}
     reasons = {
+        "nothing_to_pay": gettext("Nothing was left to pay."),
         "amount_changed": gettext("The amount to pay had changed meanwhile."),
         "checkout_expired": gettext("This payment link had expired."),
         "too_many_tries": gettext("This payment had been tried too often."),

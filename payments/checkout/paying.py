@@ -74,7 +74,7 @@ def come_back(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
     try:
         session = sessions.ask(row, now=now)
     except (PspError, UnknownPsp):
-        return page(request, event, notice=notices.cannot_ask(), template="checkout/notice.html", status=UNAVAILABLE)
+        return page(request, event, notice=notices.cannot_ask(row.method), template="checkout/notice.html", status=UNAVAILABLE)
     if session.status == SessionStatus.COMPLETE and method_named(row.method).confirms_itself:
         sessions.confirm_by_itself(row, session, now=now)
         tasks.nudge_executor()
@@ -94,7 +94,7 @@ def complete(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
     try:
         sessions.complete(event, now=clock.now(), session_id=request.POST.get("session", ""))
     except (PspError, UnknownPsp):
-        return refuse(request, event, notices.cannot_ask(), code="unavailable", status=UNAVAILABLE)
+        return refuse(request, event, notices.cannot_ask(event.chosen_method), code="unavailable", status=UNAVAILABLE)
     except NotReady as error:
         notice = notices.not_confirmed(error.status, method=error.method, failure_code=error.failure_code)
         return refuse(request, event, notice, code=error.code, status=CONFLICT)

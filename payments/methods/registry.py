@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 from djmoney.money import Money
 
 from ledger.errors import DomainError
-from ledger.money import text
+from ledger.templatetags import written
 from payments.methods.card import CARD
 from payments.methods.digital_wallet import DIGITAL_WALLET
 from payments.methods.gift_card import GIFT_CARD
@@ -73,8 +73,8 @@ def worded(cause: Cause, method: Method, capability: Capability, amount: Money, 
         case Cause.COUNTRY:
             return _("%(method)s is not offered in %(country)s. Choose another way to pay.") % said
         case Cause.TOO_SMALL:
-            said["least"] = text(Money(capability.smallest[currency], currency))
-            return _("%(method)s is possible from %(least)s %(currency)s on. Choose another way to pay.") % said
+            said["least"] = written.amount(Money(capability.smallest[currency], currency))
+            return _("%(method)s is possible from %(least)s on. Choose another way to pay.") % said
         case Cause.TOO_LARGE:
-            said["most"] = text(Money(capability.largest[currency], currency))
-            return _("%(method)s is possible up to %(most)s %(currency)s. Choose another way to pay.") % said
+            said["most"] = written.amount(Money(capability.largest[currency], currency))
+            return _("%(method)s is possible up to %(most)s. Choose another way to pay.") % said

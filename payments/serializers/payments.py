@@ -377,7 +377,12 @@ class NewPaymentSerializer(StrictSerializer):
     return_url = PlainText(
         max_length=2000, required=False, default="", help_text="Where the buyer goes afterwards, at one of your shop's own origins"
     )
-    locale = LocaleField(max_length=12, required=False, default="en", help_text="The language of the payment page")
+    locale = LocaleField(
+        max_length=12,
+        required=False,
+        default="en",
+        help_text="The language of the payment page, its e-mails and receipts: en, de, fr, es, ar or ja, with or without a region; for others English",
+    )
     metadata = Metadata(required=False, default=dict, help_text="Your own notes: up to 50 strings")
 
 

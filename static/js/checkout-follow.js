@@ -72,7 +72,7 @@ let said = Infinity;
 function count() {
   const seconds = Math.round((closes - Date.now()) / 1000);
   if (seconds <= 0) {
-    window.location.reload();
+    window.setTimeout(() => window.location.reload(), 1500); // by then it is over for our server too
     return;
   }
   const minutes = Math.ceil(seconds / 60);

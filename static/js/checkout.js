@@ -9,6 +9,7 @@ const ANSWERS_WITHIN_MS = 30_000;
 const at = (id) => document.getElementById(id);
 const form = at("pay");
 const says = form?.dataset ?? {};
+const sessions = at("follow").dataset.session;
 const button = at("pay-button");
 const label = at("pay-label");
 const dialog = at("challenge");
@@ -89,7 +90,7 @@ async function choose(way) {
   }
   let opened = null;
   try {
-    opened = await post(says.session, { method: way });
+    opened = await post(sessions, { method: way });
   } catch {
     // the way's own part says that it could not be opened
   }
@@ -113,7 +114,7 @@ async function load() {
   silence = window.setTimeout(() => showStuck(says.saysLoadTitle, says.saysLoad), LOADS_WITHIN_MS);
   let opened;
   try {
-    opened = await post(says.session, { method: "card", save_card: at("save-card")?.checked ? "on" : "" });
+    opened = await post(sessions, { method: "card", save_card: at("save-card")?.checked ? "on" : "" });
   } catch {
     failToLoad(says.saysLoadTitle, says.saysLoad);
     return;
@@ -208,7 +209,7 @@ function pay(event) {
 async function payWithSavedCard() {
   let opened;
   try {
-    opened = await post(says.session, { method: "card", saved_card: savedCard() });
+    opened = await post(sessions, { method: "card", saved_card: savedCard() });
   } catch {
     showProblem(says.saysOfflineTitle, says.saysOffline);
     return;
@@ -342,6 +343,9 @@ window.addEventListener("message", (event) => {
   }
 });
 
+for (const radio of document.querySelectorAll("input[name=way]")) {
+  radio.addEventListener("change", () => choose(radio.value));
+}
 if (form) {
   form.hidden = false;
   at("hosted").hidden = true;
@@ -352,12 +356,11 @@ if (form) {
     event.preventDefault();
     stopChallenge();
   });
-  for (const radio of document.querySelectorAll("input[name=way]")) {
-    radio.addEventListener("change", () => choose(radio.value));
-  }
   for (const radio of form.querySelectorAll("input[name=saved_card]")) {
     radio.addEventListener("change", () => choose("card"));
   }
   at("save-card")?.addEventListener("change", load);
+}
+if (form || chosenWay() !== "card") {
   choose(chosenWay());
 }

@@ -185,8 +185,8 @@ def test_what_we_keep_ourselves_needs_no_psp_and_gets_no_session(name: str, psp:
     [
         ("qr", exact("10.000", "KWD"), "", "QR code cannot be paid in KWD. Choose another way to pay."),
         ("pay_later", exact("5000", "JPY"), "", "Pay later cannot be paid in JPY. Choose another way to pay."),
-        ("pay_later", eur("34.99"), "AT", "Pay later is possible from 35.00 EUR on. Choose another way to pay."),
-        ("pay_later", eur("1500.01"), "AT", "Pay later is possible up to 1500.00 EUR. Choose another way to pay."),
+        ("pay_later", eur("34.99"), "AT", "Pay later is possible from 35.00\u00a0EUR on. Choose another way to pay."),
+        ("pay_later", eur("1500.01"), "AT", "Pay later is possible up to 1,500.00\u00a0EUR. Choose another way to pay."),
         ("pay_later", eur("100.00"), "JP", "Pay later is not offered in JP. Choose another way to pay."),
     ],
 )

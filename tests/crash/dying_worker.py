@@ -18,7 +18,7 @@ from typing import Any
 import django
 
 TASKS = {
-    "payments.tasks": ("execute_due_orders", "execute_due_refunds", "apply_psp_events"),
+    "payments.tasks": ("look_at_sessions", "execute_due_orders", "execute_due_refunds", "apply_psp_events"),
     "reconciliation.tasks": ("stage_files",),
 }
 ENOUGH = 1 << 20

@@ -20,8 +20,9 @@ from django.utils import timezone
 
 from config.supervisor import Child, log_line, stop_together, wait_until_ready
 from ledger.models import JournalEntry
-from payments import claims, executor, expiry, inbox, refund_executor, refunds, settlement, tasks
-from payments.models import DueOrder, LateCharge, PaymentEvent, PspAttempt, PspEvent, Refund
+from payments import claims, executor, expiry, inbox, refund_executor, refunds, sessions, settlement, tasks
+from payments.management import buyer
+from payments.models import CheckoutSession, DueOrder, LateCharge, PaymentEvent, PspAttempt, PspEvent, Refund
 from payments.settlement import Failure
 from reconciliation import ingestion, invariants
 from reconciliation.models import StagedLine
@@ -145,6 +146,33 @@ def test_a_worker_killed_at_any_hop_leaves_a_payment_that_is_finished_once(
     execute_until_settled()
     event.refresh_from_db()
     assert event.status == "paid"
+    assert oracle.charged() == sorted(order.public_id for order in event.orders.all())
+
+
+@pytest.mark.parametrize(
+    ("point", "status"),
+    [
+        ("payments.sessions.ask", "NOT_STARTED"),
+        ("payments.sessions.confirm", "NOT_STARTED"),
+        ("after:payments.confirmation.confirm", "EXECUTING"),
+        ("payments.sessions.end", "EXECUTING"),
+    ],
+)
+def test_a_worker_killed_between_the_approval_and_its_confirmation_leaves_one_payment(
+    open_payment: Open, killed_at: Callable[[str], None], oracle: Oracle, point: str, status: str
+) -> None:
+    event = open_payment("10.00", "20.00")
+    opened = sessions.open_session(event, language="en", now=timezone.now(), method="qr")
+    buyer.approve(opened.session.hosted_url)
+    CheckoutSession.objects.update(look_at=timezone.now())
+    killed_at(point)
+    assert statuses(event) == [status] * 2
+    assert sessions.look(now=timezone.now()) == 0, "the dead one's lease still runs"
+    assert sessions.look(now=timezone.now() + sessions.LEASE) == 1
+    executor.execute_due_orders(now=timezone.now() + sessions.LEASE)
+    event.refresh_from_db()
+    assert (event.status, event.confirmations) == ("paid", 1)
+    assert CheckoutSession.objects.get().status == "confirmed"
     assert oracle.charged() == sorted(order.public_id for order in event.orders.all())
 
 

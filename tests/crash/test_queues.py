@@ -155,6 +155,7 @@ def test_every_task_has_a_queue_and_what_moves_money_is_not_held_up(ours: dict[s
     expected = {
         "payments.tasks.execute_due_orders": "money",
         "payments.tasks.execute_due_refunds": "money",
+        "payments.tasks.look_at_sessions": "money",
         "payments.tasks.expire_checkouts": "money",
         "payments.tasks.apply_psp_events": "webhooks",
         "payments.tasks.take_snapshots": "bulk",

@@ -39,12 +39,16 @@ from payments.models import (
 from payments.psp.protocol import DisputeNotice
 from payments.settlement import Capture
 from tests import logins
-from tests.factories import basket, draft, new_sellers, new_shop
-from wallet import api_keys, holds
+from tests.factories import basket, draft, new_sellers, new_shop, stored_value_of
+from wallet import api_keys, gift_cards, holds
+from wallet.gift_cards import NewGiftCard
 from wallet.models import (
     ApiKey,
     Buyer,
+    Conversion,
+    ExchangeRate,
     FeeInvoice,
+    GiftCard,
     IdempotencyRecord,
     OutboxMessage,
     ReleaseTerms,
@@ -53,6 +57,7 @@ from wallet.models import (
     Seller,
     SellerHold,
     Shop,
+    StoredValue,
     TaxRate,
     Wallet,
     WalletEntry,
@@ -67,10 +72,10 @@ PASSWORD = "as-long-as-it-is-calm"
 MONEY = [
     PaymentEvent, PaymentOrder, PspAttempt, PspEvent, Refund, DueOrder, JournalEntry, Account, Wallet, WalletEntry, OutboxMessage,
     IdempotencyRecord, Buyer, WebhookDelivery, Cancellation, Dispute, LateCharge, DeadLetter, CircuitBreaker, SecondFactor, SecondFactorChange,
-    Approval,
+    Approval, StoredValue, GiftCard,
 ]  # fmt: skip
 KEPT = [Shop, Seller, ApiKey, FeeSchedule, ReleaseTerms, SellerHold, WebhookEndpoint, RetryPolicy]
-ELSEWHERE = [FeeInvoice, TaxRate]  # test_statements.py
+ELSEWHERE = [FeeInvoice, TaxRate, Conversion, ExchangeRate]  # test_statements.py, test_exchange_rates.py
 NO_TIERS = {f"tiers-{name}_FORMS": "0" for name in ("TOTAL", "INITIAL", "MIN_NUM", "MAX_NUM")}
 SMALL = (Buyer, IdempotencyRecord, Account, Wallet, CircuitBreaker, SecondFactor, SecondFactorChange)
 
@@ -137,6 +142,8 @@ def rows(ada: Seller) -> Callable[[type[models.Model]], Any]:
     ReleaseTerms.objects.create(shop=ada.shop)
     holds.place(ada.pk, reason="Under review", until=None, actor="staff:finance", now=NOW)
     logins.new_factor(User.objects.create_user("ada"))
+    stored_value_of(ada.shop, "80.00", buyer=order.event.buyer)
+    gift_cards.grant(ada.shop, NewGiftCard(exact("50.00", "EUR")), reason="A vase", by="staff:finance", now=NOW)
     approvals.propose(entry_approvals.proposal_of(draft("fee-1", memo="A fee"), evidence=""), actor="staff:ana", now=NOW)
     return lambda model: model._default_manager.order_by("pk").first()
 

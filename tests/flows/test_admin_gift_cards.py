@@ -10,11 +10,15 @@ from django.test import Client
 from django.utils import timezone
 
 from ledger.models import Approval
+from payments import disputes, intake
+from payments.intake import NewOrder, NewPayment
+from payments.psp.protocol import DisputeNotice
 from reconciliation import invariants
+from tests.contract.api.conftest import pay
 from tests.factories import eur, new_shop
 from tests.flows.test_admin import words as words_of
 from wallet import gift_cards, stored_value
-from wallet.gift_cards import NewGiftCard
+from wallet.gift_cards import NewGiftCard, Sale
 from wallet.models import Buyer, GiftCard, Shop, StoredValueEntry
 
 GRANT = "/admin/wallet/giftcard/grant/"
@@ -111,6 +115,22 @@ def test_a_card_is_frozen_and_let_go_with_a_reason_and_what_a_dispute_froze_is_n
     ada.post(page_of(card, "thaw"), {"note": "Found again"})
     card.value.refresh_from_db()
     assert card.value.frozen_because == "dsp_1"
+
+
+def test_a_card_that_staff_froze_is_not_let_go_while_what_bought_it_is_disputed(shop: Shop) -> None:
+    ada, now = staff("ada"), timezone.now()
+    order = NewOrder("", eur("25.00"), fills=Sale(NewGiftCard(eur("25.00")), now=now))
+    event, _is_new = intake.open_event(shop, NewPayment("gift-1", "rosa", [order]), now=now)
+    pay(event.orders.get().public_id)
+    card = GiftCard.objects.get()
+    ada.post(page_of(card, "freeze"), {"note": "The buyer's bank called"})
+    bought, nothing = event.orders.get(), eur("0.00")
+    charge = bought.attempts.get().psp_reference
+    said = (bought.public_id, bought.public_id, charge, "open", bought.amount, nothing, nothing, "fraudulent", now, now, now)
+    disputes.open_dispute(DisputeNotice("dp_1", *said), psp="sandbox")
+    ada.post(page_of(card, "thaw"), {"note": "It was nothing"})
+    card.value.refresh_from_db()
+    assert card.value.frozen_because == "staff:ada: The buyer's bank called"
 
 
 def test_sec_who_may_only_look_gives_nothing_away_and_freezes_nothing(shop: Shop) -> None:

@@ -153,7 +153,13 @@ def test_one_press_pays_everybody_and_the_page_becomes_the_receipt(client: Clien
     page = client.get(address(event))
     said = text_of(page)
     assert title_of(page) == "Paid – Northwind"
-    for words in ("Paid. Thank you.", "128.40 EUR", "Visa credit ending 4242", "3 charges from NORTHWIND, one for each seller", event.checkout_id):
+    for words in (
+        "Paid. Thank you.",
+        "128.40 EUR",
+        "Visa credit ending 4242",
+        "3 charges from NORTHWIND, one for each seller",
+        event.checkout_id,
+    ):
         assert words in said
     assert len(oracle.charged()) == 3
 
@@ -224,7 +230,7 @@ def test_a_card_that_is_ready_is_offered_again_after_a_reload(client: Client, op
     give_card(client, event)
     again = press(client, event, "session").json()
     assert (again["status"], again["card"]) == ("complete", "Visa credit ending 4242")
-    assert client.post(address(event, "hosted"))["Location"] == address(event, "return")
+    assert client.post(address(event, "hosted"))["Location"] == f"{address(event, 'return')}?method=card"
 
 
 def test_a_dead_doorbell_is_not_the_buyers_concern(client: Client, open_payment: Open, monkeypatch: pytest.MonkeyPatch) -> None:

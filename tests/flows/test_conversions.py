@@ -176,7 +176,7 @@ MOVES = st.lists(
 BOOKS = [name for name in invariants.CHECKS if name.startswith(("INV-01", "INV-02", "INV-03 every wallet", "INV-24"))]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=MOVES)
 def test_property_the_books_balance_in_each_currency_and_there_and_back_never_gains_a_unit(
     ada: Seller, moves: list[tuple[Any, ...]]

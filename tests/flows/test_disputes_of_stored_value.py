@@ -19,7 +19,7 @@ from tests.factories import RECEIVABLE, eur, stored_value_of
 from tests.fixtures_money import Oracle, all_at_once, errors_in, execute_refunds, pay_with_card
 from tests.fixtures_services import SandboxCompany
 from tests.flows.test_disputes import balance, close, decide, dispute, figures, open_
-from tests.flows.test_tender_refunds import NOTHING, SUCCEEDS_THEN_FAILS, give_back, left_of
+from tests.flows.test_tender_refunds import NOTHING, come_back, give_back, left_of
 from tests.flows.test_tenders import choose
 from wallet import stored_value
 from wallet.models import Shop, StoredValue
@@ -82,15 +82,13 @@ def test_a_dispute_over_more_than_was_charged_is_refused(order: PaymentOrder, sa
 
 
 def test_what_was_refunded_of_the_charge_is_lost_twice_by_the_platform_until_the_refund_comes_back(
-    gift: StoredValue, open_payment: Open, sandbox: SandboxCompany, oracle: Oracle
+    order: PaymentOrder, gift: StoredValue, sandbox: SandboxCompany, oracle: Oracle
 ) -> None:
     """Of 70.00 charged, 70.00 went back with 20.00 of the gift card; then the bank takes 70.00; then the refund comes back."""
-    order = pay_with_card(choose(open_payment("100.00"), gift), SUCCEEDS_THEN_FAILS).orders.get()
     refund = give_back(order, "90.00")
-    oracle.wait_for("refund.failed", count=1)
     close(decide(sandbox, dispute(sandbox, order), "lost"))
     assert balance(chart.dispute_losses()) == eur("70.00")
-    settlement.reverse_refund(refund.pk, code="refund_failed", at=timezone.now())
+    come_back(refund, oracle)
     order.refresh_from_db()
     assert (balance(chart.dispute_losses()), left_of(gift), order.left) == (NOTHING, NOTHING, eur("30.00"))
     assert figures(order) == ("27.00", "0.00", "0.00")
@@ -115,12 +113,8 @@ def test_a_refund_and_a_dispute_at_once_leave_one_order_of_things(order: Payment
 @pytest.fixture
 def bought(shop: Shop, open_payment: Open) -> PaymentOrder:
     """Give the paid order by which a gift card of 50.00 was bought."""
-    return buy(shop, open_payment, SUCCEEDS_THEN_FAILS)
-
-
-def buy(shop: Shop, open_payment: Open, card: str) -> PaymentOrder:
     value = stored_value_of(shop, "1.00")
-    return pay_with_card(open_payment(orders=[NewOrder("", eur("50.00"), fills=value)]), card).orders.get()
+    return pay_with_card(open_payment(orders=[NewOrder("", eur("50.00"), fills=value)])).orders.get()
 
 
 def spend(open_payment: Open, value: StoredValue, amount: str) -> None:
@@ -144,8 +138,7 @@ def test_a_gift_card_that_goes_back_is_held_taken_and_restored_if_the_refund_com
     execute_refunds(now=timezone.now())
     assert (card_of(bought).balance, card_of(bought).held) == (eur("31.00"), NOTHING)
     assert (balance(RECEIVABLE), balance(chart.gift_cards())) == (eur("30.00"), eur("31.00"))
-    oracle.wait_for("refund.failed", count=1)
-    assert settlement.reverse_refund(refund.pk, code="refund_failed", at=timezone.now())
+    come_back(refund, oracle)
     bought.refresh_from_db()
     assert (card_of(bought).balance, bought.refunded, balance(RECEIVABLE)) == (eur("51.00"), NOTHING, eur("50.00"))
 
@@ -206,8 +199,7 @@ def test_a_gift_card_that_went_back_and_is_disputed_too_is_lost_once_when_the_re
     bought: PaymentOrder, sandbox: SandboxCompany, oracle: Oracle
 ) -> None:
     refund = give_back(bought, "50.00")
-    oracle.wait_for("refund.failed", count=1)
     close(decide(sandbox, dispute(sandbox, bought), "lost"))
     assert (card_of(bought).balance, losses()) == (eur("1.00"), eur("50.00"))
-    settlement.reverse_refund(refund.pk, code="refund_failed", at=timezone.now())
+    come_back(refund, oracle)
     assert (card_of(bought).balance, losses(), Refund.objects.get().status) == (eur("1.00"), NOTHING, "FAILED")

@@ -8,15 +8,22 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import IntegrityError, connection, transaction
+from django.test import Client
 
 from ledger import approvals, clock
 from ledger.approvals import MakerMayNotApprove, Proposal
 from ledger.errors import DomainError
+from ledger.money import exact
+from tests.factories import make_available, new_sellers, new_shop
 from tests.rates import daily_csv, quote_euro, xml
-from wallet import rates, tasks
+from wallet import conversions, rates, tasks
+from wallet.conversions import Wish
 from wallet.models import ExchangeRate
 from wallet.rates import NoRate, RateRefused, SameCurrency, StaleRate
 from wallet.rates_admin import KIND, subject_of
@@ -171,3 +178,71 @@ def test_the_file_is_fetched_where_an_address_is_set(bank: str, settings: Any, c
     tasks.fetch_rates()
     tasks.fetch_rates()
     assert [(rate.quote, rate.received_by) for rate in ExchangeRate.objects.all()] == [("USD", "fetched")]
+
+
+# --- In the admin ---------------------------------------------------------------------------------------------------
+
+PAGES = "/admin/wallet/exchangerate/"
+
+
+def staff(name: str, *rights: str) -> Client:
+    user = User.objects.create_user(name, is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_exchangerate", "view_conversion", "view_approval", *rights]))
+    browser = Client(headers={"accept-language": "en"})
+    browser.force_login(user)
+    return browser
+
+
+def test_a_file_is_loaded_by_whoever_may_and_says_what_is_wrong_with_it() -> None:
+    cache.clear()
+    today = clock.now().date()
+    maker, viewer = staff("ada", "upload_exchangerate"), staff("vera")
+    assert viewer.get(f"{PAGES}load/").status_code == 403
+    refused = maker.post(f"{PAGES}load/", {"file": SimpleUploadedFile("rates.csv", b"Date,USD\nnever,1\n")})
+    assert "Line 2: &#x27;never&#x27; is not a day" in refused.content.decode()
+    loaded = maker.post(f"{PAGES}load/", {"file": SimpleUploadedFile("rates.csv", daily_csv(today, USD="1.0512", XXA="2"))}, follow=True)
+    assert "1 new rate, the last of" in loaded.content.decode()
+    [rate] = ExchangeRate.objects.all()
+    assert rate.received_by == "staff:ada"
+    assert "EUR/USD" in viewer.get(PAGES, {"q": "usd"}).content.decode()
+    assert "EUR/USD" not in viewer.get(PAGES, {"q": "gbp"}).content.decode()
+    assert viewer.get(f"{PAGES}{rate.pk}/change/").status_code == 200
+    assert maker.post(f"{PAGES}{rate.pk}/change/", {"rate": "2"}).status_code == 403
+    assert maker.post(f"{PAGES}{rate.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_sec_29_a_rate_is_proposed_and_approved_on_the_pages_of_two_people() -> None:
+    cache.clear()
+    quote_euro(clock.now(), USD="1.0512")
+    maker, checker = staff("ada", "add_exchangerate"), staff("bea", "approve_exchangerate")
+    said = {"quote": "USD", "rate": "1,06", "quoted_on": clock.now().date().isoformat(), "note": "Our bank's"}
+    assert checker.get(f"{PAGES}propose/").status_code == 403
+    assert "is not a rate" in maker.post(f"{PAGES}propose/", said).content.decode()
+    proposed = maker.post(f"{PAGES}propose/", said | {"rate": "1.06"})
+    assert "1.0512" in checker.get(f"{proposed['Location']}").content.decode()
+    address = proposed["Location"].replace("/change/", "/approve/")
+    assert maker.post(address, {"note": "Mine"}).status_code == 403
+    checker.post(address, {"note": "So it is"})
+    assert rates.newest(["USD"], now=clock.now())["USD"].rate == Decimal("1.06")
+
+
+def test_finance_sees_what_it_holds_and_what_that_gained() -> None:
+    cache.clear()
+    now = clock.now()
+    quote_euro(now, USD="1.0000")
+    [ada] = new_sellers(new_shop(), "Ada")
+    make_available(ada, exact("100.00", "USD"))
+    made = conversions.convert(ada, Wish(exact("100.00", "USD"), "EUR"), kept=exact("0", "USD"), now=now)
+    viewer = staff("vera")
+    approvals.approve(
+        approvals.propose(proposal("USD", "0.8", now.date()), actor="staff:ada", now=now).pk, actor="staff:bea", reason="-", now=now
+    )
+    text = viewer.get(f"{PAGES}position/").content.decode().replace("\N{NO-BREAK SPACE}", " ")
+    for words in ("\N{MINUS SIGN}100.00 EUR", "100.00 USD", "125.00 EUR", "25.00 EUR"):
+        assert words in text
+    listed = viewer.get("/admin/wallet/conversion/", {"q": ada.public_id}).content.decode()
+    assert made.public_id[-8:] in listed
+    assert "EUR/USD 1" in viewer.get(f"/admin/wallet/conversion/{made.pk}/change/").content.decode()
+    nobody = Client()
+    nobody.force_login(User.objects.create_user("nobody", is_staff=True))
+    assert [nobody.get(path).status_code for path in (f"{PAGES}position/", "/admin/wallet/conversion/", PAGES)] == [403] * 3

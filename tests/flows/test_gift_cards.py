@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 from djmoney.money import Money
 
@@ -87,6 +87,13 @@ def test_a_granted_card_is_worth_its_amount_at_our_expense(shop: Shop) -> None:
     assert card.value.expires_at is not None and card.value.expires_at - card.created_at > timedelta(days=settings.GIFT_CARD_DAYS - 1)
     [told] = OutboxMessage.objects.filter(about=card.public_id)
     assert (told.topic, told.sequence) == ("gift_card.issued", 1)
+
+
+@pytest.mark.parametrize(("own", "of_shop", "days"), [(30, 10, 30), (None, 10, 10), (None, None, 1095), (0, 10, None), (None, 0, None)])
+def test_a_card_is_valid_as_it_says_itself_else_its_shop_else_the_house(own: int | None, of_shop: int | None, days: int | None) -> None:
+    now = timezone.now()
+    expires_at = gift_cards.expiry_of(Shop(gift_card_days=of_shop), NewGiftCard(eur("5.00"), valid_days=own), now=now)
+    assert expires_at == (now + timedelta(days=days) if days else None)
 
 
 def test_a_grant_asked_for_twice_is_one_card_and_other_terms_are_a_conflict(shop: Shop) -> None:
@@ -305,6 +312,21 @@ def test_what_is_held_when_a_card_ends_is_looked_at_again(shop: Shop, open_payme
     assert left_on(card)[0] == eur("30.00"), "it is looked at again after an hour"
     gift_card_expiry.expire_due(now=now + timedelta(days=2, hours=2))
     assert left_on(card) == (eur("0.00"), eur("0.00"))
+
+
+def test_a_card_that_was_given_more_time_expires_then_and_each_part_once(shop: Shop) -> None:
+    now = timezone.now()
+    card = granted(shop, valid_days=1)
+    later = now + timedelta(days=90)
+    with transaction.atomic():
+        stored_value.lock([card.value_id])
+        stored_value.prolong([card.value_id], until=later)
+    gift_card_expiry.expire_due(now=now + timedelta(days=2))
+    assert left_on(card)[0] == eur("50.00")
+    assert DueExpiry.objects.get(value=card.value).due_at == later
+    for _time in range(2):
+        gift_card_expiry.expire_due(now=later)
+    assert movements(card) == [("granted", eur("50.00")), ("expired", eur("-50.00"))]
 
 
 def test_what_is_frozen_does_not_expire(shop: Shop) -> None:

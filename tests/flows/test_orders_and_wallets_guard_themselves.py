@@ -11,13 +11,13 @@ from ledger import chart, journal
 from ledger.models import JournalEntry
 from ledger.money import exact
 from payments import refunds, settlement
-from payments.models import DueOrder, PaymentEvent, PaymentOrder
+from payments.models import ChosenTender, DueOrder, PaymentEvent, PaymentOrder
 from payments.settlement import Capture
-from tests.factories import draft, eur
+from tests.factories import draft, eur, stored_value_of
 from tests.fixtures_money import confirm_card, execute_until_settled
 from wallet import balances
 from wallet.balances import Change, Movement, UnknownWallet
-from wallet.models import OutboxMessage, Seller, Wallet
+from wallet.models import OutboxMessage, Seller, Shop, Wallet
 
 Open = Callable[..., PaymentEvent]
 

@@ -38,9 +38,10 @@ from reconciliation import (
 )
 from reconciliation.models import Mismatch, SettlementBatch
 from tests.bank_statements import mt940
-from tests.factories import basket, eur, new_bank_account, new_sellers, new_shop
+from tests.factories import basket, eur, new_bank_account, new_sellers, new_shop, stored_value_of
 from tests.flows.test_admin import page_of, words
 from tests.flows.test_bank_matching import settled
+from tests.flows.test_matching import sell_by
 from tests.settlement_files import batch_of
 
 pytestmark = pytest.mark.django_db
@@ -142,6 +143,30 @@ def browser_of(user: User) -> Client:
 
 def places(found: Any) -> list[str]:
     return [f"{place.amount.amount:.2f} {place.words}" for place in found]
+
+
+def test_what_a_gift_card_paid_and_got_back_is_on_the_path_and_no_file_is_awaited_for_it(staff: Client) -> None:
+    """Of 100.00, 30.00 are a gift card's; 80.00 go back: 70.00 that were charged, and 10.00 to the gift card."""
+    [seller] = new_sellers(new_shop(), "Ada")
+    order = sell_by(stored_value_of(seller.shop, "30.00"), seller, "100.00")
+    refund = give_back(order, "80.00")
+    path = payment_path.path_of(order.event)
+    [where] = path_places.whereabouts(path)
+    assert places(where.paid) == [
+        "20.00 paid with gift cards or the buyer's wallet", "70.00 given back to the buyer", "10.00 given back to gift cards or the buyer's wallet"
+    ]  # fmt: skip
+    assert where.state == "Paid, and given back in part"
+    assert "Held on a gift card" in [step.what for step in path_steps.steps_of(path)]
+    assert sum(place.amount for place in where.owed) == eur("18.00")
+    there = words(staff.get(page_of(order)).content)
+    assert "aid with gift cards and the wallet" in there
+    assert "Taken" in there, "the tender is among the rows of the order"
+    to_card = refunds.request_refund(order.pk, amount=eur("20.00"), reason="", now=timezone.now())
+    said = [each.what for each in path_awaited.awaited(payment_path.path_of(order.event), now=timezone.now())]
+    assert any("20.00" in what and "gift cards" in what for what in said)
+    settlement.settle_refund(to_card.pk, psp_reference="", refunded_at=timezone.now())
+    said = [each.what for each in path_awaited.awaited(payment_path.path_of(order.event), now=timezone.now())]
+    assert sum("refund's line" in what for what in said) == 1, f"of {refund.public_id} alone"
 
 
 def test_where_the_money_is_comes_to_each_orders_amount_and_to_what_its_wallet_moved() -> None:

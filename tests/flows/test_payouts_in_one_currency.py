@@ -18,7 +18,7 @@ from ledger.money import exact
 from payouts import choice, conversions, queries, requests, scheduling
 from payouts.calendars import Calendar
 from payouts.choice import Which
-from payouts.models import BankAccount, Payout, PayoutSchedule
+from payouts.models import BankAccount, Payout, PayoutRun, PayoutSchedule
 from payouts.queries import NotPayable
 from reconciliation import invariants, today
 from tests.factories import eur, make_available, new_bank_account, new_sellers, new_shop
@@ -163,6 +163,20 @@ def test_whoever_dies_among_the_conversions_leaves_each_whole(shop: Shop, monkey
     made, _is_new = scheduling.convert_and_run(november(shop), now=NOW, made_by="staff:ana")
     assert (made.total, Conversion.objects.count()) == (eur("19.02"), 2)
     assert invariants.violations() == []
+
+
+def test_more_conversions_than_a_task_has_time_for_are_made_by_several_and_then_the_run(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("Ada", "Bob"):
+        payee(shop, name, ("10.00", "USD"))
+    monkeypatch.setattr(conversions, "AT_ONCE", 1)
+    monkeypatch.setattr(conversions, "MOST_IN_A_TASK", 1)
+    runs = []
+    for _beat in range(3):
+        scheduling.run_due(now=NOW)
+        runs.append(list(PayoutRun.objects.filter(currency="EUR").values_list("count", flat=True)))
+    assert runs == [[], [], [2]]
 
 
 @pytest.mark.race

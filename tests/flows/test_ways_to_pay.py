@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from payments import choices, executor, expiry, saved_cards, sessions
+from payments.intake import NewOrder
 from payments.management import buyer
 from payments.models import CheckoutSession, ChosenTender, OpenCheckout, PaymentEvent, SavedCard
 from payments.psp.protocol import Psp
@@ -19,8 +20,9 @@ from payments.states import SessionStatus
 from tests import webhooks
 from tests.factories import eur, new_shop, stored_value_of
 from tests.fixtures_money import DECLINED, VISA, Oracle, all_at_once, errors_in, sandbox_psp, session_for, statuses
-from tests.fixtures_services import SandboxCompany
+from tests.fixtures_services import Delivery, SandboxCompany
 from wallet import gift_cards
+from wallet.buyer_wallets import TopUp
 from wallet.gift_card_tries import MOST
 from wallet.gift_cards import NewGiftCard
 from wallet.models import Shop, StoredValue
@@ -72,7 +74,7 @@ def left_of(value: StoredValue) -> tuple[Any, Any]:
     return value.balance, value.held
 
 
-def webhook_of(sandbox: SandboxCompany, session: str, kind: str) -> webhooks.Delivery:
+def webhook_of(sandbox: SandboxCompany, session: str, kind: str) -> Delivery:
     """Wait for the sandbox's webhook about a session."""
     until = time.monotonic() + 15
     while True:
@@ -319,6 +321,21 @@ def test_a_silent_psp_is_asked_again_and_nothing_is_lost(
     assert len(oracle.charged()) == 3
 
 
+def test_a_session_that_the_psp_does_not_know_holds_up_no_other_and_is_asked_for_no_longer_than_a_day(
+    client: Client, open_payment: Open
+) -> None:
+    lost, event = open_payment(), open_payment()
+    for each in (lost, event):
+        opened(client, each, "qr")
+    CheckoutSession.objects.filter(event=lost).update(session="cs_lost", look_at=timezone.now() - LATER)
+    buyer.approve(opened(client, event, "qr")["hosted_url"])
+    assert sessions.look(now=timezone.now() + LATER) == 2
+    settle()
+    assert (kept(event).status, kept(lost).status) == ("paid", "open")
+    sessions.look(now=lost.expires_at + sessions.ASKED_AFTER_THE_END + LATER)
+    assert not CheckoutSession.objects.filter(look_at__isnull=False).exists()
+
+
 # --- Gift cards and the wallet --------------------------------------------------------------------------------------
 
 
@@ -460,6 +477,17 @@ def test_a_wallet_spent_elsewhere_meanwhile_pays_nothing_and_the_page_asks_for_t
     assert shown(client, second)["rest"] == "30.00\u00a0EUR"
 
 
+def test_what_buys_stored_value_is_paid_with_money_alone(client: Client, shop: Shop, open_payment: Open) -> None:
+    event = open_payment(buyer_signed_in=True, orders=[NewOrder("", eur("50.00"), fills=TopUp("EUR"))])
+    stored_value_of(shop, "80.00", buyer=event.buyer)
+    page = shown(client, event)
+    assert (page["may_use_gift_card"], page["wallet"]) == (False, None)
+    for name, form in (("wallet", {"use": "1"}), ("gift-card", {"code": code_over(shop, "20.00")[0]})):
+        assert press(client, event, name, **form).json()["code"] == "takes_no_stored_value"
+    pay_by_card(client, event)
+    assert kept(event).status == "paid"
+
+
 # --- Saved cards ----------------------------------------------------------------------------------------------------
 
 
@@ -540,7 +568,7 @@ def test_reload_and_back_show_what_was_chosen(client: Client, open_payment: Open
 def test_a_way_that_cannot_pay_this_amount_says_why_and_is_refused(client: Client, open_payment: Open) -> None:
     event = open_payment("20.00")
     reasons = {each.name: each.disabled_reason for each in shown(client, event)["methods"]}
-    assert reasons["pay_later"] == "Pay later is possible from 35.00 EUR on. Choose another way to pay."
+    assert reasons["pay_later"] == "Pay later is possible from 35.00\u00a0EUR on. Choose another way to pay."
     for method in ("pay_later", "wallet", "nosuch"):
         assert press(client, event, "session", method=method).status_code == 409
     assert shown(client, event)["method"].name == "card"

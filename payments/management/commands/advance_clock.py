@@ -31,13 +31,18 @@ class Command(BaseCommand):
         if not settings.TEST_CLOCK_FILE:
             raise CommandError("There is no test clock here: TEST_CLOCK_FILE is not set. `./run demo` sets it.")
         step = seconds_in(by)
-        offset_s = int(clock.offset().total_seconds()) + step if step else 0
-        if offset_s > FURTHEST.total_seconds():
-            raise CommandError(f"The clock goes {FURTHEST.days} days ahead at most, and is {clock.offset()} ahead now. 0 puts it back.")
-        if settings.PSP_SANDBOX_URL:
-            tell_the_sandbox(offset_s)
-        write(Path(settings.TEST_CLOCK_FILE), offset_s)
-        self.stdout.write(f"The clock is {timedelta(seconds=offset_s)} ahead: {clock.now():%Y-%m-%d %H:%M:%S} UTC.")
+        put(ahead := clock.offset() + timedelta(seconds=step) if step else timedelta())
+        self.stdout.write(f"The clock is {timedelta(seconds=int(ahead.total_seconds()))} ahead: {clock.now():%Y-%m-%d %H:%M:%S} UTC.")
+
+
+def put(ahead: timedelta) -> None:
+    """Put the clocks of both sides so far ahead of the true time, the sandbox's first.  Raises CommandError, and then neither has moved."""
+    offset_s = int(ahead.total_seconds())
+    if ahead > FURTHEST:
+        raise CommandError(f"The clock goes {FURTHEST.days} days ahead at most, and is {clock.offset()} ahead now. 0 puts it back.")
+    if settings.PSP_SANDBOX_URL:
+        tell_the_sandbox(offset_s)
+    write(Path(settings.TEST_CLOCK_FILE), offset_s)
 
 
 def seconds_in(text: str) -> int:

@@ -1,38 +1,38 @@
-"""`manage.py demo_data`: a small marketplace with a story, and a checkout that waits to be paid.  Safe to run again.
+"""`manage.py demo_data`: a small marketplace with a story, and a checkout for each way to pay that waits for it.  Safe to run again.
 
-Prints one JSON line: addresses, logins, the API key and test cards.  All money moves as it would for a real buyer: through intake, the
-PSP's own page, the executor, settlement and, once it is delivered, the release.  How the sellers are paid is `demo_payouts`' part.
+Prints one JSON line: addresses, logins, the API key, test cards, and what is ready to be tried, with the codes of its gift cards.  All money
+moves as it would for a real buyer: through intake, the PSP's own page, the executor, settlement and, once it is delivered, the release.  How
+the sellers are paid is `demo_payouts`' part.
 """
 
 import hashlib
 import json
-import time
-from dataclasses import dataclass
-from datetime import timedelta
+import logging
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 from django.db.models import F
 
 from ledger import clock
 from ledger.money import exact
-from payments import confirmation, executor, expiry, intake, refund_executor, refunds, releases
-from payments.confirmation import Confirmed
-from payments.intake import NewOrder, NewPayment
-from payments.management import buyer
+from payments import expiry, refund_executor, refunds, releases
+from payments.management import baskets, stories
+from payments.management.baskets import GOOD, Basket
 from payments.models import FeeSchedule, PaymentEvent, PaymentOrder
-from payments.psp import registry
-from payments.psp.protocol import SessionRequest
 from payments.states import OrderStatus
-from wallet.management import demo
+from wallet import branding, rates
+from wallet.management import demo, demo_rates
 from wallet.models import ApiKey, Seller, Shop
+from wallet.rates import RateRefused
 
-DEADLINE_S = 20
+logger = logging.getLogger(__name__)
+
+LOGO, ACCENT = Path(__file__).parent.parent / "northwind.webp", "#0b6b5d"
 SHOP = "api:Demo"  # who says that an order was delivered: the shop's back end, by the name of its API key
-GOOD, DEBIT, DECLINED, POOR, PENDING = (
-    "4242424242424242",
+DEBIT, DECLINED, POOR, PENDING = (
     "4000056655665556",
     "4000000000000002",
     "4000000000009995",
@@ -56,22 +56,6 @@ SELLERS = {
     "dune": "Dune Audio",
     "emi": "Emi Tea House",
 }
-
-
-@dataclass(frozen=True)
-class Basket:
-    """One basket of the story: who buys, what of whom (seller, amount, what it is), and how it goes."""
-
-    name: str
-    buyer: tuple[str, str]
-    currency: str
-    lines: tuple[tuple[str, str, str], ...]
-    card: str = GOOD
-    refund: str = ""
-    expired: bool = False
-    delivered: bool = False
-
-
 ADA, BEN, CHIO = (
     ("Ada Lindqvist", "ada.lindqvist@example.com"),
     ("Ben Okafor", "ben.okafor@example.com"),
@@ -92,12 +76,6 @@ STORY = (
     Basket("still-open", CHIO, "EUR", (("bolt", "119.00", "Child seat"),), card=""),
     Basket("bank-is-thinking", CHIO, "USD", (("dune", "27.30", "Long cable"),), card=PENDING),
 )
-TO_PAY = Basket(
-    "to-pay",
-    ("Rosa Martín", "rosa.martin@example.com"),
-    "EUR",
-    (("ada", "24.90", "The Sea, hardback"), ("bolt", "89.00", "Pannier bag"), ("cleo", "14.50", "Espresso cup")),
-)
 
 
 class Command(BaseCommand):
@@ -109,19 +87,22 @@ class Command(BaseCommand):
         if not shop:
             shop = open_shop()
         Shop.objects.filter(pk=shop.pk).update(return_origins=[settings.PSP_SANDBOX_URL])  # its port may be another one today
+        ApiKey.objects.filter(shop=shop, name="Demo").update(scopes=list(ApiKey.Scope.values))  # there may be more of them today
         shop.refresh_from_db()
         for basket in STORY:
             if not PaymentEvent.objects.filter(shop=shop, checkout_id=basket.name).exists():
                 live_through(shop, basket)
         deliver_what_was_sent(shop)
         expiry.expire_checkouts(now=clock.now())
-        waiting = checkout_to_pay(shop)
-        self.stdout.write(json.dumps(what_there_is(waiting)))
+        load_rates()
+        codes = stories.get_ready(shop, now=clock.now())
+        self.stdout.write(json.dumps(what_there_is(shop, codes)))
 
 
 def open_shop() -> Shop:
     """Make the shop with its sellers, fees, logins and API key."""
     shop = Shop.objects.create(name=demo.SHOP_NAME, return_origins=[settings.PSP_SANDBOX_URL])
+    give_it_a_brand(shop)
     user_model = get_user_model()
     user_model.objects.create_superuser("admin", "admin@example.com", demo.password_of("admin"))
     for username, name in SELLERS.items():
@@ -141,13 +122,20 @@ def open_shop() -> Shop:
     return shop
 
 
+def give_it_a_brand(shop: Shop) -> None:
+    """Let the shop's pages have its logo and its colour."""
+    branding.keep_logo(shop, branding.redrawn(LOGO.read_bytes()))
+    shop.accent = ACCENT
+    shop.save(update_fields=["logo", "accent"])
+
+
 def live_through(shop: Shop, basket: Basket) -> None:
     """Open the basket, pay it with its card, refund it: whatever its story says."""
-    event = open_basket(shop, basket, checkout_id=basket.name)
+    event = baskets.open_basket(shop, basket, checkout_id=basket.name)
     if basket.card:
-        pay(event, number=basket.card)
+        baskets.pay(event, number=basket.card)
     if basket.refund or basket.delivered:
-        wait_until_paid(event)
+        baskets.wait_until_paid(event)
     if basket.refund:
         order = event.orders.get()
         refunds.request_refund(order.pk, amount=exact(basket.refund, basket.currency), reason="Returned by the buyer", now=clock.now())
@@ -156,59 +144,6 @@ def live_through(shop: Shop, basket: Basket) -> None:
         event.open_checkout.expires_at = clock.now()
         event.open_checkout.save()
         PaymentEvent.objects.filter(pk=event.pk).update(expires_at=clock.now())
-
-
-def open_basket(shop: Shop, basket: Basket, *, checkout_id: str) -> PaymentEvent:
-    sellers = {seller.reference: seller.public_id for seller in shop.sellers.all()}
-    name, email = basket.buyer
-    orders = [
-        NewOrder(
-            sellers[seller],
-            exact(amount, basket.currency),
-            reference=f"{checkout_id}-{number}",
-            description=what,
-            items=[{"name": what, "quantity": 1, "amount": {"amount": amount, "currency": basket.currency}}],
-        )
-        for number, (seller, amount, what) in enumerate(basket.lines, start=1)
-    ]
-    payment = NewPayment(
-        checkout_id=checkout_id,
-        buyer_reference=email,
-        buyer_name=name,
-        buyer_email=email,
-        orders=orders,
-        return_url=f"{settings.PSP_SANDBOX_URL}/shop/thanks",
-    )
-    event, _is_new = intake.open_event(shop, payment, now=clock.now())
-    return event
-
-
-def pay(event: PaymentEvent, *, number: str) -> None:
-    """Pay as the buyer would: card to the PSP's page, one confirmation, then the executor's turn."""
-    psp = registry.psp_named(event.psp)
-    request = SessionRequest(
-        nonce=f"{event.public_id}:{event.confirmations + 1}",
-        amount=event.amount,
-        parent_origin=settings.PUBLIC_URL,
-        return_url=f"{settings.PUBLIC_URL}/checkout/{event.token}/return",
-        locale="en",
-        description=f"{event.shop.name} {event.checkout_id}",
-    )
-    buyer.give_card(psp.open_session(request).hosted_url, number=number)
-    session = psp.session(psp.open_session(request).id)
-    confirmed = Confirmed.by(session)
-    confirmation.confirm(event.pk, confirmed, now=clock.now())
-    while executor.execute_due_orders(now=clock.now()):
-        pass
-
-
-def wait_until_paid(event: PaymentEvent) -> None:
-    """Wait for the orders that the demo's own worker was faster to claim.  Raises CommandError after DEADLINE_S."""
-    until = time.monotonic() + DEADLINE_S
-    while event.orders.filter(status=OrderStatus.EXECUTING).exists():
-        if time.monotonic() > until:
-            raise CommandError(f"{event.checkout_id} is not paid after {DEADLINE_S} s")
-        time.sleep(0.05)
 
 
 def deliver_what_was_sent(shop: Shop) -> None:
@@ -221,20 +156,22 @@ def deliver_what_was_sent(shop: Shop) -> None:
         pass
 
 
-def checkout_to_pay(shop: Shop) -> PaymentEvent:
-    """Return the checkout that waits for the visitor; a new one if the last was paid or is about to expire."""
-    opened = PaymentEvent.objects.filter(shop=shop, checkout_id__startswith="to-pay-")
-    soon = clock.now() + timedelta(hours=1)
-    waiting = opened.filter(confirmations=0, expires_at__gt=soon, return_url__startswith=f"{settings.PSP_SANDBOX_URL}/").last()
-    return waiting or open_basket(shop, TO_PAY, checkout_id=f"to-pay-{opened.count() + 1}")
+def load_rates() -> None:
+    """Take rates of the day that the clock shows; `demo_rates` made them up.  What staff have set meanwhile stays."""
+    try:
+        rates.load(demo_rates.file_of(clock.now().date()), by=SHOP, now=clock.now())
+    except RateRefused:
+        logger.info("the demo's rates are not taken: others are there")
 
 
-def what_there_is(waiting: PaymentEvent) -> dict[str, Any]:
-    """Return what the demo's table shows."""
+def what_there_is(shop: Shop, codes: dict[str, str]) -> dict[str, Any]:
+    """Return what the demo's table shows; `codes` are those of the gift cards, by story."""
     url = settings.PUBLIC_URL
+    checkouts = {story.name: f"{url}/checkout/{stories.checkout_of(shop, story, now=clock.now()).token}" for story in stories.STORIES}
     return {
         "urls": {
-            "checkout": f"{url}/checkout/{waiting.token}",
+            "stories": f"{url}/demo/",
+            "checkout": checkouts["card"],
             "seller": f"{url}/seller/",
             "admin": f"{url}/admin/",
             "docs": f"{url}/docs",
@@ -249,4 +186,15 @@ def what_there_is(waiting: PaymentEvent) -> dict[str, Any]:
         ],
         "api_key": demo.api_key_token(),
         "test_cards": [{"number": number, "what": what} for number, what in TEST_CARDS],
+        "ready": [
+            {
+                "name": story.name,
+                "title": story.title,
+                "url": checkouts[story.name],
+                "type": ", ".join([*([codes[story.name]] if story.gift_card else []), *(text for _label, text in story.types)])
+                or story.hint,
+            }
+            for story in stories.STORIES
+        ],
+        "gift_cards": codes,
     }

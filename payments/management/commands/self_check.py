@@ -1,7 +1,7 @@
 """`manage.py self_check`: pay a basket as a stranger would, over HTTP only, and see that everybody agrees about the money.
 
-The shop's back end posts a checkout over REST, the buyer walks the page without JavaScript, the worker settles; then the REST API, the
-invariants and the PSP's journal are asked.  Exit code 1 and the reason if anything is not as it must be.
+The shop's back end gives a gift card away and posts a checkout over REST, the buyer walks the page without JavaScript and pays with that card and
+a bank card, the worker settles; then the REST API and the PSP's journal are asked.  Exit code 1 and the reason if anything is not as it must be.
 """
 
 import secrets
@@ -21,6 +21,7 @@ from wallet.models import Seller
 DEADLINE_S = 45
 CARD = "4242424242424242"
 LINES = {"ada": "24.90", "bolt": "89.00", "cleo": "14.50"}
+GIFT_CARD, CHARGED = "20.00", 10840  # what the PSP has to charge is in cents
 
 
 class Command(BaseCommand):
@@ -33,13 +34,15 @@ class Command(BaseCommand):
             with shop_back_end() as shop, httpx.Client(timeout=20, trust_env=False) as browser:
                 before = {seller: pending(shop, seller) for seller in LINES}
                 payment = open_checkout(shop)
-                walk_the_page(browser, payment["checkout_url"])
+                walk_the_page(browser, payment["checkout_url"], code=new_gift_card(shop))
                 paid = wait_until_done(shop, payment["id"])
                 after = {seller: pending(shop, seller) for seller in LINES}
         except httpx.HTTPError as error:
             raise CommandError(f"the demo does not answer as it must: {error}") from error
         require_paid(paid, {seller: after[seller] - before[seller] for seller in LINES})
-        self.stdout.write(f"paid {paid['amount']['amount']} {paid['amount']['currency']} to {len(LINES)} sellers over HTTP")
+        self.stdout.write(
+            f"paid {paid['amount']['amount']} {paid['amount']['currency']} to {len(LINES)} sellers over HTTP, by gift card and card"
+        )
         self.stdout.write("wallets, books and orders agree; the PSP charged each order once")
         self.stdout.write(f"self-check passed in {time.monotonic() - started:.1f} s")
 
@@ -78,8 +81,19 @@ def open_checkout(shop: httpx.Client) -> Any:
     return asked(shop.post("/v1/payments", json=body, headers={"Idempotency-Key": name}))
 
 
-def walk_the_page(browser: httpx.Client, checkout_url: str) -> None:
-    """Go from our page to the PSP's, give the card there, come back and press the one button."""
+def new_gift_card(shop: httpx.Client) -> str:
+    """Give a gift card away, and return its code."""
+    name = f"self-check-{secrets.token_hex(6)}"
+    body = {"amount": {"amount": GIFT_CARD, "currency": "EUR"}, "reason": "Self-check", "reference": name}
+    card = asked(shop.post("/v1/gift_cards", json=body, headers={"Idempotency-Key": name}))
+    return str(asked(shop.post(f"/v1/gift_cards/{card['id']}/code", json={}, headers={"Idempotency-Key": f"{name}-code"}))["code"])
+
+
+def walk_the_page(browser: httpx.Client, checkout_url: str, *, code: str) -> None:
+    """Apply the gift card, go from our page to the PSP's, give the bank card there, come back and press the one button."""
+    applied = submit(browser, browser.get(checkout_url), towards="/gift-card", code=code)
+    if not applied.is_redirect:
+        raise CommandError(f"the gift card is not taken: {applied.status_code} {applied.text[:500]}")
     hosted = submit(browser, browser.get(checkout_url), towards="/hosted")
     back = buyer.give_card(hosted.headers["Location"], number=CARD)
     done = submit(browser, browser.get(back), towards="/complete")
@@ -87,11 +101,11 @@ def walk_the_page(browser: httpx.Client, checkout_url: str) -> None:
         raise CommandError(f"confirming answered {done.status_code}: {done.text[:500]}")
 
 
-def submit(browser: httpx.Client, page: httpx.Response, *, towards: str) -> httpx.Response:
-    """Submit the page's form whose address ends so.  Raises CommandError if the page has none."""
+def submit(browser: httpx.Client, page: httpx.Response, *, towards: str, **typed: str) -> httpx.Response:
+    """Submit the page's form whose address ends so, with what is typed.  Raises CommandError if the page has none."""
     for address, fields in buyer.forms_of(page):
         if address.partition("?")[0].endswith(towards):
-            return browser.post(address, data=fields, headers={"Referer": str(page.url), "Origin": settings.PUBLIC_URL})
+            return browser.post(address, data=fields | typed, headers={"Referer": str(page.url), "Origin": settings.PUBLIC_URL})
     raise CommandError(f"{page.url.path} answered {page.status_code} without a form towards {towards}")
 
 
@@ -117,6 +131,8 @@ def require_paid(payment: Any, gained: dict[str, Decimal]) -> None:
     charged = [row for row in psp_journal() if row["type"] == "charge.succeeded" and row["reference"] in {order["id"] for order in orders}]
     if len(charged) != len(orders):
         raise CommandError(f"the PSP charged {len(charged)} times for {len(orders)} orders: {charged}")
+    if sum(row["amount"] for row in charged) != CHARGED:
+        raise CommandError(f"the PSP should have charged {CHARGED} cents beside the gift card: {charged}")
 
 
 def psp_journal() -> list[dict[str, Any]]:

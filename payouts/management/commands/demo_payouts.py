@@ -1,8 +1,9 @@
 """`manage.py demo_payouts`: how the sellers of the demo are paid, once `demo_data` has sold and delivered for them.  Safe to run again.
 
-One payout has arrived, one is on its way for three days, one was refused by the seller's bank, one waits for approval, and one seller is on
-hold.  All of it goes the usual way: sellers give their accounts, finance verifies them, requests and a run make payouts, and the executor
-sends them to the sandbox's bank over HTTP.  What a visitor has changed since is left as it is.
+One payout has arrived, one is on its way for three days, one was refused by the seller's bank, one waits for approval, one seller is on
+hold, and one is paid in euros what she sells in yen.  All of it goes the usual way: sellers give their accounts, finance verifies them,
+requests and a run make payouts, and the executor sends them to the sandbox's bank over HTTP.  What a visitor has changed since is left as
+it is.
 """
 
 from collections.abc import Callable
@@ -16,10 +17,10 @@ from django.core.management.base import BaseCommand, CommandError
 from ledger import clock
 from ledger.errors import DomainError
 from ledger.money import exact, zero
-from payouts import bank_accounts, calendars, executor, requests, scheduling
+from payouts import bank_accounts, calendars, conversions, executor, requests, scheduling
 from payouts.bank_accounts import NewBankAccount
 from payouts.choice import Which
-from payouts.models import BankAccount, PayoutRun, PayoutSchedule
+from payouts.models import BankAccount, PayoutCurrency, PayoutRun, PayoutSchedule
 from payouts.states import Interval
 from wallet import holds
 from wallet.management import demo
@@ -102,6 +103,12 @@ def last_week_is_run(sellers: Sellers) -> None:
     scheduling.run(Which(shop.pk, "EUR", calendar, period.name), now=clock.now(), made_by=FINANCE)
 
 
+def cleo_is_paid_in_euros(sellers: Sellers) -> None:
+    """Let Cleo, who sells in yen, too, be paid out in euros; whoever has chosen before is left alone."""
+    if not PayoutCurrency.objects.filter(seller=sellers["cleo"]).exists():
+        conversions.choose(sellers["cleo"], "EUR", by="user:cleo", now=clock.now())
+
+
 STORY: tuple[Callable[[Sellers], None], ...] = (
     days_are_agreed,
     accounts_are_given,
@@ -109,6 +116,7 @@ STORY: tuple[Callable[[Sellers], None], ...] = (
     ada_asks_for_a_part,
     dune_asks_for_all,
     last_week_is_run,
+    cleo_is_paid_in_euros,
 )
 
 

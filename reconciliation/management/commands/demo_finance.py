@@ -26,9 +26,10 @@ from ledger import approvals, chart, clock, entry_approvals
 from ledger.journal import Draft
 from ledger.models import JournalEntry
 from ledger.money import exact
+from payments.management import baskets
+from payments.management.baskets import Basket
 from payments.management.commands import demo_data
 from payments.management.commands.advance_clock import tell_the_sandbox, write
-from payments.management.commands.demo_data import Basket
 from payments.models import PaymentEvent, PaymentOrder
 from reconciliation import bank_matching, ingestion, inside, matching, resolution, sandbox_files
 from reconciliation.models import BankStatement, ExpectedFee, ExpectedFile, Mismatch, SettlementBatch, SourceFile
@@ -162,7 +163,7 @@ def put_clock(ahead: timedelta) -> None:
 def date_back(checkout_id: str) -> None:
     """Let a paid basket be of the day that the test clock shows: Postgres, whose own clock follows none, wrote when it was opened."""
     event = PaymentEvent.objects.get(shop__name=demo.SHOP_NAME, checkout_id=checkout_id)
-    demo_data.wait_until_paid(event)
+    baskets.wait_until_paid(event)
     PaymentEvent.objects.filter(pk=event.pk).update(created_at=F("created_at") + clock.offset())
     event.orders.update(created_at=F("created_at") + clock.offset())
 

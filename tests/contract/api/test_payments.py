@@ -5,7 +5,7 @@ from typing import Any
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from payments.models import DueOrder
+from payments.models import DueOrder, PaymentEvent
 from wallet.models import Seller
 
 EUR_90 = {"amount": "24.90", "currency": "EUR"}
@@ -78,6 +78,16 @@ def test_a_category_is_kept_and_is_one_of_the_terms(api: Any, basket: dict[str, 
     basket["payment_orders"][1]["category"] = "Bikes"
     answer = api.post("/v1/payments", basket)
     assert (answer.status_code, answer.json()["field"]) == (409, "payment_orders[1].category")
+
+
+def test_that_the_buyer_is_signed_in_is_said_in_so_many_words_and_is_one_of_the_terms(api: Any, basket: dict[str, Any]) -> None:
+    basket["buyer"]["signed_in"] = "yes"
+    assert api.post("/v1/payments", basket).json()["field"] == "buyer.signed_in"
+    basket["buyer"]["signed_in"] = True
+    payment = api.post("/v1/payments", basket).json()
+    assert PaymentEvent.objects.get(public_id=payment["id"]).buyer_signed_in
+    del basket["buyer"]["signed_in"]
+    assert api.post("/v1/payments", basket).json()["field"] == "buyer.signed_in"
 
 
 def test_a_basket_of_a_thousand_orders_is_opened(api: Any, basket: dict[str, Any], ada: Seller) -> None:

@@ -66,6 +66,16 @@ def test_sec_29_what_a_key_may_not_give_back_alone_is_refused_however_it_is_aske
 # --- Asking for one -------------------------------------------------------------------------------------------------
 
 
+def test_a_refund_says_what_goes_to_gift_cards_and_the_wallet_and_may_go_there_first(api: Caller, paid: Paid) -> None:
+    refunds = f"/v1/orders/{paid['id']}/refunds"
+    plain = api.post(refunds, {"amount": eur("1.00")}).json()
+    assert (plain["amount"], plain["to_stored_value"]) == (eur("1.00"), eur("0.00"))
+    first = api.post(refunds, {"amount": eur("1.00"), "refund_to": "stored_value"}).json()
+    assert first["to_stored_value"] == eur("0.00"), "none of it was paid by a gift card"
+    wrong = api.post(refunds, {"amount": eur("1.00"), "refund_to": "cash"})
+    assert (wrong.status_code, wrong.json()["field"]) == (400, "refund_to")
+
+
 def test_a_part_of_an_order_is_refunded(api: Caller, paid: Paid) -> None:
     answer = api.post(f"/v1/orders/{paid['id']}/refunds", {"amount": eur("10.00"), "reason": "Damaged", "reference": "return-1"})
     refund = answer.json()

@@ -182,7 +182,7 @@ def clock(sandbox: SandboxCompany) -> Iterator[Clock]:
 @pytest.fixture
 def days(sandbox: SandboxCompany, buyer: Buyer, clock: Clock) -> Days:
     """Give the sandbox's days, at the beginning of a new one, with nothing carried over that earlier tests left lacking."""
-    buyer.charged(amount=100_00)
+    assert buyer.charge(buyer.token(amount=100_000_00), amount=100_000_00).status_code == 201
     days = Days(sandbox.client)
     days.begin()
     return days

@@ -25,10 +25,10 @@ GOOD = {
 }
 
 
-def start(**variables: str) -> subprocess.CompletedProcess[str]:
+def start(*then: str, **variables: str) -> subprocess.CompletedProcess[str]:
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("PSP_", "SECRET_KEY", "DEBUG", "ONEBOOK_ENV"))}
     return subprocess.run(
-        [sys.executable, "-c", "import django; django.setup()"],
+        [sys.executable, "-c", "\n".join(("import django", "django.setup()", *then))],
         env=ours | GOOD | variables | {"DJANGO_SETTINGS_MODULE": "config.settings"},
         cwd=ROOT,
         capture_output=True,
@@ -39,6 +39,13 @@ def start(**variables: str) -> subprocess.CompletedProcess[str]:
 
 def test_production_starts_with_a_secret_of_its_own() -> None:
     assert start().returncode == 0
+
+
+def test_production_has_no_page_of_the_demo() -> None:
+    asked = ("from django.urls import resolve", "resolve('/checkout/token')", "print('the buyers page is there')", "resolve('/demo/')")
+    answer = start(*asked, DEMO_SHOWN_FILE="/var/tmp/shown.json")
+    assert answer.stdout == "the buyers page is there\n"
+    assert "Resolver404" in answer.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

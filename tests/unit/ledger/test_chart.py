@@ -24,7 +24,11 @@ CODES = {
     chart.dispute_losses(): AccountType.EXPENSE,
     chart.bank_charges(): AccountType.EXPENSE,
     chart.write_offs(): AccountType.EXPENSE,
-    chart.fx_position(): AccountType.ASSET,
+    chart.fx_position(): AccountType.LIABILITY,
+    chart.gift_cards(): AccountType.LIABILITY,
+    chart.buyer_wallet(7): AccountType.LIABILITY,
+    chart.breakage_revenue(): AccountType.REVENUE,
+    chart.gift_card_grants(): AccountType.EXPENSE,
 }
 
 

@@ -13,6 +13,7 @@ PUBLISHERS = (
     "payments/news.py",
     "payouts/news.py",
     "payouts/notices.py",
+    "wallet/conversion_news.py",
     "wallet/gift_card_news.py",
     "wallet/notifications/endpoints.py",
 )

@@ -220,7 +220,14 @@ LOGOUT_REDIRECT_URL = "seller-login"
 
 # Languages and time
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("fr", "Français"), ("es", "Español"), ("ar", "العربية"), ("ja", "日本語")]  # buyers' pages
+LANGUAGES = [
+    ("en", "English"),
+    ("de", "Deutsch"),
+    ("fr", "Français"),
+    ("es", "Español"),
+    ("ar", "العربية"),
+    ("ja", "日本語"),
+]  # buyers' pages
 UI_LANGUAGES = ("en", "de")  # of them, those of the pages of sellers and staff
 LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True

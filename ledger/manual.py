@@ -63,7 +63,10 @@ def require_bookable(code: str) -> None:
     if code == chart.suspense():
         raise SuspenseAccountRefused("What stands in suspense is over mismatches. Resolve the mismatch instead.", field="account")
     if chart.kind_of(code) in KEPT:
-        raise UnknownAccount(f"{code} is what open payouts, disputes, gift cards and buyers' wallets make of it. Book against another account.", field="account")
+        raise UnknownAccount(
+            f"{code} is what open payouts, disputes, gift cards and buyers' wallets make of it. Book against another account.",
+            field="account",
+        )
     if chart.kind_of(code) in chart.WALLET_KINDS:
         raise WalletAccountRefused(
             f"{code} is part of a seller's wallet and moves only together with it. Book against another account.", field="account"

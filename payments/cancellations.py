@@ -15,6 +15,7 @@ from decimal import Decimal
 
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from djmoney.money import Money
 
 from ledger import transitions
 from ledger.errors import DomainError
@@ -65,10 +66,11 @@ def cancel_event(
 def cancel(
     event_id: int, order_ids: Sequence[int], *, reason: str, once: str, requested_by: str, now: datetime, limits: Limits | None
 ) -> list[Cancellation]:
-    """Keep the wish for each order with its first step.  Locks the event, the orders by id, then what is due."""
+    """Keep the wish for each order with its first step.  Locks the event, the orders by id, the stored values by id, then what is due."""
     transitions.by(requested_by, reason=reason)
     PaymentEvent.objects.select_for_update(no_key=True).get(pk=event_id)
-    orders = PaymentOrder.objects.select_for_update(no_key=True).filter(pk__in=order_ids, event=event_id).order_by("id")
+    orders = list(PaymentOrder.objects.select_for_update(no_key=True).filter(pk__in=order_ids, event=event_id).order_by("id"))
+    tenders.lock(orders)
     kept, refusals = [], []
     for order in orders:
         try:
@@ -204,7 +206,7 @@ def refund_by_void(order: PaymentOrder, *, psp_key: str, now: datetime) -> Refun
     if queries.is_being_refunded(order) or queries.is_disputed(order):
         raise Undecided(f"{psp_key} was voided at the PSP, and a refund or a dispute of {order.public_id} is open still.")
     whole_charge = order.charge + order.tendered - order.tendered_back  # and what tenders paid, less what went back to them before
-    wish = Wish(amount=whole_charge, fee_policy=Shop.FeePolicy.FULL, once=f"void:{psp_key}", cause=Refund.Cause.CANCELLATION)
+    wish = Wish(amount=whole_charge, fee_policy=Shop.FeePolicy.FULL, once=f"void:{psp_key}", cause=Refund.Cause.CANCELLATION, is_done=True)
     refund = refunds.reserve(order, wish, now=now)
     order.cancellations.filter(status=CancellationStatus.EXECUTING).update(refund=refund)
     return refund
@@ -310,10 +312,15 @@ def take_step(cancellation_id: int, *, now: datetime) -> None:
     elif cancellation.refund is not None and cancellation.refund.status == RefundStatus.FAILED:
         end_without(cancellation.refund, cancellation, order, now=now)
     elif cancellation.refund is not None and not UNDER_WAY.filter(order=order).exists():
-        if order.left:
+        if order.left > gone_of_a_purchase(cancellation.refund):
             refund_or_fail(order, cancellation, now=now)
         else:
             finish(cancellation, outcome=Cancellation.Outcome.REFUNDED, now=now)
+
+
+def gone_of_a_purchase(refund: Refund) -> Money:
+    """Return what of a gift card's or top-up's payment went back although it was spent: nobody can give that back a second time."""
+    return refund.borne if refund.takes_from_id is not None else refund.borne * 0
 
 
 def end_without(failed: Refund, cancellation: Cancellation, order: PaymentOrder, *, now: datetime) -> None:

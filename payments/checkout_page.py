@@ -157,11 +157,13 @@ def ways_to_pay(event: PaymentEvent, standing: Standing, choices: Choices, local
     """Return what the page shows of the ways to pay: those there are, what was chosen, and what of it is ready."""
     methods = [choice_of(offer, selected=offer.method == choices.method) for offer in choices.offers]
     failed = failed_method(event, standing, choices)
+    cards = [saved_card_of(card, choices.session, now=now) for card in choices.saved_cards]
     return {
         "methods": methods,
         "method": next((each for each in methods if each.selected), None),
         "method_state": state_of(choices.session, now=now),
-        "saved_cards": [saved_card_of(card, choices.session, now=now) for card in choices.saved_cards],
+        "saved_cards": cards,
+        "chosen_card": chosen_card(cards),
         "may_save_card": event.buyer_signed_in,
         "tenders": [tender_of(chosen, event, choices, locale, now=now) for chosen in choices.tenders],
         "may_use_gift_card": choices.takes_gift_cards,
@@ -188,6 +190,12 @@ def saved_card_of(card: SavedCard, session: CheckoutSession | None, *, now: date
         is_expired=is_expired(card, now=now),
         selected=session is not None and session.saved_card_id == card.pk,
     )
+
+
+def chosen_card(cards: Sequence[Card]) -> str:
+    """Return the id of the saved card that the page proposes: the one chosen before, else the latest; empty if none is good any more."""
+    good = [card for card in cards if not card.is_expired]
+    return next((card.id for card in good if card.selected), good[0].id if good else "")
 
 
 def tender_of(chosen: ChosenTender, event: PaymentEvent, choices: Choices, locale: Locale, *, now: datetime) -> TenderLine:

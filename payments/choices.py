@@ -100,8 +100,7 @@ def offers_of(event: PaymentEvent, rest: Money) -> Sequence[Offer]:
 
 def chosen_tenders(event: PaymentEvent) -> Sequence[ChosenTender]:
     """Return the gift cards and the wallet that the buyer wants to use, in the order in which they pay (as `tenders.chosen`)."""
-    rows = ChosenTender.objects.filter(event=event).select_related("value__gift_card")
-    return list(rows.order_by(tenders.WALLET_LAST, "pk"))
+    return list(tenders.wanted(event).select_related("value__gift_card"))
 
 
 @sensitive_variables()
@@ -115,7 +114,7 @@ def use_gift_card(event: PaymentEvent, code: str, *, address: str, now: datetime
         raise TooManyGiftCards(f"A payment takes {MOST_GIFT_CARDS} gift cards at most.", field="code")
     who = Who(checkout=event.public_id, buyer=f"{event.shop_id}:{event.buyer_id}" if event.buyer_signed_in else "", address=address)
     card = gift_cards.find_by_code(event.shop, code, currency=event.amount.currency.code, who=who, now=now)
-    ChosenTender.objects.get_or_create(event=event, value=card.value)
+    ChosenTender.objects.update_or_create(event=event, value=card.value, defaults={"created_at": now})  # by the code that is good now
 
 
 def remove_tender(event: PaymentEvent, tender_id: int) -> None:

@@ -16,7 +16,7 @@ from ledger.models import JournalEntry, Posting
 from ledger.money import zero
 from payments import fees, news, queries, unreleased, value_returns
 from payments.models import DeadLetter, Dispute, LateCharge, PaymentOrder, Refund
-from wallet import balances, notifications
+from wallet import balances, notifications, stored_value
 from wallet.balances import Change
 from wallet.models import WalletEntry
 
@@ -76,6 +76,8 @@ def filled_bears(dispute: Dispute, order: PaymentOrder, refund: Refund, part: Mo
         debits = value_returns.filled_legs(order, part)
         [entry] = journal.post([moved(dispute, refund, at=at, debits=debits, part=part)])
         value_returns.take_lost(order, part, source=dispute.public_id, entry=entry)
+    if order.fills_id is not None and not borne_of(dispute, order):
+        stored_value.thaw(order.fills_id, because=dispute.public_id)
 
 
 def owe_no_more(order: PaymentOrder, charge: str, part: Money) -> None:

@@ -138,7 +138,7 @@ def payments_in_detail(shop: Shop) -> QuerySet[PaymentEvent]:
 def orders_in_detail(shop: Shop) -> QuerySet[PaymentOrder]:
     """Return the shop's orders with all that hangs on them, in a fixed number of queries."""
     orders = PaymentOrder.objects.filter(shop=shop).select_related("event", "seller", "due_release")
-    return orders.prefetch_related(*STORED_VALUE, *HANGING_ON_ORDERS)
+    return orders.prefetch_related(*(*STORED_VALUE, *HANGING_ON_ORDERS))
 
 
 def refunds_of(shop: Shop) -> QuerySet[Refund]:

@@ -13,6 +13,7 @@ from payments.receipts import Receipt
 from wallet.documents.paper import FIGURE, MUTED, SMALL, TITLE, WIDTH, Paper
 
 SIZES = (WIDTH - 45, 45.0)
+FACT_SIZES = (45.0, WIDTH - 45)  # short names, and values as long as a buyer's name
 
 
 def written(receipt: Receipt, *, now: datetime) -> bytes:
@@ -33,7 +34,7 @@ def written(receipt: Receipt, *, now: datetime) -> bytes:
     facts = [(_("Paid to"), receipt.shop), (_("Paid by"), receipt.buyer), (_("Date"), receipt.paid_at), (_("Order number"), receipt.number)]
     for name, value in facts:
         if value:
-            write(paper, name, value)
+            write(paper, name, value, sizes=FACT_SIZES)
     paper.gap(6)
     write_parts(paper, receipt)
     write(paper, _("Total paid"), receipt.paid, style="B")
@@ -77,8 +78,8 @@ def head(paper: Paper, words: str) -> None:
     paper.line_of(words, SMALL, MUTED)
 
 
-def write(paper: Paper, words: str, figure: str, *, style: str = "") -> None:
+def write(paper: Paper, words: str, figure: str, *, style: str = "", sizes: tuple[float, float] = SIZES) -> None:
     """Write a line with its figure, on a new page where this one has no room."""
     if not paper.has_room_for(8):
         paper.add_page()
-    paper.row([words, figure], SIZES, numbers=1, style=style)
+    paper.row([words, figure], sizes, numbers=1, style=style)

@@ -7,8 +7,6 @@ that filled a gift card or a wallet.
 from collections.abc import Sequence
 from datetime import datetime
 
-from djmoney.money import Money
-
 from ledger import chart
 from ledger.journal import Draft, Leg
 from ledger.models import JournalEntry
@@ -54,17 +52,17 @@ def taken_back(refund: Refund, journal_entry_id: int, parts: Parts) -> Change:
     )
 
 
-def came_back(refund: Refund, parts: Parts, *, from_tenders: Sequence[Leg], spent: Money, at: datetime) -> Draft:
+def came_back(refund: Refund, parts: Parts, *, from_tenders: Sequence[Leg], at: datetime) -> Draft:
     """The entry of a refund that came back: the reverse of the one that gave the money away, on the seller's figures as they are now.
 
-    What gift cards and wallets had got comes from them again (`from_tenders`), and what is `spent` of it, we bear.
+    What gift cards and wallets had got comes from them again (`from_tenders`).
     """
     order = refund.order
     return Draft(
         kind=JournalEntry.Kind.REFUND_REVERSAL,
         reference=reversal_of(refund),
         effective_at=at,
-        debits=[(chart.psp_receivable(order.psp), refund.charged_back), *from_tenders, (chart.dispute_losses(), spent)],
+        debits=[(chart.psp_receivable(order.psp), refund.charged_back), *from_tenders],
         credits=[
             *unreleased.given(order, parts),
             (chart.fee_revenue(), refund.fee),

@@ -19,8 +19,8 @@ from ledger.approvals import ApprovalNeeded
 from ledger.errors import DomainError
 from ledger.money import text, zero
 from payments import fees, queries, value_returns
-from payments.models import PaymentOrder, Refund
-from payments.states import OrderStatus
+from payments.models import Dispute, PaymentOrder, Refund
+from payments.states import DisputeStatus, OrderStatus
 from wallet import stored_value
 from wallet.models import Shop, StoredValue
 from wallet.stored_value import StoredValueTooLow
@@ -47,7 +47,7 @@ class Wish:
 
     `once` (an Idempotency-Key) and `reference` (the shop's own id of the refund) each name the wish; `requested_by` says who has it, and
     `limits` how much of an order may go back, in each currency, without a second person; with what went back before, so that many small
-    refunds are as much as a large one.
+    refunds are as much as a large one.  `is_done`: the PSP has given it back already, whatever is left of what it had bought.
     """
 
     amount: Money | None
@@ -59,6 +59,7 @@ class Wish:
     cause: str = Refund.Cause.REQUESTED
     limits: Mapping[str, Decimal] | None = None
     to: To = To.CHARGE
+    is_done: bool = False
 
 
 @transaction.atomic(durable=True)
@@ -99,11 +100,13 @@ def reserve(order: PaymentOrder, wish: Wish, *, now: datetime) -> Refund:
     refund.reference, refund.once, refund.requested_by = wish.reference, wish.once, wish.requested_by
     refund.fee_policy = wish.fee_policy or order.shop.refund_fee_policy
     refund.amount, refund.fee = amount, fee_of(order, amount, policy=refund.fee_policy)
-    refund.net, refund.borne = refund.amount - refund.fee, zero(amount.currency.code)
+    refund.borne = zero(amount.currency.code)
     refund.tendered = tendered_of(order, amount, to=wish.to)
     if order.fills_id is not None:
-        refund.takes_from = hold_purchase(order, amount)
-    order.refunded += amount
+        refund.takes_from, held = hold_purchase(order, amount, is_done=wish.is_done)
+        refund.borne = amount - held
+    refund.net = refund.amount - refund.fee - refund.borne
+    order.refunded += amount - refund.borne
     refund.save()
     value_returns.reserve(order, refund)
     order.save(update_fields=["refunded", "tendered_back"])
@@ -138,7 +141,7 @@ def require_refundable(order: PaymentOrder, amount: Money, *, left: Money) -> No
         raise NotRefundable(f"{order.public_id} is not paid, so there is nothing to refund.")
     if queries.is_disputed(order):
         raise NotRefundable(f"{order.public_id} is disputed: the buyer's bank has the money. Wait until the dispute is decided.")
-    if order.fills_id is not None and order.disputes.exclude(lost=0).exists():
+    if order.fills_id is not None and order.disputes.filter(charge=queries.charge_of(order)).exclude(lost=0).exists():
         raise NotRefundable(f"A dispute of {order.public_id} is lost: the buyer's bank has given the money back.")
     if amount.currency != left.currency:
         said = f"{order.public_id} was paid in {left.currency}, so it is refunded in {left.currency}, not in {amount.currency}."
@@ -155,18 +158,30 @@ def tendered_of(order: PaymentOrder, amount: Money, *, to: To) -> Money:
     return amount - min(amount, order.charge_left)
 
 
-def hold_purchase(order: PaymentOrder, amount: Money) -> StoredValue:
-    """Hold what goes back of the gift card or wallet that the order filled, and return that.  Raises NotRefundable if it is not there."""
+def hold_purchase(order: PaymentOrder, amount: Money, *, is_done: bool) -> tuple[StoredValue, Money]:
+    """Hold what goes back of the gift card or wallet that the order filled; return that, and how much is held.
+
+    Raises NotRefundable if it is not all there, or frozen; of what `is_done`, what is there is held, and the platform bears the rest.
+    """
     value = value_returns.filled_by(order)
     what = "gift card" if value.kind == StoredValue.Kind.GIFT_CARD else "wallet"
-    if value.frozen_at is not None:
-        raise NotRefundable(f"The {what} that {order.public_id} filled is frozen: {value.frozen_because}. Wait until that is decided.")
+    if is_done:
+        return value, value_returns.hold_what_is_there(value, amount)
+    if is_in_question(value):
+        raise NotRefundable(f"The {what} that {order.public_id} filled is frozen. Wait until that is decided.")
     try:
         stored_value.hold(value, amount)
     except StoredValueTooLow as error:
         left = f"{text(value.free)} {value.free.currency}"
         raise NotRefundable(f"Of the {what} that {order.public_id} filled, {left} are left.", field="amount") from error
-    return value
+    return value, amount
+
+
+def is_in_question(value: StoredValue) -> bool:
+    """Is it frozen for something that is not decided yet?  What came to it after a dispute was lost, goes back to who paid that."""
+    reasons = stored_value.reasons_of(value)
+    decided = Dispute.objects.filter(public_id__in=reasons).exclude(status=DisputeStatus.OPEN)
+    return len(reasons) > decided.count()
 
 
 def require_within(order: PaymentOrder, amount: Money, limits: Mapping[str, Decimal]) -> None:

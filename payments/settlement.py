@@ -2,7 +2,7 @@
 
 Called by whoever learns what the PSP did (executor, webhook, poller); the second witness finds the work done.  Each function takes a
 batch: one is a batch of one, and a batch costs a fixed number of statements.  Locks, always in this order: events by id, orders by id,
-wallets by id.
+stored values by id, wallets by id.
 """
 
 import logging
@@ -16,7 +16,7 @@ from django.db import DataError, IntegrityError, InterfaceError, InternalError, 
 from django.db.models.functions import Now
 from djmoney.money import Money
 
-from ledger import chart, journal
+from ledger import chart, clock, journal
 from ledger.errors import DomainError
 from ledger.journal import Draft
 from ledger.models import JournalEntry
@@ -26,6 +26,7 @@ from payments.models import LateCharge, PaymentOrder, Refund
 from payments.queries import ExecutingOrder
 from payments.states import UNRESOLVED, AttemptStatus, PspOperation, RefundStatus
 from payments.tenders import Held
+from payments.value_returns import Part
 from wallet import balances, notifications, stored_value
 from wallet.balances import Movement
 from wallet.models import StoredValueEntry
@@ -188,12 +189,16 @@ def record(captures: Sequence[Capture]) -> list[ExecutingOrder]:
     if not orders:
         return []
     held = tenders.held([order.id for order in orders if order.tendered])
-    fills = stored_value.accounts_of([order.fills_id for order in orders if order.fills_id is not None])
+    filled = [order.fills_id for order in orders if order.fills_id is not None]
+    stored_value.lock({*filled, *(tender.value_id for of_order in held.values() for tender in of_order)})
+    fills = stored_value.accounts_of(filled)
     entries = journal.post([sale(order, capture, paid_by=held.get(order.id, ()), fills=fills) for order, capture in captured])
     notifications.publish([news.order_news(order, status="SUCCESS") for order in orders])
     booked = dict(zip([order.id for order in orders], entries, strict=True))
     tenders.take([(tender, booked[order.id], order.public_id) for order in orders for tender in held.get(order.id, ())])
     stored_value.change([bought(order, booked[order.id]) for order in orders if order.fills_id is not None])
+    if filled:
+        value_returns.keep_good(filled, now=clock.now())
     sold = [order for order in orders if order.fills_id is None]
     movements = balances.credit([proceeds(order, booked[order.id]) for order in sold]) if sold else []
     credited = dict(zip([order.id for order in sold], movements, strict=True))
@@ -278,14 +283,19 @@ def settle_refund(refund_id: int, *, psp_reference: str, refunded_at: datetime) 
         [refund.journal_entry_id] = journal.post([refund_entries.bought_back(refund, account, refunded_at=refunded_at)])
         value_returns.buy_back(refund, refund.net)
     else:
-        parts, tendered = unreleased.moved(order, -refund.net), value_returns.parts_of(refund)
-        order.save(update_fields=["unreleased"])
-        draft = refund_entries.give_back(refund, parts, to_tenders=value_returns.legs(tendered), refunded_at=refunded_at)
-        [refund.journal_entry_id] = journal.post([draft])
-        value_returns.give(refund, tendered, at=refunded_at)
-        [refund.wallet_entry_id] = balances.change([refund_entries.taken_back(refund, refund.journal_entry_id, parts)])
+        give_back(order, refund, at=refunded_at)
     finish_refund(refund, RefundStatus.SUCCESS, psp_reference=psp_reference)
     return True
+
+
+def give_back(order: PaymentOrder, refund: Refund, *, at: datetime) -> None:
+    """Book one refund of a sale: the seller has less, the tenders have their parts again."""
+    parts, tendered = unreleased.moved(order, -refund.net), value_returns.parts_of(refund)
+    order.save(update_fields=["unreleased"])
+    draft = refund_entries.give_back(refund, parts, to_tenders=value_returns.legs(tendered), refunded_at=at)
+    [refund.journal_entry_id] = journal.post([draft])
+    value_returns.give(refund, tendered, at=at)
+    [refund.wallet_entry_id] = balances.change([refund_entries.taken_back(refund, refund.journal_entry_id, parts)])
 
 
 def has_come_back(refund: Refund, psp_reference: str) -> bool:
@@ -358,32 +368,55 @@ def reverse_refund(refund_id: int, *, code: str, at: datetime) -> bool:
 
     The seller gets back what the refund took - pending where the order is not released, else available - and we our fee; then bears what
     was lost in disputes of the same charge, and what only the refund had left to the platform.  What tenders had got is taken from them
-    again; what is spent by now, the platform bears.  False if the refund is not a success (it came back before, say).
+    again; what is spent of it by now stays given, as a refund of its own.  False if the refund is not a success (it came back before, say).
     Locks the order, the refund, the stored values, then the wallet.
     """
     order, refund = lock_refund(refund_id)
     if refund.status != RefundStatus.SUCCESS:
         return False
+    tendered = value_returns.parts_of(refund)
+    spent = value_returns.spent_of(tendered)
     if refund.late_charge_id is not None:
         [refund.reversal_entry_id] = journal.post([refund_entries.owed_again(refund, at=at)])
     elif refund.takes_from is not None:
         account = stored_value.account_of(refund.takes_from)
         [refund.reversal_entry_id] = journal.post([refund_entries.bought_again(refund, account, at=at)])
-        value_returns.fill_again(refund, refund.net)
+        value_returns.fill_again(refund, refund.net, at=at)
     else:
-        parts, tendered = unreleased.moved(order, refund.net), value_returns.still_there(refund)
+        parts = unreleased.moved(order, refund.net)
         order.save(update_fields=["unreleased"])
-        spent = refund.tendered - value_returns.sum_of(tendered, refund.tendered)
-        if spent:
-            journal.open_accounts([chart.dispute_losses()], currency=spent.currency.code)
-        draft = refund_entries.came_back(refund, parts, from_tenders=value_returns.legs(tendered), spent=spent, at=at)
+        draft = refund_entries.came_back(refund, parts, from_tenders=value_returns.legs(tendered), at=at)
         [refund.reversal_entry_id] = journal.post([draft])
-        value_returns.take_again(refund, tendered)
         [refund.reversal_wallet_entry_id] = balances.change([refund_entries.restored(refund, refund.reversal_entry_id, parts)])
     put_back(order, refund)
     finish_refund(refund, RefundStatus.FAILED, psp_reference=refund.psp_reference, code=code)
+    if spent:
+        keep_given(order, refund, spent, at=at)
+    value_returns.take_again(refund, tendered)
     losses.pass_on(order, refund, at=at)
     return True
+
+
+def keep_given(order: PaymentOrder, came_back: Refund, spent: Sequence[Part], *, at: datetime) -> None:
+    """Leave the buyer what is spent of a refund that came back, as a refund of its own: nobody may give that back a second time.
+
+    The PSP has no part in it.  The caller has put the other one back on the order and its tenders, and takes it from the stored values next.
+    """
+    amount = value_returns.sum_of(spent, came_back.tendered)
+    refund = Refund(order=order, charge=came_back.charge, reason=came_back.reason, requested_by=came_back.requested_by)
+    refund.amount = refund.tendered = amount
+    refund.fee_policy, others = came_back.fee_policy, queries.returns_of(order)
+    refund.fee = fees.given_back(amount, policy=refund.fee_policy, amount=order.amount, fee=order.fee, others=others)
+    refund.net, refund.borne = amount - refund.fee, amount * 0
+    refund.save()
+    value_returns.reserve_parts(order, refund, spent)
+    order.refunded += amount
+    order.save(update_fields=["refunded", "tendered_back"])
+    give_back(order, refund, at=at)
+    finish_refund(refund, RefundStatus.SUCCESS, psp_reference="")
+    logger.warning(
+        "%s came back, and %s that it gave to gift cards or a wallet are spent: %s", came_back.public_id, amount, refund.public_id
+    )
 
 
 def put_back(order: PaymentOrder, refund: Refund) -> None:

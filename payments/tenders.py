@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Case, IntegerField, Value, When
+from django.db.models import Case, F, IntegerField, Q, QuerySet, Value, When
 from djmoney.money import Money
 
 from ledger import chart
@@ -54,10 +54,15 @@ FROM json_to_recordset(%s) AS ended (id bigint, status text) WHERE tender.id = e
 WALLET_LAST = Case(When(value__kind=StoredValue.Kind.WALLET, then=Value(1)), default=Value(0), output_field=IntegerField())
 
 
+def wanted(event: PaymentEvent) -> QuerySet[ChosenTender]:
+    """Return what the buyer wants to pay with, in the order in which it is used: no gift card that was chosen by a code which is over by now."""
+    is_by_its_code = Q(value__gift_card__code_made_at=None) | Q(value__gift_card__code_made_at__lte=F("created_at"))
+    return ChosenTender.objects.filter(is_by_its_code, event=event).order_by(WALLET_LAST, "pk")
+
+
 def chosen(event: PaymentEvent) -> list[StoredValue]:
     """Return the stored values that the buyer wants to pay with, in the order in which they are used."""
-    rows = ChosenTender.objects.filter(event=event).select_related("value").order_by(WALLET_LAST, "pk")
-    return [row.value for row in rows]
+    return [row.value for row in wanted(event).select_related("value")]
 
 
 def planned(values: Sequence[StoredValue], total: Money, *, now: datetime) -> Plan:
@@ -132,6 +137,12 @@ def held(order_ids: Collection[int]) -> dict[int, list[Held]]:
         account = chart.gift_cards() if kind == StoredValue.Kind.GIFT_CARD else chart.buyer_wallet(buyer_id)
         found.setdefault(order_id, []).append(Held(tender_id, order_id, value_id, account, Money(amount, currency)))
     return found
+
+
+def lock(orders: Sequence[PaymentOrder]) -> None:
+    """Lock the stored values that these locked orders hold or have filled, for whoever lets them go one order after the other."""
+    held_values = Tender.objects.filter(order__in=orders, status=Tender.Status.HELD).values_list("value_id", flat=True)
+    stored_value.lock({*held_values, *(order.fills_id for order in orders if order.fills_id is not None)})
 
 
 def take(tenders: Sequence[tuple[Held, int, str]]) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from djmoney.money import Money
 
+from ledger import chart, journal
 from ledger.journal import Leg
 from ledger.money import zero
 from payments.models import PaymentOrder, Refund, Tender, TenderRefund
@@ -38,13 +39,24 @@ def reserve(order: PaymentOrder, refund: Refund) -> None:
     for tender in order.tenders.filter(status=Tender.Status.TAKEN).order_by("-pk") if rest else ():
         part = min(rest, tender.amount - tender.refunded)
         if part:
-            TenderRefund.objects.create(refund=refund, tender=tender, amount=part)
-            tender.refunded += part
-            tender.save(update_fields=["refunded"])
+            reserve_part(refund, tender, part)
             rest -= part
     if rest:
         raise ValueError(f"{rest} of {refund.public_id} belong to no tender of {order.public_id}")
     order.tendered_back += refund.tendered
+
+
+def reserve_parts(order: PaymentOrder, refund: Refund, parts: Sequence[Part]) -> None:
+    """Take the parts off the tenders that are of their values, and write them on the order, which the caller saves."""
+    for part in parts:
+        reserve_part(refund, order.tenders.get(value=part.value_id, status=Tender.Status.TAKEN), part.amount)
+    order.tendered_back += refund.tendered
+
+
+def reserve_part(refund: Refund, tender: Tender, part: Money) -> None:
+    TenderRefund.objects.create(refund=refund, tender=tender, amount=part)
+    tender.refunded += part
+    tender.save(update_fields=["refunded"])
 
 
 def put_back(order: PaymentOrder, refund: Refund) -> None:
@@ -55,7 +67,7 @@ def put_back(order: PaymentOrder, refund: Refund) -> None:
             part.tender.save(update_fields=["refunded"])
         order.tendered_back -= refund.tendered
     if refund.takes_from_id is not None and refund.journal_entry_id is None:
-        stored_value.change([Change(refund.takes_from_id, amount=refund.amount * 0, held=-refund.amount)])
+        stored_value.change([Change(refund.takes_from_id, amount=refund.net * 0, held=-refund.net)])
 
 
 def forget(refund: Refund) -> None:
@@ -79,15 +91,11 @@ def give(refund: Refund, parts: Sequence[Part], *, at: datetime) -> None:
     stored_value.prolong([part.value_id for part in parts], until=at + timedelta(days=settings.GIFT_CARD_REFUND_DAYS))
 
 
-def still_there(refund: Refund) -> list[Part]:
-    """Lock the stored values that the refund gave its parts to, and return as much of them as can be taken from there again."""
-    parts = parts_of(refund)
+def spent_of(parts: Sequence[Part]) -> list[Part]:
+    """Lock the stored values that a refund gave these parts to, and return what of them cannot be taken from there again."""
     free = {value.pk: value.free for value in stored_value.lock([part.value_id for part in parts])}
-    again = [Part(part.value_id, part.account, min(part.amount, free[part.value_id])) for part in parts]
-    missing = refund.tendered - sum_of(again, refund.tendered)
-    if missing:
-        logger.error("%s came back, and %s that it gave to gift cards or a wallet are spent", refund.public_id, missing)
-    return [part for part in again if part.amount]
+    spent = [Part(part.value_id, part.account, part.amount - min(part.amount, free[part.value_id])) for part in parts]
+    return [part for part in spent if part.amount]
 
 
 def take_again(refund: Refund, parts: Sequence[Part]) -> None:
@@ -106,6 +114,11 @@ def legs(parts: Sequence[Part]) -> list[Leg]:
     return [(part.account, part.amount) for part in parts]
 
 
+def keep_good(value_ids: Sequence[int], *, now: datetime) -> None:
+    """Let gift cards whose payment came after their end be good for some time, as after a refund."""
+    stored_value.prolong(value_ids, until=now + timedelta(days=settings.GIFT_CARD_REFUND_DAYS), over_at=now)
+
+
 # --- What a payment bought ---------------------------------------------------------------------------------------------
 
 
@@ -115,6 +128,16 @@ def filled_by(order: PaymentOrder) -> StoredValue:
     return value
 
 
+def hold_what_is_there(value: StoredValue, amount: Money) -> Money:
+    """Hold so much of the locked value, or as much as is there, and return how much that is.  The platform bears what is spent."""
+    part = min(amount, value.free)
+    if part < amount:
+        journal.open_accounts([chart.dispute_losses()], currency=amount.currency.code)
+        logger.error("%s went back of what had filled stored value %s, and %s of it are spent", amount, value.pk, amount - part)
+    stored_value.hold(value, part)
+    return part
+
+
 def buy_back(refund: Refund, part: Money) -> None:
     """Take what the refund holds out of the gift card or wallet, by the refund's entry."""
     if refund.takes_from_id is not None:
@@ -122,11 +145,12 @@ def buy_back(refund: Refund, part: Money) -> None:
         stored_value.change([Change(refund.takes_from_id, -part, -part, kind, refund.public_id, entry)])
 
 
-def fill_again(refund: Refund, part: Money) -> None:
-    """Bring the gift card or wallet what the refund had taken out of it, by the entry of the refund's reversal."""
+def fill_again(refund: Refund, part: Money, *, at: datetime) -> None:
+    """Bring the gift card or wallet what the refund had taken out of it, by the entry of the refund's reversal.  A card is then good for some time."""
     if refund.takes_from_id is not None:
         kind, entry = StoredValueEntry.Kind.REFUND_REVERSAL, refund.reversal_entry_id
         stored_value.change([Change(refund.takes_from_id, part, part * 0, kind, refund.public_id, entry)] if part else [])
+        stored_value.prolong([refund.takes_from_id], until=at + timedelta(days=settings.GIFT_CARD_REFUND_DAYS))
 
 
 def take_lost(order: PaymentOrder, part: Money, *, source: str, entry: int) -> None:

@@ -2,9 +2,8 @@
 
 from rest_framework import serializers
 
-from ledger.wire import CurrencyField, ObjectName, PageQuery, PlainText, StrictSerializer, TextOrNull
+from ledger.wire import CurrencyField, ObjectName, PageQuery, PlainText, StrictSerializer, TextOrNull, Yes
 from payouts.models import BankAccount
-from wallet.webhook_serializers import Yes
 
 
 class BankAccountSerializer(StrictSerializer):

@@ -1,7 +1,7 @@
 """Whom a payout run pays, how much, and why it passes over the others: one SELECT, which the run, its rehearsal and every list share.
 
 It says of a seller what `queries.payable` says, for all sellers of a shop at once.  Wallets that owe us something are passed over until what
-they sell has paid it back: the available balance is net already.
+they sell has paid it back: the available balance is net already.  What is owed in another currency is kept back (debts.py).
 """
 
 import csv
@@ -16,8 +16,8 @@ from django.utils.translation import gettext_lazy as _
 from djmoney.money import Money
 
 from ledger import queries as books
-from ledger.money import minor_units, text
-from payouts import calendars, terms
+from ledger.money import text
+from payouts import calendars, debts, terms
 from payouts.calendars import Calendar
 from payouts.models import PayoutRun, PayoutSchedule
 from payouts.states import RunStatus
@@ -34,6 +34,7 @@ WHY_NOT = {
     "bank_account_not_verified": _("The bank account is not verified"),
     "bank_account_on_hold": _("The bank account was changed lately and waits"),
     "nothing_available": _("Nothing is available beyond what is kept back"),
+    "owed_elsewhere": _("Kept back for what the seller owes in another currency"),
     "below_minimum": _("Less than the least that is paid out"),
 }
 
@@ -45,8 +46,8 @@ WALLETS = """
 LOCKED_WALLETS = WALLETS.replace("<> 0", "> 0") + "    ORDER BY wallet.id FOR NO KEY UPDATE OF wallet\n"
 
 # Reads the relation `seen`, one of the two above.  A seller's own schedule holds alone; the shop's, for those who have none.
-CONSIDERED = """
-    SELECT seen.seller_id, seen.available, seen.available - agreed.keep_back AS amount, agreed.provider, own.approval_limit,
+CONSIDERED = f"""
+    SELECT seen.seller_id, seen.available, seen.available - agreed.keep_back - owed.amount AS amount, agreed.provider, own.approval_limit,
            account.id AS bank_account_id,
            CASE WHEN EXISTS (SELECT FROM wallet_sellerhold AS hold WHERE hold.seller_id = seen.seller_id AND hold.lifted_at IS NULL
                              AND (hold.until IS NULL OR hold.until > %(now)s)) THEN 'seller_on_hold'
@@ -56,19 +57,21 @@ CONSIDERED = """
                 WHEN account.verified_at IS NULL THEN 'bank_account_not_verified'
                 WHEN account.usable_from > %(now)s THEN 'bank_account_on_hold'
                 WHEN seen.available <= agreed.keep_back THEN 'nothing_available'
-                WHEN seen.available - agreed.keep_back < agreed.minimum THEN 'below_minimum' END AS why_not
+                WHEN seen.available - agreed.keep_back <= owed.amount THEN 'owed_elsewhere'
+                WHEN seen.available - agreed.keep_back - owed.amount < agreed.minimum THEN 'below_minimum' END AS why_not
     FROM seen
     LEFT JOIN payouts_payoutschedule AS own ON own.shop_id = %(shop)s AND own.seller_id = seen.seller_id AND own.currency = %(currency)s
     CROSS JOIN LATERAL (
         SELECT coalesce(own.keep_back, %(keep_back)s) AS keep_back, coalesce(own.minimum, %(minimum)s) AS minimum,
                CASE WHEN own.id IS NULL THEN %(provider)s ELSE coalesce(nullif(own.provider, ''), %(house_provider)s) END AS provider
     ) AS agreed
+    CROSS JOIN LATERAL ({debts.OWED_ELSEWHERE.format(seller="seen.seller_id")}) AS owed
     LEFT JOIN payouts_bankaccount AS account
         ON account.seller_id = seen.seller_id AND account.currency = %(currency)s AND account.replaced_at IS NULL
     WHERE CASE WHEN own.id IS NULL THEN %(is_default)s
           ELSE own.interval = %(interval)s AND own.cut_off = %(cut_off)s AND own.zone = %(zone)s AND own.holidays = %(holidays)s
                AND %(day)s = CASE own.interval WHEN 'weekly' THEN own.weekday WHEN 'monthly' THEN own.month_day ELSE 1 END END
-"""
+"""  # noqa: S608 (constants)
 
 LOOK = f"WITH seen AS ({WALLETS}), considered AS ({CONSIDERED})"
 
@@ -149,9 +152,8 @@ def agreed_for_all(shop_id: int, currency: str) -> Terms:
 def parameters(which: Which, agreed: Terms, *, now: datetime) -> dict[str, Any]:
     """Return what CONSIDERED asks for; `agreed` is for the sellers without a schedule of their own."""
     calendar, by_default = which.calendar, calendars.of(agreed)
-    return {
+    return debts.asked_of(which.currency, now=now) | {
         "shop": which.shop_id,
-        "currency": which.currency,
         "now": now,
         "keep_back": agreed.keep_back.amount,
         "minimum": agreed.minimum.amount,
@@ -163,7 +165,6 @@ def parameters(which: Which, agreed: Terms, *, now: datetime) -> dict[str, Any]:
         "cut_off": calendar.cut_off,
         "zone": calendar.zone,
         "holidays": calendar.holidays,
-        "places": minor_units(which.currency),
     }
 
 

@@ -11,7 +11,7 @@ from djmoney.money import Money
 from ledger import seek
 from ledger.errors import DomainError
 from ledger.money import text, zero
-from payouts import conversions, stops, terms
+from payouts import conversions, debts, stops, terms
 from payouts.models import BankAccount, PaymentFileLine, Payout, PayoutTransition
 from payouts.providers.bank_file import BankFile
 from payouts.states import CAME_TO_NOTHING, AttemptStatus, PayoutOperation, PayoutStatus, RunStatus
@@ -44,10 +44,14 @@ class SellerOnHold(DomainError):
 
 @dataclass(frozen=True, slots=True)
 class Payable:
-    """What could be paid out to a seller now, and why nothing can (`amount` is none then): the very error that asking would raise."""
+    """What could be paid out to a seller now, and why nothing can (`amount` is none then): the very error that asking would raise.
+
+    `covers` is what of `keep_back` stays for what the seller owes in other currencies; the rest was agreed.
+    """
 
     available: Money
     keep_back: Money
+    covers: Money
     minimum: Money
     amount: Money
     why_not: DomainError | None
@@ -109,9 +113,11 @@ def payable(seller: Seller, currency: str, *, now: datetime) -> Payable:
 def payable_of(seller: Seller, agreed: Terms, *, available: Money, now: datetime) -> Payable:
     """Return the same of a wallet that was read already."""
     currency = available.currency.code
-    most = available - agreed.keep_back
-    why_not = hindrance(seller, currency, now=now) or refusal_of(max(most, zero(currency)), most=most, agreed=agreed)
-    return Payable(available, agreed.keep_back, agreed.minimum, zero(currency) if why_not else most, why_not)
+    spare = available - agreed.keep_back
+    covers = debts.covered_by(spare, seller_id=seller.pk, now=now)
+    most = spare - covers
+    why_not = hindrance(seller, currency, now=now) or refusal_of(max(most, zero(currency)), most=most, agreed=agreed, covers=covers)
+    return Payable(available, agreed.keep_back + covers, covers, agreed.minimum, zero(currency) if why_not else most, why_not)
 
 
 def hindrance(seller: Seller, currency: str, *, now: datetime) -> DomainError | None:
@@ -133,9 +139,12 @@ def hindrance(seller: Seller, currency: str, *, now: datetime) -> DomainError | 
     return None
 
 
-def refusal_of(amount: Money, *, most: Money, agreed: Terms) -> NotPayable | None:
+def refusal_of(amount: Money, *, most: Money, agreed: Terms, covers: Money) -> NotPayable | None:
     """Return why this amount cannot be paid out where `most` may be; None if it can."""
     currency = amount.currency.code
+    if most.amount <= 0 and covers:
+        said = f"{text(covers)} {currency} are kept back for what is owed in another currency. Convert as much into that one, or wait for sales."
+        return NotPayable(said, field="amount")
     if most.amount <= 0:
         kept = f" beyond the {text(agreed.keep_back)} {currency} that are kept back" if agreed.keep_back else ""
         return NotPayable(f"Nothing is available to pay out in {currency}{kept}.", field="amount")

@@ -172,7 +172,7 @@ def make(seller: Seller, wish: Wish, *, available: Money, now: datetime) -> Payo
     agreed = terms.of(seller, wish.currency)
     able = queries.payable_of(seller, agreed, available=available, now=now)
     amount = able.amount if wish.amount is None else wish.amount
-    why_not = able.why_not or queries.refusal_of(amount, most=able.amount, agreed=agreed)
+    why_not = able.why_not or queries.refusal_of(amount, most=able.amount, agreed=agreed, covers=able.covers)
     if why_not is not None:
         raise why_not
     if not agreed.provider:

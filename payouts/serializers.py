@@ -140,7 +140,7 @@ class PayableSerializer(StrictSerializer):
 
     object = ObjectName("payable")
     available = MoneyField()
-    keep_back = MoneyField(help_text="What stays in the wallet")
+    keep_back = MoneyField(help_text="What stays in the wallet: as agreed, and to cover what the seller owes in other currencies")
     minimum = MoneyField(help_text="The least that is paid out")
     amount = MoneyField(help_text="What a payout of all that can be would pay; nothing if something is in the way")
     why_not = WhyNotSerializer(allow_null=True, help_text="What is in the way")

@@ -813,10 +813,17 @@ CHECKS: dict[str, Check] = {
         LEFT JOIN (
             SELECT value_id, sum(amount) AS amount FROM (
                 SELECT value_id, amount FROM payments_tender WHERE status = 'HELD'
-                UNION ALL SELECT takes_from_id, amount FROM payments_refund WHERE status = 'EXECUTING' AND takes_from_id IS NOT NULL
+                UNION ALL SELECT takes_from_id, net FROM payments_refund WHERE status = 'EXECUTING' AND takes_from_id IS NOT NULL
             ) AS part GROUP BY 1
         ) AS held ON held.value_id = stored.id
         WHERE (stored.balance, stored.held) <> (coalesce(moved.amount, 0), coalesce(held.amount, 0))
+    """,
+    "INV-23 what a charge filled is frozen while a dispute of the charge is open": """
+        SELECT dispute.public_id, stored.id, stored.frozen_because
+        FROM payments_dispute AS dispute JOIN payments_paymentorder AS payment ON payment.id = dispute.order_id
+        JOIN wallet_storedvalue AS stored ON stored.id = payment.fills_id
+        LEFT JOIN payments_latecharge AS late ON (late.psp, late.psp_reference) = (dispute.psp, dispute.charge)
+        WHERE dispute.status = 'open' AND late.id IS NULL AND dispute.public_id <> ALL (string_to_array(stored.frozen_because, E'\\n'))
     """,
     "INV-23 every movement of stored value stands in the entry that it names, on its own account": """
         SELECT entry_id, code, currency, moved.amount, booked.amount

@@ -16,7 +16,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.functional import Promise
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
@@ -69,13 +69,18 @@ def freeze(card: GiftCard, said: dict[str, Any], actor: str) -> GiftCard:
 
 @transaction.atomic
 def thaw(card: GiftCard, said: dict[str, Any], actor: str) -> GiftCard:
-    stored_value.thaw(card.value_id, because=card.value.frozen_because)
+    for reason in reasons_of_staff(card):
+        stored_value.thaw(card.value_id, because=reason)
     return card
 
 
-def may_be_let_go(card: GiftCard) -> bool:
-    """Was it a person who froze it, and is no dispute open of what bought it?  What a dispute froze, its end lets go."""
-    return card.value.frozen_because.startswith("staff:") and not card.value.bought_by.filter(disputes__status="open").exists()
+def reasons_of_staff(card: GiftCard) -> list[str]:
+    """Return for what people froze it.  What a dispute froze, its end lets go."""
+    return [reason for reason in stored_value.reasons_of(card.value) if reason.startswith("staff:")]
+
+
+def reasons_shown(value: StoredValue) -> Any:
+    return format_html_join(", ", "{}", ((reference_of(reason),) for reason in stored_value.reasons_of(value))) or NOTHING
 
 
 FREEZE = Deed(
@@ -87,7 +92,7 @@ FREEZE = Deed(
     done=_("The card is frozen."),
     permissions=("wallet.change_giftcard",),
     act=freeze,
-    is_possible=lambda card: card.value.frozen_at is None,
+    is_possible=lambda card: not reasons_of_staff(card),
     is_grave=True,
 )
 THAW = Deed(
@@ -97,7 +102,7 @@ THAW = Deed(
     done=_("The card can be used again."),
     permissions=("wallet.change_giftcard",),
     act=thaw,
-    is_possible=may_be_let_go,
+    is_possible=lambda card: bool(reasons_of_staff(card)),
 )
 
 
@@ -190,7 +195,7 @@ class GiftCardAdmin(WithDeeds):
 
     @admin.display(description=_("frozen"))
     def frozen(self, card: GiftCard) -> Any:
-        return reference_of(card.value.frozen_because) if card.value.frozen_because else NOTHING
+        return reasons_shown(card.value)
 
     @admin.display(description=_("code"))
     def code(self, card: GiftCard) -> str | SafeString:
@@ -250,7 +255,7 @@ class BuyerWalletAdmin(LookOnly):
 
     @admin.display(description=_("frozen"))
     def frozen(self, wallet: StoredValue) -> Any:
-        return reference_of(wallet.frozen_because) if wallet.frozen_because else NOTHING
+        return reasons_shown(wallet)
 
     @admin.display(description=_("movements"))
     def movements(self, wallet: StoredValue) -> str:

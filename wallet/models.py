@@ -82,7 +82,11 @@ class Shop(models.Model):
         null=True, blank=True, help_text=_("For how many days its gift cards are valid; 0: for ever; empty: as the house has it")
     )
     accent = models.CharField(
-        max_length=7, db_default="", default="", blank=True, help_text=_("Colour of its buttons and links on the payment page, such as #2a50b0")
+        max_length=7,
+        db_default="",
+        default="",
+        blank=True,
+        help_text=_("Colour of its buttons and links on the payment page, such as #2a50b0"),
     )
     logo = models.TextField(db_default="", default="", editable=False, help_text=_("Digest of the logo that its pages show"))
     statement_name = models.CharField(

@@ -113,18 +113,20 @@ JOIN wallet_exchangerate AS standing ON standing.base = 'EUR' AND standing.sourc
 WHERE standing.rate <> said.rate ORDER BY 2, 1 LIMIT 1
 """
 
-# Of those that may be converted by; what lies further back is history.
+# Of those that may be converted by; what lies further back is history.  Besides the one before it, each is held to the newest one that stood
+# before the file came: else a file could bring the wrong rate as history, and then others that are like it.
 JUMPED = """
 SELECT entered.quote, entered.quoted_on, earlier.quoted_on, earlier.rate, entered.rate
-FROM wallet_exchangerate AS entered, LATERAL (
+FROM wallet_exchangerate AS entered, (VALUES (false), (true)) AS against (stood), LATERAL (
     SELECT quoted_on, rate FROM wallet_exchangerate AS earlier
     WHERE earlier.base = entered.base AND earlier.quote = entered.quote
       AND (earlier.quoted_on, earlier.id) < (entered.quoted_on, entered.id)
+      AND (NOT against.stood OR earlier.id < %(first)s)
     ORDER BY quoted_on DESC, id DESC LIMIT 1
 ) AS earlier
 WHERE entered.id >= %(first)s AND entered.file_sha256 = %(sha256)s AND entered.quoted_on >= %(since)s
   AND abs(entered.rate - earlier.rate) * 100 > earlier.rate * %(percent)s
-ORDER BY 2, 1 LIMIT 1
+ORDER BY 2, 1, against.stood LIMIT 1
 """
 
 NEWEST = """
@@ -153,9 +155,9 @@ SELECT rate.* FROM known, LATERAL (
 def load(content: bytes, *, by: str, now: datetime) -> Loaded:
     """Take the rates of a file of the European Central Bank, all of them or none; `by` says who brought it.
 
-    Raises UnreadableRates, and RateRefused: for a day that lies ahead, a rate that the bank gave otherwise before, or one that is further
-    from the one before it than `settings.RATES_MAX_CHANGE_PERCENT`, and could be converted by.  Two people set such a rate by hand, if it
-    is right; then the file is taken.
+    Raises UnreadableRates, and RateRefused: for a day that lies ahead, a rate that the bank gave otherwise before, or one that could be
+    converted by and is further than `settings.RATES_MAX_CHANGE_PERCENT` from the one before it, or from the newest that stood before the file
+    came.  Two people set such a rate by hand, if it is right; then the file is taken.
     """
     file = rates_ecb.read(content)
     newest = max(file.days)

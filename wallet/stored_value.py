@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from djmoney.money import Money
 
 from ledger import chart, journal
@@ -138,22 +139,35 @@ def open_wallet(buyer: Buyer, *, currency: str) -> StoredValue:
     return wallet
 
 
+@transaction.atomic
 def freeze(value_id: int, *, because: str, now: datetime) -> None:
-    """Let nothing of it be spent any more, unless it is frozen already.  Inside the caller's transaction."""
-    StoredValue.objects.filter(pk=value_id, frozen_at__isnull=True).update(frozen_at=now, frozen_because=because)
+    """Let nothing of it be spent any more, for this reason (one line) too: it stays frozen until the last one is gone.  Locks it."""
+    [value] = lock([value_id])
+    if because not in reasons_of(value):
+        value.frozen_at, value.frozen_because = value.frozen_at or now, "\n".join([*reasons_of(value), because])
+        value.save(update_fields=["frozen_at", "frozen_because"])
 
 
+@transaction.atomic
 def thaw(value_id: int, *, because: str) -> None:
-    """Let it be spent again, if it was frozen for that reason.  Inside the caller's transaction."""
-    StoredValue.objects.filter(pk=value_id, frozen_because=because).update(frozen_at=None, frozen_because="")
+    """Let it be spent again as far as this reason goes; what it was not frozen for changes nothing.  Locks it."""
+    [value] = lock([value_id])
+    others = [reason for reason in reasons_of(value) if reason != because]
+    value.frozen_at, value.frozen_because = value.frozen_at if others else None, "\n".join(others)
+    value.save(update_fields=["frozen_at", "frozen_because"])
 
 
-def prolong(value_ids: Collection[int], *, until: datetime) -> None:
-    """Let gift cards be good until then, if they would expire before, or have.  Inside the caller's transaction, which has locked them.
+def reasons_of(value: StoredValue) -> list[str]:
+    """Return why it is frozen: ids of disputes, and what staff wrote."""
+    return value.frozen_because.splitlines()
 
-    Whoever expires them looks at `expires_at` again, once the value is locked.
+
+def prolong(value_ids: Collection[int], *, until: datetime, over_at: datetime | None = None) -> None:
+    """Let gift cards be good until then, if they would expire before, or have; with `over_at`, those alone that are over by then.
+
+    Inside the caller's transaction, which has locked them.  Whoever expires them looks at `expires_at` again, once the value is locked.
     """
-    over = list(StoredValue.objects.filter(pk__in=value_ids, expires_at__lt=until).values_list("pk", flat=True))
+    over = list(StoredValue.objects.filter(pk__in=value_ids, expires_at__lt=over_at or until).values_list("pk", flat=True))
     if over:
         StoredValue.objects.filter(pk__in=over).update(expires_at=until)
         GiftCard.objects.filter(value__in=over).update(expired_at=None)

@@ -1,5 +1,7 @@
 """What fills gift cards and buyers' wallets, over REST: issue a card, and top up a wallet.  The rest is in wallet/gift_card_api.py."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +23,8 @@ from wallet.gift_card_api import READ, WRITE, WRITE_BUYERS
 from wallet.gift_card_serializers import GiftCardSerializer, GiftCardsQuery
 from wallet.gift_cards import NewGiftCard, Sale
 from wallet.models import GiftCard, Shop
+
+THE_ORDER = "payment_orders[0]."
 
 
 class SoldOrGranted(DomainError):
@@ -68,7 +72,8 @@ def sold(shop: Shop, wanted: dict[str, Any]) -> tuple[GiftCard, bool]:
     now, to = clock.now(), wanted["sold_to"]
     fills = Sale(NewGiftCard(wanted["amount"], wanted["reference"], wanted.get("valid_days")), now=now)
     payment = payment_of(to, buyer=to["buyer"], order=NewOrder("", wanted["amount"], fills=fills))
-    event, is_new = intake.open_event(shop, payment, now=now)
+    with said_of(within="sold_to."):
+        event, is_new = intake.open_event(shop, payment, now=now)
     return GiftCard.objects.get(value__bought_by__event=event), is_new
 
 
@@ -84,8 +89,24 @@ class TopUps(Endpoint):
         shop, wanted = shop_of(request), self.read(request)
         order = NewOrder("", wanted["amount"], fills=TopUp(wanted["amount"].currency.code))
         payment = payment_of(wanted, buyer={"reference": buyer, "name": "", "email": ""}, order=order)
-        event, is_new = intake.open_event(shop, payment, now=clock.now())
+        with said_of():
+            event, is_new = intake.open_event(shop, payment, now=clock.now())
         return self.answer(queries.payments_of(shop).get(pk=event.pk), status=201 if is_new else 200)
+
+
+@contextmanager
+def said_of(*, within: str = "") -> Iterator[None]:
+    """Let errors name the fields of this body, which has no payment order, and has what belongs to the checkout `within` another field."""
+    try:
+        yield
+    except DomainError as error:
+        term = error.field
+        if term == THE_ORDER + "seller":  # the same checkout fills something else
+            error.field, error.detail = f"{within}checkout_id", error.detail.replace(term, "purpose")
+        elif term and term != "reference":
+            error.field = term.removeprefix(THE_ORDER) if term.startswith(THE_ORDER) else within + term
+            error.detail = error.detail.replace(term, error.field)
+        raise
 
 
 def payment_of(body: dict[str, Any], *, buyer: dict[str, Any], order: NewOrder) -> NewPayment:

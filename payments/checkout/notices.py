@@ -26,6 +26,14 @@ def cannot_open(method: str) -> Notice:
     }
 
 
+def card_is_refused() -> Notice:
+    """Return the words for a saved card that the PSP does not know any more, or does not take."""
+    return {
+        "title": gettext("The payment did not go through."),
+        "text": gettext("You were not charged.") + " " + gettext("Try another card."),
+    }
+
+
 def cannot_ask(method: str) -> Notice:
     """Return the words for a PSP that does not say how the session stands; what was approved there is asked for again by us."""
     if method not in ("", "card"):

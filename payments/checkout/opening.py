@@ -13,7 +13,7 @@ from django.utils import translation
 from payments.models import PaymentEvent, PaymentOrder
 
 LANGUAGE_COOKIE = "checkout_language"
-SEE_OTHER, CONFLICT, UNAVAILABLE = 303, 409, 503
+SEE_OTHER, CONFLICT, UNPROCESSABLE, UNAVAILABLE = 303, 409, 422, 503
 
 View = Callable[..., HttpResponse]
 

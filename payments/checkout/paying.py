@@ -15,13 +15,13 @@ from ledger import clock
 from ledger.errors import DomainError
 from payments import checkout_page, confirmation, saved_cards, sessions, standing, tasks, wording
 from payments.checkout import notices
-from payments.checkout.opening import CONFLICT, UNAVAILABLE, checkout_view, done, redirect, to_page, wants_json
+from payments.checkout.opening import CONFLICT, UNAVAILABLE, UNPROCESSABLE, checkout_view, done, redirect, to_page, wants_json
 from payments.checkout.pages import page, refuse
 from payments.methods.method import Asks
 from payments.methods.registry import METHODS, method_named
 from payments.models import PaymentEvent
 from payments.psp import registry
-from payments.psp.protocol import PspError
+from payments.psp.protocol import PspError, PspRejectedRequest
 from payments.psp.registry import UnknownPsp
 from payments.sessions import NotReady, Opened
 from payments.states import PAYABLE, SessionStatus
@@ -33,7 +33,9 @@ def open_session(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
     """Choose a way to pay, and open the PSP's session for it."""
     try:
         opened = opened_for(request, event)
-    except (PspError, UnknownPsp):
+    except (PspError, UnknownPsp) as error:
+        if is_card_refused(request, error):
+            return refuse(request, event, notices.card_is_refused(), code="card_refused", status=UNPROCESSABLE)
         notice = notices.cannot_open(wanted_method(request, event))
         return refuse(request, event, notice, code="unavailable", status=UNAVAILABLE)
     except DomainError as error:
@@ -47,7 +49,9 @@ def open_hosted(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
     """Lead the buyer to the PSP's own page: for ways that are approved there, and for cards without JavaScript."""
     try:
         opened = opened_for(request, event)
-    except (PspError, UnknownPsp):
+    except (PspError, UnknownPsp) as error:
+        if is_card_refused(request, error):
+            return page(request, event, notice=notices.card_is_refused(), status=UNPROCESSABLE)
         return page(request, event, notice=notices.cannot_open(wanted_method(request, event)), status=UNAVAILABLE)
     except DomainError:
         return to_page(event)
@@ -121,6 +125,11 @@ def opened_for(request: HttpRequest, event: PaymentEvent, *, method: str = "") -
         saved_card=saved_cards.named(event, card) if card else None,
         save_card=request.POST.get("save_card") == "on",
     )
+
+
+def is_card_refused(request: HttpRequest, error: Exception) -> bool:
+    """Did the PSP refuse the saved card that was chosen, as it does with one that it has forgotten?"""
+    return isinstance(error, PspRejectedRequest) and bool(request.POST.get("saved_card"))
 
 
 def wanted_method(request: HttpRequest, event: PaymentEvent) -> str:

@@ -8,12 +8,12 @@ from django.views.decorators.http import require_POST
 from ledger import clock
 from ledger.errors import DomainError
 from payments import choices, standing
-from payments.checkout.opening import CONFLICT, checkout_view, done, to_page, wants_json
+from payments.checkout.opening import CONFLICT, UNPROCESSABLE, checkout_view, done, to_page, wants_json
 from payments.checkout.pages import page
 from payments.models import PaymentEvent
 from wallet.logins import address_of
 
-UNPROCESSABLE, TOO_MANY = 422, 429
+TOO_MANY = 429
 LONGEST_CODE = 64
 
 
@@ -65,11 +65,11 @@ def moved(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
 
 
 def wrong(request: HttpRequest, event: PaymentEvent, error: DomainError, *, field: str, name: str, typed: str = "") -> HttpResponse:
-    """Say at the field what is wrong."""
+    """Say at the field what is wrong.  To the script with 200: of any other status browsers write an error into the console."""
     text = words_of(error)
-    status = TOO_MANY if error.code == "too_many_codes_tried" else UNPROCESSABLE
     if wants_json(request):
-        return JsonResponse({"code": error.code, "field": field, "text": text}, status=status)
+        return JsonResponse({"code": error.code, "field": field, "text": text})
+    status = TOO_MANY if error.code == "too_many_codes_tried" else UNPROCESSABLE
     return page(request, event, status=status, errors={name: text}, typed={name: typed})
 
 

@@ -25,6 +25,7 @@ from wallet.models import GiftCard, Shop
 GRANTED_BY = "staff:admin"
 USED = (SessionStatus.COMPLETE, SessionStatus.IN_REVIEW, SessionStatus.FAILED, SessionStatus.UNUSED)
 LEFT = timedelta(hours=1)  # for which a checkout that is offered must be open yet
+VALID_DAYS = 30  # of the gift cards, so that the test clock ends them within a month
 
 ROSA = ("Rosa Martín", "rosa.martin@example.com")  # signed in: she has a saved card, and money in her wallet
 MAX, AMELIE, LUCIA, NOUR, YUKI = (
@@ -68,7 +69,7 @@ STORIES = (
         (VISA,),
     ),
     Story(
-        "Card with 3-D Secure",
+        "3-D Secure",
         Basket("card-3ds", MAX, "EUR", (("bolt", "54.00", "Lock"), ("ada", "16.90", "Road atlas"))),
         "Type this card number, press Pay, and answer the bank's question.",
         "The bank asks whether it is really you. Say no, and nothing is charged; you can try again.",
@@ -219,7 +220,8 @@ def code_of(shop: Shop, story: Story, *, now: datetime) -> str:
     given = GiftCard.objects.filter(shop=shop, origin=GiftCard.Origin.GRANTED, reference__startswith=f"try.{story.name}.")
     card = next((card for card in given.select_related("value") if is_whole(card, now=now)), None)
     if card is None:
-        wanted = NewGiftCard(exact(story.gift_card, story.basket.currency), reference=f"try.{story.name}.{len(given) + 1}")
+        amount = exact(story.gift_card, story.basket.currency)
+        wanted = NewGiftCard(amount, reference=f"try.{story.name}.{len(given) + 1}", valid_days=VALID_DAYS)
         card, _is_new = gift_cards.grant(shop, wanted, reason="To try the demo", by=GRANTED_BY, now=now)
     return gift_cards.make_code(card.pk, now=now)
 

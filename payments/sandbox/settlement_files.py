@@ -49,8 +49,8 @@ STRIPE_CATEGORIES = {
     "dispute_won": "dispute_reversal",
     "dispute_fee": "fee",
     "payout": "payout",
-    "carried_over": "other_adjustment",
 }
+STRIPE_HELD, STRIPE_RELEASED = "payout_minimum_balance_hold", "payout_minimum_balance_release"
 OF_NO_PAYMENT = ("payout", "carried_over")
 
 
@@ -170,10 +170,17 @@ def _stripe_balance(batch: Batch, number: int, line: Line, figures: Figures) -> 
     is_refund = line.type in ("refund", "refund_failed")
     return (
         *(f"txn_{batch.name}_{number}", f"{line.occurred_at:%Y-%m-%d %H:%M:%S}", f"{batch.closed_on + timedelta(days=1)} 00:00:00"),
-        *(batch.currency.lower(), *amounts, STRIPE_CATEGORIES[line.type], line.id),
+        *(batch.currency.lower(), *amounts, _stripe_category(line), line.id),
         *(line.type.replace("_", " "), line.charge, *_method_and_brand(line.method)),
         *(line.charge_reference, line.reference if is_refund else ""),
     )
+
+
+def _stripe_category(line: Line) -> str:
+    """Stripe has no line for what a batch lacks: it stands as what is held of one payout, below zero, and released for the next."""
+    if line.type == "carried_over":
+        return STRIPE_HELD if line.gross < 0 else STRIPE_RELEASED
+    return STRIPE_CATEGORIES[line.type]
 
 
 def _method_and_brand(method: str) -> tuple[str, str]:

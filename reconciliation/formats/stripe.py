@@ -32,6 +32,8 @@ KINDS = {
     "transfer_reversal": LineKind.SELLER_PAYOUT_RETURNED,
     "connect_reserved_funds": LineKind.RESERVE,
     "risk_reserved_funds": LineKind.RESERVE,
+    "payout_minimum_balance_hold": LineKind.RESERVE,
+    "payout_minimum_balance_release": LineKind.RESERVE,
 }
 REFUNDS = frozenset({LineKind.REFUND, LineKind.REFUND_FAILED})
 TRANSFERS = frozenset({LineKind.SELLER_PAYOUT, LineKind.SELLER_PAYOUT_RETURNED})

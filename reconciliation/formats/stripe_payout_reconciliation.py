@@ -16,6 +16,7 @@ from reconciliation.formats.records import LineKind, MalformedFile, SettlementLi
 
 NAME = "stripe_payout_reconciliation"
 COLUMNS = (*stripe.COLUMNS, stripe.PAYOUT)
+KEPT_BACK = ("payout_minimum_balance_hold", "payout_minimum_balance_release")  # of one payout, and given back for the next
 MOST_BATCHES = 20_000  # in one report: payouts of a year in many currencies
 
 
@@ -40,7 +41,8 @@ def read(stream: BinaryIO) -> Iterator[SettlementLine]:
         if batch in last and last[batch].currency != line.currency:
             raise MalformedFile(line.line, f"is in {line.currency}, but {batch[:40]} pays out {last[batch].currency}")
         left[batch] += line.net
-        last[batch] = line if line.batch else line._replace(batch=batch)
+        kind = LineKind.CARRIED_OVER if line.type in KEPT_BACK else line.kind
+        last[batch] = line if (line.batch, line.kind) == (batch, kind) else line._replace(batch=batch, kind=kind)
         if line.kind is LineKind.PAYOUT and line.psp_reference == batch:
             paid[batch] = line.line
         if len(left) > MOST_BATCHES:

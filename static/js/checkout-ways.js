@@ -100,7 +100,7 @@ at("gift-form")?.addEventListener("submit", async (event) => {
   try {
     const response = await fetch(form.action, { method: "POST", headers: { Accept: "application/json" }, body: new FormData(form) });
     const answer = response.headers.get("Content-Type")?.startsWith("application/json") ? await response.json() : {};
-    if (response.ok) {
+    if (answer.url) {
       window.location.replace(answer.url);
       return;
     }

@@ -85,6 +85,7 @@ async function choose(way) {
       showPayable();
       return;
     }
+    showPayable(); // not before the fields are there
     load();
     return;
   }

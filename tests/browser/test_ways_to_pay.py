@@ -12,11 +12,12 @@ from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
 from ledger.money import exact
+from payments.models import SavedCard
 from tests.factories import stored_value_of
 from tests.fixtures_house import LiveHouse
 from wallet import gift_cards
 from wallet.gift_cards import NewGiftCard
-from wallet.models import Buyer
+from wallet.models import Buyer, Seller
 
 pytestmark = pytest.mark.browser
 
@@ -151,7 +152,9 @@ def test_a_gift_card_pays_its_part_and_the_card_the_rest(live_house: LiveHouse, 
 @pytest.mark.parametrize("javascript", [True, False])
 def test_a_wrong_code_is_told_under_its_field_and_kept(live_house: LiveHouse, browser: Browser, javascript: bool) -> None:
     context = browser.new_context(java_script_enabled=javascript, locale="en-GB")
-    page = context.new_page()  # one whose console may say that an answer was 422
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" and javascript else None)
     page.goto(live_house.checkout())
     page.locator(".gift-handle").click()
     page.get_by_label("Code of the gift card").fill("WRONG-CODE")
@@ -160,6 +163,7 @@ def test_a_wrong_code_is_told_under_its_field_and_kept(live_house: LiveHouse, br
     expect(page.get_by_label("Code of the gift card")).to_have_value("WRONG-CODE")
     if javascript:
         expect(page.get_by_label("Code of the gift card")).to_be_focused()
+    assert complaints == []
     context.close()
 
 
@@ -174,6 +178,31 @@ def test_the_balance_pays_everything_in_one_press(live_house: LiveHouse, page: P
     expect_paid(page, "128.40 EUR")
     expect(page.locator(".receipt-statement")).to_contain_text("Nothing of it stands on a bank's statement")
     assert live_house.charges_of(live_house.payment(url)) == []
+
+
+def test_a_card_that_is_over_is_not_proposed_and_names_keep_their_words(live_house: LiveHouse, page: Page) -> None:
+    url = f"{live_house.checkout(signed_in=True, sellers=1, amounts=['1234567890.12'])}?lang=de"
+    Seller.objects.filter(shop=live_house.shop).update(name="Antiquariat und Buchhandlung Wörterrausch am Schlossgarten eG")
+    SavedCard.objects.create(
+        buyer=Buyer.objects.get(),
+        psp="sandbox",
+        token="tok_over",
+        brand="visa",
+        last4="4242",
+        exp_month=1,
+        exp_year=timezone.now().year - 1,
+    )
+    page.set_viewport_size({"width": 320, "height": 800})
+    page.goto(url)
+    expect(page.get_by_role("radio", name="Andere Karte")).to_be_checked()
+    expect(page.locator("#new-card")).to_be_visible()
+    expect(page.locator("#pay-button")).to_have_attribute("aria-disabled", "false")
+    page.locator(".basket > summary").click()
+    words = page.locator(".part-seller").bounding_box()
+    assert words and words["width"] > 180, "the amount stands below the name, which is not broken into syllables"
+    expect_readable(page)
+    inside = "() => document.querySelector('#pay-button').scrollWidth <= document.querySelector('#pay').clientWidth"
+    assert page.evaluate(inside), "the button stays inside its form"
 
 
 def test_a_card_is_kept_if_the_buyer_wants_it_pays_again_and_is_deleted(live_house: LiveHouse, page: Page) -> None:

@@ -85,6 +85,13 @@ def test_a_jump_is_taken_once_two_people_say_that_it_is_so_and_long_ago_it_is_hi
     assert rates.load(jumped, by="test", now=NOW).new == 1
 
 
+def test_a_wrong_rate_that_a_file_brings_as_history_lets_no_others_in_that_are_like_it() -> None:
+    quote_euro(NOW - 9 * A_DAY, USD="1.05")
+    with pytest.raises(RateRefused, match=r"1\.45 USD a euro on 2026-11-19 is more than 10 % away from 1\.05 on 2026-11-11"):
+        rates.load(b"Date,USD\n2026-11-20,1.44\n2026-11-19,1.45\n2026-11-12,1.45\n", by="test", now=NOW)
+    assert held() == [("USD", "1.05", "ecb")]
+
+
 def test_sec_29_a_rate_by_hand_takes_two_people_and_holds_until_a_newer_one() -> None:
     quote_euro(NOW - A_DAY, USD="1.05")
     asked = approvals.propose(proposal("KWD", "0.3231"), actor="staff:ada", now=NOW)

@@ -82,7 +82,7 @@ def test_a_seller_cannot_choose_a_language_of_buyers_alone(db: None) -> None:
 
 @pytest.mark.parametrize(
     ("tag", "subject", "direction"),
-    [("ar-EG", "اختبار: إيصال من Northwind: \u2066100.00 EUR\u2069", "rtl"), ("ja", "テスト：領収書：Northwind、100.00 EUR", "ltr")],
+    [("ar-EG", "اختبار: إيصال من Northwind: \u2066100.00 EUR\u2069", "rtl"), ("ja", "【テスト】領収書：Northwind、100.00 EUR", "ltr")],
 )
 def test_the_receipt_is_mailed_in_the_buyers_language(
     tag: str, subject: str, direction: str, open_payment: Open, pay: Pay, books_hold: None

@@ -222,9 +222,14 @@ def adyens(orders: list[PaymentOrder], *, with_dispute: bool = True) -> bytes:
         ("dispute_fee", "dp_1", charges[0][1], 0, 15_00),
         ("dispute_fee", "Transaction fees", "", 0, 1_10),
     ]
-    lines = [settlement_files.Line(kind, id_, charge, "", "", "", "", gross, fee, NOW) for kind, id_, charge, gross, fee in said]
-    about = settlement_files.Batch("118", NOW.date(), "EUR", "Northwind")
-    return b"".join(settlement_files.written(about, lines, form=settlement_files.FORMATS["adyen"]))
+    return as_written("adyen", *said)
+
+
+def as_written(form: str, *said: tuple[str, str, str, int, int], name: str = "118", at: datetime = NOW, carried_in: int = 0) -> bytes:
+    """Write a file in the form of a PSP, of lines - type, its id, the charge's, gross, fee in minor units - and what they pay or lack."""
+    lines = [settlement_files.Line(kind, id_, charge, "", "", "", "", gross, fee, at) for kind, id_, charge, gross, fee in said]
+    about = settlement_files.Batch(name, at.date(), "EUR", "Northwind", carried_in)
+    return b"".join(settlement_files.written(about, lines, form=settlement_files.FORMATS[form]))
 
 
 def test_the_fee_of_a_dispute_waits_for_the_dispute_and_is_booked_once(orders: list[PaymentOrder]) -> None:
@@ -281,6 +286,23 @@ def test_what_is_only_carried_over_is_not_paid_until_a_later_batch_pays(orders: 
     paid = settle(*paying, batch="sb-20261121-eur", day="2026-11-21")
     assert (paid.mismatched, paid.paid_out) == (0, Decimal("39.10"))
     assert not PaymentOrder.objects.filter(settled_at=None).exists()
+
+
+@pytest.mark.parametrize("form", ["adyen", "stripe_payout"])
+def test_what_another_form_says_is_carried_over_is_no_line_that_nobody_knows(orders: list[PaymentOrder], form: str) -> None:
+    first, second, third = orders
+    refund = refunds.request_refund(second.pk, amount=eur("20.00"), reason="", now=NOW)
+    settlement.settle_refund(refund.pk, psp_reference="re_1", refunded_at=NOW)
+    sold, *later = [("charge", id_, id_, int(order.amount.amount * 100), 30) for order in orders for id_ in [charged(order)[1]]]
+    lacking = settle_file(as_written(form, sold, ("refund", "re_1", charged(second)[1], -20_00, 0)))
+    assert (found(lacking), lacking.matched, lacking.paid_out, booked(lacking)) == (
+        [], 3, 0, {"psp_fees": "0.30", "psp_receivable:sandbox": "-0.30"},
+    )  # fmt: skip
+    assert not PaymentOrder.objects.filter(settled_at__isnull=False).exists(), "the PSP has paid nothing out"
+    paid = settle_file(as_written(form, *later, name="119", at=NOW + timedelta(days=1), carried_in=10_30))
+    assert (found(paid), paid.matched, paid.paid_out) == ([], 4, Decimal("39.10"))
+    assert set(PaymentOrder.objects.filter(settled_at__isnull=False)) == {first, second, third}
+    assert owed() == 0
 
 
 def test_what_was_carried_over_is_paid_even_if_its_file_comes_last(orders: list[PaymentOrder]) -> None:

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from djmoney.money import Money
 
-from ledger import clock
-from ledger.money import exact
+from ledger import chart, clock, journal
+from ledger.models import JournalEntry
+from ledger.money import exact, zero
 from payouts import choice, conversions, queries, requests, scheduling
 from payouts.calendars import Calendar
 from payouts.choice import Which
@@ -23,8 +25,12 @@ from payouts.queries import NotPayable
 from reconciliation import invariants, today
 from tests.factories import eur, make_available, new_bank_account, new_sellers, new_shop
 from tests.fixtures_money import all_at_once, errors_in
+from tests.logins import step_up
 from tests.rates import quote_euro
-from wallet.models import Conversion, Seller, Shop, Wallet
+from wallet import balances
+from wallet.balances import Change
+from wallet.conversions import Wish
+from wallet.models import Conversion, Seller, Shop, Wallet, WalletEntry
 
 NOW = datetime(2026, 12, 1, 0, 5, tzinfo=UTC)
 QUOTED = NOW - timedelta(hours=9)  # on the day before
@@ -48,6 +54,19 @@ def payee(shop: Shop, name: str, *amounts: tuple[str, str], now: datetime = NOW)
 
 def november(shop: Shop, currency: str = "EUR") -> Which:
     return Which(shop.pk, currency, Calendar(), "2026-11")
+
+
+@transaction.atomic
+def take_back(seller: Seller, amount: Money) -> None:
+    """Take so much of what was available, as a refund does, whether or not it is still there."""
+    debits, credits = [(chart.seller_available(seller.pk), amount)], [(chart.operating_bank(), amount)]
+    journal.open_accounts([chart.operating_bank()], currency=amount.currency.code)
+    [entry] = journal.post([journal.Draft(JournalEntry.Kind.MANUAL, f"back-{seller.pk}-{amount}", NOW, debits, credits)])
+    nothing = zero(amount.currency.code)
+    taken = Change(
+        seller.pk, entry, WalletEntry.Kind.REFUND, "back", -amount, nothing, pending=nothing, available=-amount, reserved=nothing
+    )
+    balances.change([taken])
 
 
 def held(seller: Seller) -> dict[str, Decimal]:
@@ -194,6 +213,40 @@ def test_a_run_and_a_request_at_once_convert_and_pay_the_same_money_once(books_h
     Payout.objects.filter(seller=ada).update(next_attempt_at=timezone.now())  # not due for long, by the clock of the invariants
 
 
+# --- What is owed in another currency -------------------------------------------------------------------------------
+
+
+def test_what_was_converted_and_then_taken_back_is_not_paid_out(shop: Shop) -> None:
+    """A seller converts 100 USD, and owes them again by a refund: what they became covers that, by request and by run."""
+    ada = payee(shop, "Ada", ("100.00", "USD"), ("20.00", "EUR"))
+    conversions.convert(ada, Wish(exact("100.00", "USD"), "EUR", requested_by="test"), now=NOW)
+    take_back(ada, exact("100.00", "USD"))
+    able = queries.payable(ada, "EUR", now=NOW)
+    assert (able.available, able.covers, able.keep_back, able.amount) == (eur("115.12"), eur("95.13"), eur("95.13"), eur("19.99"))
+    with pytest.raises(NotPayable, match=r"19\.99 EUR can be paid out"):
+        requests.request_payout(ada, amount=eur("20.00"), now=NOW, once="a", requested_by="ada")
+    made, _is_new = scheduling.convert_and_run(november(shop), now=NOW, made_by="staff:ana")
+    assert (made.count, made.total) == (1, eur("19.99"))
+    assert held(ada) == {"EUR": Decimal("95.13"), "USD": Decimal("-100.00")}
+    covered = conversions.convert(ada, Wish(eur("95.13"), "USD", requested_by="test"), now=NOW)
+    assert covered.bought >= exact("100.00", "USD")  # whoever covers the debt owes nothing any more
+    assert queries.payable(ada, "EUR", now=NOW).covers == eur("0.00")
+    assert invariants.violations() == []
+
+
+def test_a_debt_that_nobody_can_convert_keeps_all_of_it_back(shop: Shop) -> None:
+    ada = payee(shop, "Ada", ("50.00", "EUR"))
+    make_available(ada, exact("1.000", "KWD"))
+    take_back(ada, exact("1.001", "KWD"))
+    assert queries.payable(ada, "EUR", now=NOW).covers == eur("50.00")
+    with pytest.raises(NotPayable, match="owed in another currency"):
+        requests.request_payout(ada, currency="EUR", now=NOW, once="a", requested_by="ada")
+    made, _is_new = scheduling.run(november(shop), now=NOW, made_by="staff:ana")
+    assert made.count == 0
+    assert [each.why_not for each in choice.passed_over(november(shop), now=NOW)] == ["owed_elsewhere"]
+    assert invariants.violations() == []
+
+
 # --- The seller's pages ---------------------------------------------------------------------------------------------
 
 
@@ -272,6 +325,17 @@ def test_a_seller_chooses_the_payout_currency_and_sees_what_waits(page: Client) 
     assert "20.000\N{NO-BREAK SPACE}KWD waits for an exchange rate" in home
     page.post("/seller/currencies/payout", {"seller": ada.public_id, "payout_currency": ""})
     assert conversions.chosen_by(ada) == ""
+
+
+def test_a_seller_sees_what_stays_for_a_debt_in_another_currency(page: Client) -> None:
+    ada = Seller.objects.get(name="Ada")
+    take_back(ada, exact("105.00", "USD"))
+    payouts = page.get("/seller/payouts").content.decode()
+    assert "4.76\N{NO-BREAK SPACE}EUR stays for what you owe in another currency" in payouts
+    new_bank_account(ada)
+    step_up(page, User.objects.get(username="ada"))
+    asked = page.get("/seller/payouts/new").content.decode()
+    assert "Stays for what you owe in another currency" in asked and "5.24\N{NO-BREAK SPACE}EUR" in asked
 
 
 def test_another_sellers_conversion_is_not_found(page: Client, shop: Shop) -> None:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db import connection, transaction
@@ -11,7 +12,7 @@ from django.utils import timezone
 from djmoney.money import Money
 
 from ledger import chart
-from payments import cancellations, choices, confirmation, executor, intake, refunds, settlement, tenders
+from payments import cancellations, choices, confirmation, executor, intake, late, refunds, settlement, tenders
 from payments.intake import NewOrder
 from payments.models import PaymentEvent, PaymentOrder
 from payments.psp.protocol import Voided
@@ -22,6 +23,7 @@ from tests.fixtures_money import (
     Oracle,
     captures_of,
     charge_and_keep_the_answer,
+    confirm_card,
     execute_refunds,
     pay_with_card,
     sandbox_psp,
@@ -31,6 +33,7 @@ from tests.fixtures_services import SandboxCompany
 from tests.flows.test_buyer_wallets import top_up_of
 from tests.flows.test_disputes import balance, close, decide, dispute, open_
 from tests.flows.test_gift_cards import code_of, granted, sold
+from tests.flows.test_late_charges import given_up
 from tests.flows.test_tender_refunds import SUCCEEDS_THEN_FAILS
 from tests.flows.test_tenders import by_value_alone, choose
 from wallet import gift_card_expiry, stored_value
@@ -105,6 +108,21 @@ def test_what_came_to_a_wallet_after_a_lost_dispute_can_be_given_back(shop: Shop
     execute_refunds(now=timezone.now())
     refund.refresh_from_db()
     assert (refund.status, filled_by(order).balance, balance(chart.dispute_losses())) == ("SUCCESS", NOTHING, eur("30.00"))
+
+
+def test_a_lost_dispute_of_a_charge_that_came_too_late_keeps_no_top_up_from_going_back(shop: Shop, sandbox: SandboxCompany) -> None:
+    event, _is_new = intake.open_event(shop, top_up_of("80.00"), now=timezone.now())
+    captures = given_up(event)
+    [order] = pay_with_card(event).orders.all()
+    late.settle(captures)
+    execute_refunds(now=timezone.now())
+    late_one = sandbox.client.post("/v1/disputes", json={"charge": captures[0].psp_reference}).json()
+    close(decide(sandbox, late_one, "lost"))
+    assert usable(filled_by(order)) == eur("80.00"), "the late charge filled nothing"
+    refund = refunds.request_refund(order.pk, amount=None, reason="", now=timezone.now())
+    execute_refunds(now=timezone.now())
+    refund.refresh_from_db()
+    assert (refund.status, filled_by(order).balance) == ("SUCCESS", NOTHING)
 
 
 # --- A code that was seen by the wrong people --------------------------------------------------------------------------
@@ -187,16 +205,33 @@ def test_pg_08_one_settlement_locks_what_is_spent_and_what_is_filled_in_one_orde
     low, high = stored_value_of(shop, "10.00"), stored_value_of(shop, "10.00")
     events = [choose(open_payment("20.00"), high), open_payment(orders=[NewOrder("", eur("50.00"), fills=low)])]
     captures = [capture for event in events for capture in captures_of(charge_and_keep_the_answer(event))]
-    settling = threading.Thread(target=settle_elsewhere, args=(captures,))
-    with transaction.atomic():
-        stored_value.lock([low.pk])
-        settling.start()
-        wait_until_somebody_waits()
-        StoredValue.objects.select_for_update(no_key=True, nowait=True).get(pk=high.pk)
-    settling.join(timeout=30)
+    lock_in_order_while(lambda: settlement.settle(captures), low, high)
     assert (usable(low), usable(high)) == (eur("60.00"), NOTHING)
 
 
-def settle_elsewhere(captures: list[settlement.Capture]) -> None:
-    with closing(connection):
-        settlement.settle(captures)
+@pytest.mark.race
+def test_pg_08_a_cancelled_basket_locks_what_it_lets_go_in_one_order(shop: Shop, open_payment: Open) -> None:
+    """The first order is held on the later gift card, the second on both."""
+    low, high = stored_value_of(shop, "10.00"), stored_value_of(shop, "30.00")
+    event = choose(choose(open_payment("20.00", "40.00"), high), low)
+    confirm_card(event)
+    cancel = partial(cancellations.cancel_event, event.pk, reason="", once="", requested_by="test", now=timezone.now())
+    lock_in_order_while(cancel, low, high)
+    assert (usable(low), usable(high)) == (eur("10.00"), eur("30.00"))
+
+
+def lock_in_order_while(call: Callable[[], object], low: StoredValue, high: StoredValue) -> None:
+    """Lock the first value, wait until the call waits for it, and lock the second: nobody who waits for the first may hold it."""
+
+    def run() -> None:
+        with closing(connection):
+            call()
+
+    thread = threading.Thread(target=run)
+    with transaction.atomic():
+        stored_value.lock([low.pk])
+        thread.start()
+        wait_until_somebody_waits()
+        StoredValue.objects.select_for_update(no_key=True, nowait=True).get(pk=high.pk)
+    thread.join(timeout=30)
+    assert not thread.is_alive()

@@ -185,16 +185,21 @@ def test_bug_39_a_refund_that_comes_back_takes_from_the_gift_card_again_what_it_
     assert Wallet.objects.get(seller=order.seller_id).pending == eur("90.00")
 
 
-def test_what_is_spent_of_a_refund_that_comes_back_the_platform_bears(
+def test_bug_39_what_is_spent_of_a_refund_that_comes_back_stays_given_and_is_never_given_twice(
     order: PaymentOrder, gift: StoredValue, open_payment: Open, oracle: Oracle
 ) -> None:
+    """The card's 70.00 came back; of the 20.00 that the gift card had got, 15.00 are spent, and only 5.00 can be taken from it again."""
     refund = give_back(order, "90.00")
     next_event = open_payment("15.00")
     confirmation.confirm(choose(next_event, gift).pk, Confirmed("stored", "", NOTHING), now=timezone.now())
     come_back(refund, oracle)
     order.refresh_from_db()
-    assert (left_of(gift), order.left, balance(chart.dispute_losses())) == (NOTHING, eur("100.00"), eur("15.00"))
-    assert [f"{entry.amount.amount:.2f}" for entry in StoredValueEntry.objects.filter(value=gift, kind="refund_reversal")] == ["-5.00"]
+    assert (left_of(gift), order.left, balance(chart.dispute_losses())) == (NOTHING, eur("85.00"), NOTHING)
+    kept = order.refunds.get(status="SUCCESS")
+    assert (split(kept), kept.fee) == (("0.00", "15.00"), eur("1.50"))
+    assert split(ask(order, None)) == ("70.00", "15.00"), "what is left of the gift card's 30.00, not what is spent once more"
+    moved = [f"{entry.amount.amount:.2f}" for entry in StoredValueEntry.objects.filter(value=gift).exclude(kind="granted").order_by("pk")]
+    assert moved == ["-30.00", "20.00", "-15.00", "15.00", "-20.00"]
 
 
 @pytest.mark.parametrize("meanwhile", ["", "10.00", "100.00"])

@@ -121,8 +121,9 @@ def test_what_is_frozen_or_expired_meanwhile_is_not_spent_and_nothing_is_charged
 ) -> None:
     gift = stored_value_of(shop, "30.00")
     event = choose(open_payment("24.90"), gift)
-    over: dict[str, Any] = {"frozen": {"frozen_at": timezone.now(), "frozen_because": "test"}, "expired": {"expires_at": timezone.now()}}[state]
-    StoredValue.objects.filter(pk=gift.pk).update(**over)
+    now = timezone.now()
+    over: dict[str, dict[str, Any]] = {"frozen": {"frozen_at": now, "frozen_because": "test"}, "expired": {"expires_at": now}}
+    StoredValue.objects.filter(pk=gift.pk).update(**over[state])
     with pytest.raises(AmountChanged):
         confirmation.confirm(event.pk, by_value_alone(event), now=timezone.now() + timedelta(seconds=1))
     assert statuses(event) == ["NOT_STARTED"]

@@ -239,6 +239,7 @@ DAMAGE = [
     ("INV-08", "DELETE FROM wallet_storedvalueentry WHERE kind = 'bought'"),
     ("INV-08", "UPDATE ledger_journalentry SET kind = 'manual' WHERE kind = 'stored_value'"),
     ("INV-09", "UPDATE payments_paymentorder SET tendered = 0 WHERE status = 'SUCCESS' AND tendered > 0"),
+    ("INV-23", "UPDATE payments_paymentorder SET fills_id = (SELECT min(id) FROM wallet_storedvalue) WHERE disputed > 0"),
     ("INV-23", "UPDATE wallet_storedvalue SET balance = balance + 0.01"),
     ("INV-23", "UPDATE wallet_storedvalue SET held = 0 WHERE held > 0"),
     ("INV-23", "UPDATE wallet_storedvalueentry SET amount = amount + 1 WHERE kind = 'granted'"),

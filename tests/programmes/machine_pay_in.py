@@ -11,12 +11,14 @@ from hypothesis.stateful import rule
 from ledger import clock, money
 from payments import cancellations, claims, confirmation, intake, queries, refunds, releases, tenders
 from payments.confirmation import Confirmed
+from payments.intake import NewOrder
 from payments.models import ChosenTender, PaymentEvent
 from payments.states import PAYABLE
 from tests.factories import basket, stored_value_of
 from tests.fixtures_money import card_given
 from tests.programmes.machine_end import sweep_once
 from tests.programmes.machine_world import Story, World, is_told_by_letter_alone
+from wallet.buyer_wallets import TopUp
 from wallet.models import Seller
 
 FICKLE = "4000000000005126"  # its refunds succeed and then fail
@@ -50,11 +52,19 @@ class PayIn(Story):
             for _click in range(clicks):
                 self.ask(lambda: confirmation.confirm(event.pk, given, now=clock.now()))
 
+    @rule(units=st.integers(1, 60_000), card=st.sampled_from(CARDS))
+    def top_up(self, units: int, card: str) -> None:
+        """Let the buyer of all baskets pay into the wallet."""
+        order = NewOrder("", money.from_minor(units, "EUR"), fills=TopUp("EUR"))
+        event, _is_new = intake.open_event(self.shop, basket(self.sellers, orders=[order]), now=clock.now())
+        self.events.append(event)
+        self.confirm(len(self.events) - 1, card, 1)
+
     @rule(which=st.integers(0, 9), units=st.integers(1, 60_000), is_wallet=st.booleans())
     def choose_stored_value(self, which: int, units: int, is_wallet: bool) -> None:
         """Let the buyer choose a gift card, or what is in the wallet and so much more, to pay with as far as it goes."""
         event = self.pick(which)
-        if event is not None:
+        if event is not None and not event.orders.filter(fills__isnull=False).exists():
             text = str(money.from_minor(units, "EUR").amount)
             value = stored_value_of(self.shop, text, buyer=event.buyer if is_wallet else None)
             ChosenTender.objects.get_or_create(event=event, value=value)

@@ -22,7 +22,19 @@ from ledger.endpoint import Endpoint, Operation
 from ledger.errors import DomainError
 
 # Every address that is not an operation of the API, by how it begins.
-OTHER_ADDRESSES = ("admin/", "brand/", "checkout/", "demo/", "seller/", "webhooks/", "docs", "healthz", "readyz", "metrics", "v1/openapi.json")
+OTHER_ADDRESSES = (
+    "admin/",
+    "brand/",
+    "checkout/",
+    "demo/",
+    "seller/",
+    "webhooks/",
+    "docs",
+    "healthz",
+    "readyz",
+    "metrics",
+    "v1/openapi.json",
+)
 NO_ADDRESS = "v1/"  # the pattern that answers 404 to everything else
 
 

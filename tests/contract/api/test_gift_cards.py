@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings as standing
 from django.utils import timezone
 
+from config.logs import HideTokens
 from ledger.models import JournalEntry
 from ledger.money import exact
 from tests.contract.api.conftest import Caller, caller_of, pay, stored
@@ -116,7 +117,8 @@ def test_a_card_is_sold_by_a_payment_and_opened_again_is_the_same(api: Caller) -
     again = api.post("/v1/gift_cards", SALE)
     assert (again.status_code, again.json()["id"]) == (200, sold["id"])
     other = api.post("/v1/gift_cards", SALE | {"amount": eur("60.00")})
-    assert (other.status_code, other.json()["code"]) == (409, "checkout_conflict")
+    assert (other.status_code, other.json()["code"], other.json()["field"]) == (409, "checkout_conflict", "amount")
+    assert api.post("/v1/gift_cards", SALE | {"reference": "another"}).json()["field"] == "sold_to.checkout_id"
     assert GiftCard.objects.count() == 1
     pay(order["id"])
     assert api.get(f"/v1/gift_cards/{sold['id']}").json()["status"] == "active"
@@ -126,7 +128,7 @@ def test_a_card_is_sold_by_a_payment_and_opened_again_is_the_same(api: Caller) -
 def test_a_sale_that_is_refused_leaves_no_card(api: Caller) -> None:
     before = stored()
     answer = api.post("/v1/gift_cards", SALE | {"sold_to": SOLD_TO | {"return_url": "https://elsewhere.example"}})
-    assert answer.json()["code"] == "return_url_not_allowed"
+    assert (answer.json()["code"], answer.json()["field"]) == ("return_url_not_allowed", "sold_to.return_url")
     assert (GiftCard.objects.count(), StoredValue.objects.count(), stored()) == (0, 0, before)
 
 
@@ -181,6 +183,10 @@ def test_a_top_up_is_a_payment_and_then_in_the_wallet(api: Caller) -> None:
     again = api.post("/v1/buyers/customer-7/wallet/top_ups", TOP_UP)
     assert (again.status_code, again.json()["id"]) == (200, opened.json()["id"])
     assert api.post("/v1/buyers/customer-8/wallet/top_ups", TOP_UP).json()["field"] == "buyer.reference"
+    for other, field in ((eur("81.00"), "amount"), ({"amount": "80.00", "currency": "USD"}, "checkout_id")):
+        conflict = api.post("/v1/buyers/customer-7/wallet/top_ups", TOP_UP | {"amount": other}).json()
+        assert (conflict["code"], conflict["field"]) == ("checkout_conflict", field)
+        assert "payment_orders" not in conflict["detail"]
     pay(order["id"])
     assert api.get("/v1/buyers/customer-7/wallet").json() == {
         "object": "buyer_wallet",
@@ -202,6 +208,14 @@ def test_a_buyer_may_be_called_anything_that_can_be_read(api: Caller, written: s
 def test_a_buyer_whose_name_cannot_be_read_is_no_address(api: Caller, written: str) -> None:
     for answer in (api.get(f"/v1/buyers/{written}/wallet"), api.post(f"/v1/buyers/{written}/wallet/top_ups", TOP_UP)):
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_sec_what_a_shop_calls_its_buyer_gets_into_no_log(api: Caller, caplog: pytest.LogCaptureFixture) -> None:
+    assert api.get("/v1/buyers/ada%40example.com%20x/wallet").status_code == 404
+    [logged] = caplog.records
+    assert "hide_tokens" in str(standing.LOGGING["handlers"])
+    assert HideTokens().filter(logged)
+    assert logged.getMessage() == "Not Found: /v1/buyers/..."
 
 
 def test_the_answers_of_a_list_come_in_pages(api: Caller) -> None:

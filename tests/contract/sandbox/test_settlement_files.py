@@ -60,6 +60,11 @@ def test_what_a_batch_lacks_is_carried_over_to_the_next(buyer: Buyer, days: Days
     assert [about(row, "type", "net") for row in days.settled(last)] == [
         ("carried_over", "-50.00"), ("charge", "98.35"), ("payout", "-48.35"),
     ]  # fmt: skip
+    of_stripe = [[about(row, "reporting_category", "net") for row in days.settled(day, form="stripe_payout")] for day in (lacking, last)]
+    assert of_stripe == [
+        [("refund", "-50.00"), ("payout_minimum_balance_release", "50.00")],
+        [("payout_minimum_balance_hold", "-50.00"), ("charge", "98.35"), ("payout", "-48.35")],
+    ]
 
 
 def test_a_charge_voided_on_its_day_is_in_no_file_and_later_it_goes_back_with_its_fee(buyer: Buyer, days: Days, clock: Clock) -> None:

@@ -90,6 +90,11 @@ def test_translations_keep_placeholders_and_tags_and_have_every_form_for_numbers
             assert needed - {"%(count)s"} <= marks_of(form) <= possible, form
 
 
+def test_nothing_that_sellers_and_staff_read_is_left_in_english() -> None:
+    whole = [message for message in catalog("de") if message.id]
+    assert [message.id for message in whole if message.fuzzy or not message.string or not all(message.string)] == []
+
+
 @pytest.mark.parametrize("language", sorted(set(OTHERS) - set(settings.UI_LANGUAGES)))
 def test_a_language_of_buyers_alone_holds_their_sentences_alone(language: str) -> None:
     assert {message.id if isinstance(message.id, str) else message.id[0] for message in catalog(language) if message.id} == {
@@ -104,7 +109,8 @@ def test_what_is_compiled_is_what_was_written(language: str) -> None:
     for message in catalog(language):
         if message.id and message.string and not message.fuzzy and all(message.string):
             if isinstance(message.id, str):
-                assert compiled.gettext(message.id) == message.string
+                found = compiled.pgettext(message.context, message.id) if message.context else compiled.gettext(message.id)
+                assert found == message.string
             else:
                 assert [compiled._catalog[message.id[0], form] for form in range(len(message.string))] == list(message.string)  # type: ignore[attr-defined]
 

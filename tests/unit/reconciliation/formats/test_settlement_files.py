@@ -124,6 +124,23 @@ def test_a_payout_of_stripes_without_a_line_pays_out_what_its_lines_are() -> Non
         list(stripe_payout_reconciliation.read(io.BytesIO(mixed)))
 
 
+@pytest.mark.parametrize(
+    ("category", "of_payouts", "of_days"),
+    [
+        ("payout_minimum_balance_hold", LineKind.CARRIED_OVER, LineKind.RESERVE),
+        ("payout_minimum_balance_release", LineKind.CARRIED_OVER, LineKind.RESERVE),
+        ("other_adjustment", LineKind.OTHER, LineKind.OTHER),
+    ],
+)
+def test_what_stripe_keeps_back_is_carried_over_to_the_next_payout_and_an_adjustment_is_left_to_people(
+    category: str, of_payouts: LineKind, of_days: LineKind
+) -> None:
+    payouts = golden_file("stripe_payout_reconciliation").replace(b",fee,,", f",{category},,".encode())
+    days = golden_file("stripe_balance_change").replace(b",refund,", f",{category},".encode())
+    assert [line.kind for line in stripe_payout_reconciliation.read(io.BytesIO(payouts)) if line.type == category] == [of_payouts]
+    assert [line.kind for line in stripe_balance_change.read(io.BytesIO(days)) if line.type == category] == [of_days]
+
+
 def test_a_quiet_day_at_stripe_is_a_header_alone() -> None:
     header = golden_file("stripe_balance_change").partition(b"\n")[0]
     assert list(stripe_balance_change.read(io.BytesIO(header))) == []

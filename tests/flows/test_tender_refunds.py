@@ -129,7 +129,7 @@ def test_two_gift_cards_and_a_wallet_over_three_sellers_get_back_what_each_paid(
     orders = list(event.orders.order_by("id"))
     first = give_back(orders[1], "80.00")
     assert first.tendered == eur("80.00") - orders[1].charge
-    tenders = [part.tender for part in first.tender_refunds.select_related("tender__value")]
+    tenders = [part.tender for part in first.tender_refunds.select_related("tender__value").order_by("pk")]
     assert tenders[0].value.kind == "wallet", "what was paid last goes back first"
     for order in orders:
         ask(order, None)

@@ -5,6 +5,7 @@ Each is paid and refunded as in real life, a batch at a time; what every party h
 """
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -157,8 +158,7 @@ def token_of(score: Score, currency: str, card: str) -> str:
     """Return a token that any charge of this batch may be made with."""
     name = (currency, card, score.baskets)
     if name not in score.tokens:
-        nonce = f"baskets:{':'.join(map(str, name))}:{timezone.now().timestamp()}"
-        score.tokens[name] = session_for(from_minor(SUM_OF_A_TOKEN, currency), card, nonce=nonce).payment_token
+        score.tokens[name] = session_for(from_minor(SUM_OF_A_TOKEN, currency), card, nonce=uuid.uuid4().hex).payment_token
     return score.tokens[name]
 
 

@@ -14,6 +14,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from ledger.currencies import MINOR_UNITS
+from wallet import statement_names
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -115,6 +116,9 @@ STORIES = ENVIRONMENT in {"test", "demo"}  # is there a page /demo/ (config/stor
 DEMO_SHOWN_FILE = env.str("DEMO_SHOWN_FILE", default="")
 WEBHOOKS_ALLOW_PRIVATE = env.bool("WEBHOOKS_ALLOW_PRIVATE", default=ENVIRONMENT in {"test", "demo"})  # http://, and our own machines
 CHECKOUT_LIFETIME_S = env.int("CHECKOUT_LIFETIME_S", default=24 * 3600)
+STATEMENT_NAME = env.str("STATEMENT_NAME", default="ONEBOOK")  # how card statements name us, behind a shop's name that cannot stand alone
+if not statement_names.is_fit(STATEMENT_NAME):
+    raise ImproperlyConfigured(f"STATEMENT_NAME is {STATEMENT_NAME!r}; it must be {statement_names.RULE}.")
 
 # What takes two people (ledger/approvals.py): for how many days it waits for the second one, and above which amount in each currency, such as
 # EUR=500,USD=500, one person is not enough for a refund or a manual entry. A currency that is not named has no limit

@@ -23,8 +23,10 @@ from django.utils import timezone, translation
 from django.views.decorators.http import require_POST, require_safe
 
 from config.devservers import write_private
-from ledger import clock, money
+from ledger import clock
 from ledger.doorbell import ring
+from ledger.money import exact
+from ledger.templatetags.written import amount
 from payments.management import stories
 from payments.management.commands import advance_clock, demo_data
 from payments.management.stories import STORIES, Story
@@ -80,16 +82,15 @@ def told(shop: Shop, story: Story, *, code: str, now: datetime) -> dict[str, Any
     A story with a gift card has to make one first, unless the one with this code is whole.
     """
     must_make = bool(story.gift_card) and not stories.is_good(shop, code, now=now)
-    total = stories.total_of(story.basket)
     return {
         "name": story.name,
         "title": story.title,
         "do": story.do,
         "see": story.see,
-        "total": f"{money.text(total)} {total.currency}",
+        "total": amount(stories.total_of(story.basket)),
         "types": [("Gift card", code)] * (bool(story.gift_card) and not must_make) + list(story.types),
         "must_make": must_make,
-        "gift_card": f"{story.gift_card} {story.basket.currency}",
+        "gift_card": amount(exact(story.gift_card, story.basket.currency)) if story.gift_card else "",
         "last": stories.opened_of(shop, story.basket).filter(confirmations__gt=0).last(),
         "seller": demo_data.SELLERS.get(story.basket.lines[0][0], ""),
         "login": story.basket.lines[0][0],
@@ -125,13 +126,14 @@ def open_story(request: HttpRequest, shop: Shop, name: str) -> HttpResponse:
     story = stories.BY_NAME.get(name)
     if story is None:
         raise Http404
-    now = clock.now()
-    if story.gift_card and not stories.is_good(shop, shown_codes().get(name, ""), now=now):
-        keep_code(name, stories.code_of(shop, story, now=now))
-        return see(f"{reverse('stories')}#{name}")
-    if story.basket.signed_in and not story.basket.fills:
-        stories.rosa_has_paid_before(shop, now=now)
-    return see(reverse("checkout", args=[stories.checkout_of(shop, story, now=now).token]))
+    with stories.one_at_a_time():
+        now = clock.now()
+        if story.gift_card and not stories.is_good(shop, shown_codes().get(name, ""), now=now):
+            keep_code(name, stories.code_of(shop, story, now=now))
+            return see(f"{reverse('stories')}#{name}")
+        if story.basket.signed_in and not story.basket.fills:
+            stories.rosa_has_paid_before(shop, now=now)
+        return see(reverse("checkout", args=[stories.checkout_of(shop, story, now=now).token]))
 
 
 @require_POST

@@ -54,8 +54,9 @@ class Ledger(Endpoint):
 
         The entry must balance in every currency, and each account must be open.  A wallet's accounts (`seller_pending`,
         `seller_available`, `seller_reserved`) are refused: they move only together with the wallet; and so are `suspense`,
-        `payouts_in_transit` and `disputed`, which open mismatches, payouts and disputes account for.  Entries are never changed; correct one
-        by posting its reverse.  The same reference with the same legs answers 200 with the entry that stands.
+        `payouts_in_transit`, `disputed`, `gift_cards` and `buyer_wallet`, which open mismatches, payouts and disputes, gift cards and buyers'
+        wallets account for.  Entries are never changed; correct one by posting its reverse.  The same reference with the same legs answers
+        200 with the entry that stands.
 
         Where this installation lets a key post up to an amount only (`API_ENTRY_LIMITS`), an entry that moves more answers 409 with
         `approval_needed`: staff propose it in the admin, where a second person approves it.

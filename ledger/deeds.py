@@ -71,26 +71,33 @@ def calling(decision: Decision, *, nudge: Callable[[], None] = nobody) -> Callab
     return act
 
 
+class NoteField(forms.CharField):
+    """Why, as one line.  Refuses what reorders or hides what a reader sees."""
+
+    def __init__(self, **options: Any) -> None:
+        said: dict[str, Any] = {
+            "label": _("Why"),
+            "max_length": LONGEST_NOTE,
+            "widget": forms.Textarea(attrs={"rows": 3}),
+            "help_text": _("One sentence that whoever looks at this in a year will understand. It is kept with your name."),
+        }
+        super().__init__(**(said | options))
+
+    def clean(self, value: Any) -> str:
+        note = " ".join(super().clean(value).split())
+        if character := forbidden_in(note):
+            raise forms.ValidationError(_("This holds %s, a character that cannot be seen. Take it out.") % character)
+        return note
+
+
 class DeedForm(forms.Form):
     """Why.  What else a deed needs to know is added by its own form, which may look at the row."""
 
-    note = forms.CharField(
-        label=_("Why"),
-        max_length=LONGEST_NOTE,
-        widget=forms.Textarea(attrs={"rows": 3}),
-        help_text=_("One sentence that whoever looks at this in a year will understand. It is kept with your name."),
-    )
+    note = NoteField()
 
     def __init__(self, row: Any, data: Any = None) -> None:
         self.row = row
         super().__init__(data)
-
-    def clean_note(self) -> str:
-        """Return it as one line.  Refuses what reorders or hides what a reader sees."""
-        note = " ".join(self.cleaned_data["note"].split())
-        if character := forbidden_in(note):
-            raise forms.ValidationError(_("This holds %s, a character that cannot be seen. Take it out.") % character)
-        return note
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from django.utils.translation import get_language, gettext
 from djmoney.money import Money
 
 from ledger import money
-from ledger.errors import DomainError
 from payments import queries, receipts, results, wording
 from payments.choices import Choices, Offer, seconds_left, state_of
 from payments.methods.card import CARD
@@ -137,12 +136,12 @@ def page_of(event: PaymentEvent, standing: Standing, choices: Choices, *, now: d
         "unpaid_sections": [section for section in sections if section.outcome == "failed"],
         "reason": wording.reason_of([order.failure_code for order in orders if order.status == OrderStatus.FAILED]),
         "in_part": standing.state == State.PARTLY_PAID,
-        "statement": receipts.statement_of(event.shop),
+        "statement": receipts.statement_of(event),
         "card": wording.card_text(event.card_brand, event.card_last4, funding=event.card_funding),
         "paid_at": paid_at(orders, locale),
         "is_slow": is_slow(orders, now=now),
         "psp": PSP_NAMES.get(event.psp, event.psp.title()),
-        "is_test": event.psp == "sandbox",
+        "is_test": event.psp in receipts.TEST_PSPS,
         "back_url": back_url(event, standing, now=now),
         "urls": {name: reverse(f"checkout-{name.replace('_', '-')}", args=[event.token]) for name in ADDRESSES},
         "page_url": reverse("checkout", args=[event.token]),
@@ -309,11 +308,7 @@ def section_of(order: PaymentOrder, locale: Locale) -> Section:
 
 def item_of(item: Mapping[str, Any], locale: Locale) -> Item:
     """Read one item as the shop sent it; an amount that cannot be read is left out rather than shown wrong."""
-    try:
-        amount = wording.amount_text(money.exact(item["amount"]["amount"], item["amount"]["currency"]), locale)
-    except (KeyError, TypeError, DomainError):
-        amount = ""
-    return Item(str(item.get("name", "")), int(item.get("quantity") or 1), amount)
+    return Item(str(item.get("name", "")), int(item.get("quantity") or 1), receipts.item_amount(item, locale))
 
 
 def paid_at(orders: Sequence[PaymentOrder], locale: Locale) -> str:

@@ -13,7 +13,7 @@ from djmoney.money import Money
 from ledger.errors import DomainError
 from payments import intake, saved_cards, tenders
 from payments.methods.method import Asks, Method
-from payments.methods.registry import METHODS, refusal_of
+from payments.methods.registry import METHODS, is_for, refusal_of
 from payments.models import CheckoutSession, ChosenTender, PaymentEvent, SavedCard
 from payments.psp import registry
 from payments.psp.registry import UnknownPsp
@@ -89,13 +89,17 @@ def choices_of(event: PaymentEvent, to_pay: Money, *, now: datetime) -> Choices:
 
 
 def offers_of(event: PaymentEvent, rest: Money) -> Sequence[Offer]:
-    """Return the ways to pay that the checkout's PSP has, each with the reason why it cannot charge the rest; none if it is not configured."""
+    """Return the ways to pay that the checkout's PSP has for the buyer's country, each with the reason why it cannot charge the rest.
+
+    None if the PSP is not configured.
+    """
     try:
         psp = registry.psp_named(event.psp)
     except UnknownPsp:
         return []
-    charged = rest or event.amount
-    return [Offer(each, refusal_of(each, psp, charged) or "") for each in METHODS.values() if each.needs_psp and each.name in psp.methods]
+    charged, country = rest or event.amount, event.buyer_country
+    offered = [each for each in METHODS.values() if each.needs_psp and each.name in psp.methods and is_for(country, each, psp)]
+    return [Offer(each, refusal_of(each, psp, charged, country) or "") for each in offered]
 
 
 def chosen_tenders(event: PaymentEvent) -> Sequence[ChosenTender]:
@@ -110,10 +114,11 @@ def use_gift_card(event: PaymentEvent, code: str, *, address: str, now: datetime
     Raises what `gift_cards.find_by_code` raises, TakesNoStoredValue, TooManyGiftCards.
     """
     intake.require_takes_stored_value(event)
-    if ChosenTender.objects.filter(event=event, value__kind=StoredValue.Kind.GIFT_CARD).count() >= MOST_GIFT_CARDS:
-        raise TooManyGiftCards(f"A payment takes {MOST_GIFT_CARDS} gift cards at most.", field="code")
     who = Who(checkout=event.public_id, buyer=f"{event.shop_id}:{event.buyer_id}" if event.buyer_signed_in else "", address=address)
     card = gift_cards.find_by_code(event.shop, code, currency=event.amount.currency.code, who=who, now=now)
+    others = tenders.wanted(event).filter(value__kind=StoredValue.Kind.GIFT_CARD).exclude(value=card.value)
+    if others.count() >= MOST_GIFT_CARDS:
+        raise TooManyGiftCards(f"A payment takes {MOST_GIFT_CARDS} gift cards at most.", field="code")
     ChosenTender.objects.update_or_create(event=event, value=card.value, defaults={"created_at": now})  # by the code that is good now
 
 

@@ -67,6 +67,7 @@ class Claimed(NamedTuple):
     charge: Decimal
     currency: str
     psp: str
+    statement_name: str
     attempt_id: int | None
     attempt_status: str | None
     first_sent_at: datetime | None
@@ -93,7 +94,7 @@ WITH parameters AS MATERIALIZED (
     RETURNING queued.order_id, queued.psp_key, payment_token, tries, failures, deaths, maybe_sent, to_be_voided
 )
 SELECT claimed.order_id, claimed.psp_key, claimed.payment_token, tries, failures, deaths, maybe_sent, to_be_voided,
-       public_id, payment.amount - payment.tendered, payment.currency, payment.psp, last.id, last.status,
+       payment.public_id, payment.amount - payment.tendered, payment.currency, payment.psp, event.statement_name, last.id, last.status,
        (SELECT min(created_at) FROM payments_pspattempt AS attempt
         WHERE attempt.order_id = claimed.order_id AND attempt.operation = 'charge' AND attempt.psp_key = claimed.psp_key),
        (SELECT count(*) FROM (
@@ -106,6 +107,7 @@ SELECT claimed.order_id, claimed.psp_key, claimed.payment_token, tries, failures
              AND attempt.psp_key = claimed.psp_key ORDER BY id DESC LIMIT 1), false)
 FROM claimed
 JOIN payments_paymentorder AS payment ON payment.id = claimed.order_id
+JOIN payments_paymentevent AS event ON event.id = payment.event_id
 LEFT JOIN LATERAL (
     SELECT id, status FROM payments_pspattempt AS attempt
     WHERE attempt.order_id = claimed.order_id AND attempt.operation = 'charge' AND attempt.psp_key = claimed.psp_key
@@ -224,7 +226,11 @@ def work_of(row: Claimed, operation: PspOperation, *, call_id: int | None, now: 
         asked_too_long=row.first_sent_at is not None and now - row.first_sent_at > retries.ASK_FOR,
         claimed_at=now,
         request=ChargeRequest(
-            key=row.psp_key, payment_token=row.payment_token, amount=Money(row.charge, row.currency), reference=row.public_id
+            key=row.psp_key,
+            payment_token=row.payment_token,
+            amount=Money(row.charge, row.currency),
+            reference=row.public_id,
+            statement_name=row.statement_name,
         ),
     )
 

@@ -1,13 +1,12 @@
 """Disputes: a buyer's bank takes the money of an order back, and decides later who keeps it.
 
 Opening holds the seller's part, what is pending of the order first; what was refunded before is not held a second time, nor is what gift
-cards and wallets paid, which no bank can take back.  Closing lets the
-seller bear what is lost, as far as the order was not refunded, gives our fee on that back by the shop's policy, and frees the rest, which is
-pending again if the order is not released; what is lost beyond that the platform bears.  A refund that came to nothing leaves its money to the seller, and so its loss: while the dispute is open, or when it
+cards and wallets paid, which no bank can take back.  Closing lets the seller bear what is lost, as far as the order was not refunded, gives
+our fee on that back by the shop's policy, and frees the rest, which is pending again if the order is not released; what is lost beyond that
+the platform bears.  A refund that came to nothing leaves its money to the seller, and so its loss: while the dispute is open, or when it
 comes back later (losses.py).  What is lost of a charge that came too late is owed to the buyer no more.  A charge that filled a gift card
-or a wallet is no seller's: that is frozen until the dispute is decided, what is lost is taken out of it, and what is spent of it the platform
-bears.  The PSP's own fee for a dispute
-is the platform's and never comes back.
+or a wallet is no seller's: that is frozen until the dispute is decided, what is lost is taken out of it, and what is spent of it the
+platform bears.  The PSP's own fee for a dispute is the platform's and never comes back.
 
 What the PSP says may come in any order and as often as it likes: a dispute is kept once, by the PSP's id of it, and decided once.
 """

@@ -28,7 +28,7 @@ from payments import fee_schedules
 from payments.fees import FeeTerms, fee_and_net
 from payments.models import FeeSchedule, OpenCheckout, PaymentEvent, PaymentOrder
 from payments.psp import registry
-from wallet import balances
+from wallet import balances, branding
 from wallet.models import Buyer, Seller, Shop, StoredValue
 
 MOST_ORDERS = 1000
@@ -99,6 +99,7 @@ class NewPayment:
     """What a shop's back end asks for.  All orders are in one currency; the total is their sum.
 
     `buyer_signed_in`: the shop vouches that whoever gets the page is this buyer, whose wallet and saved cards may be offered.
+    `buyer_country` (ISO 3166, two letters) is where the buyer is: ways to pay that are not for it are not offered.  Empty: not known.
     """
 
     checkout_id: str
@@ -107,6 +108,7 @@ class NewPayment:
     buyer_name: str = ""
     buyer_email: str = ""
     buyer_signed_in: bool = False
+    buyer_country: str = ""
     return_url: str = ""
     locale: str = "en"
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -155,7 +157,10 @@ def require_in_use(currency: str) -> None:
 
 @transaction.atomic(durable=True)
 def store(shop: Shop, payment: NewPayment, *, sellers: Mapping[str, Seller], currency: str, now: datetime) -> PaymentEvent:
-    """Write the event, its orders with their frozen fees, and whatever wallets and accounts they will need."""
+    """Write the event, its orders with their frozen fees, and whatever wallets and accounts they will need.
+
+    The name for the buyer's statement is frozen too: a charge that is asked for again, after the shop took another name, is the same one.
+    """
     buyer, _is_new = Buyer.objects.get_or_create(
         shop=shop, reference=payment.buyer_reference, defaults={"name": payment.buyer_name, "email": payment.buyer_email}
     )
@@ -167,6 +172,8 @@ def store(shop: Shop, payment: NewPayment, *, sellers: Mapping[str, Seller], cur
         checkout_id=payment.checkout_id,
         buyer=buyer,
         buyer_signed_in=payment.buyer_signed_in,
+        buyer_country=payment.buyer_country,
+        statement_name=branding.statement_name_of(shop),
         amount=total(payment.orders),
         psp=settings.DEFAULT_PSP,
         return_url=payment.return_url,
@@ -321,6 +328,7 @@ def require_same(event: PaymentEvent, payment: NewPayment) -> PaymentEvent:
     differences = {
         "buyer.reference": event.buyer.reference != payment.buyer_reference,
         "buyer.signed_in": event.buyer_signed_in != payment.buyer_signed_in,
+        "buyer.country": event.buyer_country != payment.buyer_country,
         "return_url": event.return_url != payment.return_url,
         "payment_orders": len(orders) != len(payment.orders),
     }

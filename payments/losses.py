@@ -1,7 +1,7 @@
 """Losses of disputes that the platform bears only because a refund gave the same money back: when that refund comes back, it bears them no more.
 
-The seller (or what is owed to the buyer, of a charge that came too late; or the gift card or wallet that it filled) bears them then, as if the refund had never been; in the same
-transaction, by an entry of their own.
+The seller (or what is owed to the buyer, of a charge that came too late; or the gift card or wallet that it filled) bears them then, as if
+the refund had never been; in the same transaction, by an entry of their own.
 """
 
 from datetime import datetime

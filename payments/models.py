@@ -148,6 +148,12 @@ class PaymentEvent(models.Model):
     buyer_signed_in = models.BooleanField(
         db_default=False, default=False, help_text=_("The shop vouches for who pays: their wallet and saved cards are offered")
     )
+    buyer_country = models.CharField(
+        max_length=2, db_default="", default="", blank=True, help_text=_("Where the buyer is, says the shop; empty: not known")
+    )
+    statement_name = models.CharField(
+        max_length=22, db_default="", default="", blank=True, help_text=_("How statements name the shop, as it was when this was opened")
+    )
     chosen_method = models.CharField(
         max_length=20, db_default="", default="", blank=True, help_text=_("How the buyer wants to pay, as the page shows it")
     )
@@ -387,7 +393,7 @@ class CheckoutSession(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.method} {self.status}"
+        return f"{self.method} {self.amount}"
 
 
 class ChosenTender(models.Model):
@@ -468,15 +474,22 @@ class ReceiptMail(models.Model):
     tries = models.PositiveIntegerField(db_default=0, default=0)
     next_attempt_at = models.DateTimeField(null=True, help_text=_("Empty: it was sent, or given up"))
     sent_at = models.DateTimeField(null=True)
+    error = models.CharField(
+        max_length=80,
+        db_default="",
+        default="",
+        blank=True,
+        help_text=_("Of what kind the last failure was: its words may hold the address"),
+    )
 
     class Meta:
         verbose_name = _("receipt by e-mail")
         verbose_name_plural = _("receipts by e-mail")
-        default_permissions = ()
+        default_permissions = ("view",)
         indexes = [models.Index(fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False), name="receipt_mail_by_time")]
 
     def __str__(self) -> str:
-        return f"{self.event_id} sent {self.sent_at}"
+        return f"{self.event}"
 
 
 class DueRelease(models.Model):
@@ -696,6 +709,12 @@ class Refund(models.Model):
     reference = models.CharField(max_length=120, db_default="", default="", blank=True, help_text=_("The shop's own id of this refund"))
     once = models.CharField(max_length=255, db_default="", default="", blank=True, help_text=_("The Idempotency-Key that asked for it"))
     requested_by = models.TextField(db_default="", default="", blank=True)
+    goes_first_to = models.TextField(
+        db_default="",
+        default="",
+        blank=True,
+        help_text=_("Where it was asked to go first; empty: nobody asked, or before this was written"),
+    )
     status = models.TextField(choices=RefundStatus, default=RefundStatus.EXECUTING)
     psp_reference = models.TextField(blank=True)
     failure_code = models.TextField(blank=True)

@@ -115,6 +115,16 @@ def charge_of(order: PaymentOrder) -> str:
     return succeeded.exclude(psp_reference__in=late).values_list("psp_reference", flat=True).first() or ""
 
 
+def method_of(order: PaymentOrder) -> str:
+    """Return the way in which the order's charge was paid, as the PSP calls it; "" if that is not known: the shop brought a token for it.
+
+    Orders of one checkout may be paid in several ways, if one was declined and paid again.
+    """
+    if order.confirmed_by == order.event.confirmed_session:
+        return order.event.method
+    return next((row.method for row in order.event.sessions.all() if row.session == order.confirmed_by), "")
+
+
 def sum_of(orders: Sequence[PaymentOrder]) -> Money:
     """Return the sum of one or more orders."""
     return sum((order.amount for order in orders[1:]), start=orders[0].amount)

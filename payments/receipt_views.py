@@ -6,7 +6,6 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import translation
 from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
@@ -52,10 +51,9 @@ def pdf(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
 
 
 def written(event: PaymentEvent) -> tuple[bytes, str]:
-    """Return the PDF and the order's number, in the active language if paper has its letters, in English otherwise."""
-    with translation.override(translation.get_language() if receipt_pdf.can_be_written() else "en"):
-        receipt: Receipt = receipts.receipt_of(event)
-        return receipt_pdf.written(receipt, now=clock.now()), receipt.number
+    """Return the PDF and the order's number."""
+    receipt: Receipt = receipts.receipt_of(event)
+    return receipt_pdf.written(receipt, now=clock.now()), receipt.number
 
 
 def loaded(event: PaymentEvent) -> PaymentEvent:

@@ -27,7 +27,8 @@ from payments import queries, wording
 from payments.methods import registry as methods
 from payments.models import PaymentEvent, PaymentOrder, ReceiptMail, Tender
 from payments.states import OrderStatus
-from wallet.models import Shop, StoredValue
+from wallet import branding
+from wallet.models import StoredValue
 from wallet.notifications import relay
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ LEASE = timedelta(minutes=5)  # longer than the mail server takes for all of a b
 SENT_AT_ONCE = 5
 RETRY_AFTER_S = (60, 300, 1800, 3600, 6 * 3600)  # the last one again and again
 GIVE_UP_AFTER = timedelta(hours=72)
+LONGEST_ERROR = 80
 TEST_PSPS = frozenset({"sandbox"})
 
 TAKE_NOTE = """
@@ -107,7 +109,7 @@ def with_all(events: QuerySet[PaymentEvent]) -> QuerySet[PaymentEvent]:
     tenders = Tender.objects.filter(status=Tender.Status.TAKEN).select_related("value__gift_card").order_by("pk")
     orders = PaymentOrder.objects.filter(status=OrderStatus.SUCCESS).select_related("seller", "journal_entry").order_by("pk")
     paid = orders.prefetch_related(Prefetch("tenders", tenders, to_attr="taken"))
-    return events.select_related("shop", "buyer").prefetch_related(Prefetch("orders", paid, to_attr="paid_orders"))
+    return events.select_related("shop", "buyer").prefetch_related(Prefetch("orders", paid, to_attr="paid_orders"), "sessions")
 
 
 def receipt_of(event: PaymentEvent) -> Receipt:
@@ -116,7 +118,7 @@ def receipt_of(event: PaymentEvent) -> Receipt:
     if not orders:
         raise NoReceipt(f"Nothing of {event.public_id} is paid.")
     locale = wording.locale_of(event.locale, language=translation.get_language() or "en")
-    name = statement_of(event.shop)
+    name = statement_of(event)
     entries = [order.journal_entry for order in orders if order.journal_entry]
     return Receipt(
         shop=event.shop.name,
@@ -135,9 +137,9 @@ def receipt_of(event: PaymentEvent) -> Receipt:
     )
 
 
-def statement_of(shop: Shop) -> str:
-    """Return how card statements name the shop."""
-    return wording.statement_name(shop.statement_name or shop.name)
+def statement_of(event: PaymentEvent) -> str:
+    """Return how card statements name the shop: as the PSP is told, which it is not of what was opened before it could be."""
+    return event.statement_name or branding.statement_name_of(event.shop)
 
 
 def part_of(order: PaymentOrder, locale: Any) -> Part:
@@ -156,15 +158,16 @@ def item_amount(item: Mapping[str, Any], locale: Any) -> str:
 
 
 def ways_of(event: PaymentEvent, orders: Sequence[PaymentOrder]) -> list[tuple[str, Money]]:
-    """Return how it was paid: each gift card, the balance, and last what the PSP charged."""
+    """Return how it was paid: each gift card, the balance, and last what the PSP charged, in each way in which it did."""
     sums: dict[StoredValue, Money] = {}
+    charged: dict[str, Money] = {}
     for tender in (tender for order in orders for tender in order.taken):  # type: ignore[attr-defined]  # with_all puts it there
         sums[tender.value] = sums[tender.value] + tender.amount if tender.value in sums else tender.amount
-    charged = money.zero(event.amount.currency.code)
     for order in orders:
-        charged += order.charge
-    ways = [(value_words(value), amount) for value, amount in sums.items()]
-    return [*ways, (method_words(event), charged)] if charged else ways
+        if order.charge:
+            words = method_words(order, event)
+            charged[words] = charged[words] + order.charge if words in charged else order.charge
+    return [*((value_words(value), amount) for value, amount in sums.items()), *charged.items()]
 
 
 def value_words(value: StoredValue) -> str:
@@ -173,12 +176,14 @@ def value_words(value: StoredValue) -> str:
     return gettext("Gift card ending %(last4)s") % {"last4": value.gift_card.code_last4}
 
 
-def method_words(event: PaymentEvent) -> str:
-    """Return "Visa debit ending 4242", or the name of another way to pay."""
-    card = wording.card_text(event.card_brand, event.card_last4, funding=event.card_funding)
-    if event.method in ("", "card"):
+def method_words(order: PaymentOrder, event: PaymentEvent) -> str:
+    """Return "Visa debit ending 4242", or the name of another way to pay.  Which card it was is known of the checkout's last try alone."""
+    is_the_last = order.confirmed_by == event.confirmed_session
+    card = wording.card_text(event.card_brand, event.card_last4, funding=event.card_funding) if is_the_last else ""
+    method = queries.method_of(order)
+    if method in ("", "card"):
         return card or gettext("Card")
-    label = str(methods.METHODS[event.method].label) if event.method in methods.METHODS else event.method
+    label = str(methods.METHODS[method].label) if method in methods.METHODS else method
     return f"{label} ({card})" if card else label
 
 
@@ -189,7 +194,12 @@ def mailed_to(event: PaymentEvent) -> str:
     """Return to whom the receipt goes, masked, for whoever has the page's address sees it; nothing if it goes to nobody."""
     if not (event.shop.sends_receipts and event.buyer.email):
         return ""
-    name, _at, host = event.buyer.email.partition("@")
+    return masked(event.buyer.email)
+
+
+def masked(address: str) -> str:
+    """Return an e-mail address as it is shown to those who need not know it."""
+    name, _at, host = address.partition("@")
     return f"{name[:2]}…@{host}"
 
 
@@ -229,9 +239,9 @@ def send(mail: ReceiptMail, *, now: datetime) -> None:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is; its words may hold the address, and are not logged
         logger.warning("the receipt of %s was not sent: %s", mail.pk, type(error).__name__)
-        mine(mail).update(next_attempt_at=next_try(mail, now=now))
+        mine(mail).update(next_attempt_at=next_try(mail, now=now), error=type(error).__name__[:LONGEST_ERROR])
     else:
-        mine(mail).update(next_attempt_at=None, sent_at=now)
+        mine(mail).update(next_attempt_at=None, sent_at=now, error="")
 
 
 def next_try(mail: ReceiptMail, *, now: datetime) -> datetime | None:

@@ -6,7 +6,7 @@ Under the order's row lock and a CHECK, so that requests that race never give ba
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -19,6 +19,7 @@ from ledger.approvals import ApprovalNeeded
 from ledger.errors import DomainError
 from ledger.money import text, zero
 from payments import fees, queries, value_returns
+from payments.methods.registry import METHODS
 from payments.models import Dispute, PaymentOrder, Refund
 from payments.states import DisputeStatus, OrderStatus
 from wallet import stored_value
@@ -28,6 +29,12 @@ from wallet.stored_value import StoredValueTooLow
 
 class NotRefundable(DomainError):
     code = "not_refundable"
+
+
+class RefundTooLate(NotRefundable):
+    """What the PSP charged goes back for so many days only, in the way in which it was paid."""
+
+    code = "refund_too_late"
 
 
 class RefundConflict(DomainError):
@@ -80,8 +87,8 @@ def request_refund(
     """Reserve a refund of the order, to be executed by the worker; the parameters are those of a Wish.
 
     Locks the order, then what it filled.  Raises NotRefundable (not paid, disputed, another currency, nothing, more than is left of what was
-    taken or of the gift card that it bought), ApprovalNeeded (more than the limits), and RefundConflict (the same wish stands with other
-    terms; `field` names which).
+    taken or of the gift card that it bought), RefundTooLate, ApprovalNeeded (more than the limits), and RefundConflict (the same wish stands
+    with other terms; `field` names which).
     """
     order = PaymentOrder.objects.select_for_update(no_key=True).get(pk=order_id)
     return reserve(order, Wish(amount, reason, fee_policy, reference, once, requested_by, cause, limits, to), now=now)
@@ -95,13 +102,16 @@ def reserve(order: PaymentOrder, wish: Wish, *, now: datetime) -> Refund:
     left = order.left
     amount = left if wish.amount is None else wish.amount
     require_refundable(order, amount, left=left)
+    tendered = tendered_of(order, amount, to=wish.to)
+    if not wish.is_done:
+        require_in_time(order, amount - tendered, now=now)
     require_within(order, order.refunded + amount, wish.limits or {})
     refund = Refund(order=order, cause=wish.cause, charge=queries.charge_of(order), reason=wish.reason, next_attempt_at=now)
     refund.reference, refund.once, refund.requested_by = wish.reference, wish.once, wish.requested_by
-    refund.fee_policy = wish.fee_policy or order.shop.refund_fee_policy
+    refund.fee_policy, refund.goes_first_to = wish.fee_policy or order.shop.refund_fee_policy, wish.to
     refund.amount, refund.fee = amount, fee_of(order, amount, policy=refund.fee_policy)
     refund.borne = zero(amount.currency.code)
-    refund.tendered = tendered_of(order, amount, to=wish.to)
+    refund.tendered = tendered
     if order.fills_id is not None:
         refund.takes_from, held = hold_purchase(order, amount, is_done=wish.is_done)
         refund.borne = amount - held
@@ -128,7 +138,8 @@ def asked_before(order: PaymentOrder, wish: Wish) -> Refund | None:
         said = f"{by_key.public_id} was asked for with the same Idempotency-Key, but another reference: {by_key.reference or 'none'}."
         raise RefundConflict(said, field="reference")
     terms = {"amount": (wish.amount, refund.amount), "fee_policy": (wish.fee_policy or None, refund.fee_policy)}
-    for field, (asked, stands) in (terms | {"reason": (wish.reason, refund.reason)}).items():
+    terms |= {"reason": (wish.reason, refund.reason), "refund_to": (wish.to, refund.goes_first_to or wish.to)}
+    for field, (asked, stands) in terms.items():
         if asked not in (None, stands):
             shown = f"{text(stands)} {stands.currency}" if isinstance(stands, Money) else stands or "none"
             name = "reference" if wish.reference and refund.reference == wish.reference else "Idempotency-Key"
@@ -156,6 +167,26 @@ def tendered_of(order: PaymentOrder, amount: Money, *, to: To) -> Money:
     if to == To.STORED_VALUE:
         return min(amount, order.tendered - order.tendered_back)
     return amount - min(amount, order.charge_left)
+
+
+def require_in_time(order: PaymentOrder, charged_back: Money, *, now: datetime) -> None:
+    """Raise RefundTooLate if the PSP would not give so much of its charge back any more; what goes to gift cards and wallets always can.
+
+    What is asked for in time, and reaches the PSP too late, is the PSP's to decide.
+    """
+    if not charged_back:
+        return
+    method, entry = METHODS.get(queries.method_of(order)), order.journal_entry
+    end = method.refunds.end(entry.happened_at) if method and entry else None
+    if method is None or end is None or now < end:
+        return
+    last_day = (end - timedelta(microseconds=1)).astimezone(UTC)
+    said = f"{order.public_id} was paid by {method.label}, which gives money back for {method.refunds.within_days} days:"
+    said += f" the last day was {last_day:%Y-%m-%d} (UTC)."
+    still = order.tendered - order.tendered_back
+    if still:
+        said += f" Up to {text(still)} {still.currency} can go back to gift cards and the buyer's wallet, if the refund goes there first."
+    raise RefundTooLate(said, field="refund_to" if still else "")
 
 
 def hold_purchase(order: PaymentOrder, amount: Money, *, is_done: bool) -> tuple[StoredValue, Money]:

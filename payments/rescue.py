@@ -10,6 +10,7 @@ from datetime import datetime
 from django.db import transaction
 
 from ledger import transitions
+from ledger.approvals import AlreadyDecided, require_reason
 from ledger.errors import DomainError
 from ledger.statements import execute
 from payments import cancellations, confirmation, dead_letters, late, news, refund_executor, settlement, tenders
@@ -28,16 +29,8 @@ NOTHING_TO_STOP: dict[str, str] = {
 }
 
 
-class AlreadyDecided(DomainError):
-    code = "already_decided"
-
-
 class NotToRescue(DomainError):
     code = "not_to_rescue"
-
-
-class ReasonMissing(DomainError):
-    code = "reason_missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +145,7 @@ def opened(letter_id: int, *, actor: str, note: str) -> Case:
 
     Inside the caller's transaction.  Locks the event, the order, its place in the queue or the refund, then the letter.
     """
-    if not note.strip():
-        raise ReasonMissing("Say why: the decision is kept with its reason.", field="note")
+    require_reason(note)
     transitions.by(actor, reason=note)
     known = DeadLetter.objects.values("order_id", "refund_id").get(pk=letter_id)
     event = PaymentEvent.objects.select_for_update(no_key=True).get(orders=known["order_id"])

@@ -14,10 +14,9 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Case, F, Q, Value, When
 from django.urls import reverse
 
-from ledger import money
 from ledger.errors import DomainError
 from payments import confirmation, queries, saved_cards, tenders
 from payments.confirmation import Confirmed
@@ -92,7 +91,7 @@ def open_session(
     psp = registry.psp_named(event.psp)
     if not method_named(method).needs_psp:
         raise UnknownMethod(f"No PSP has part in {method}.", field="method")
-    require_possible(method, psp, rest)
+    require_possible(method, psp, rest, event.buyer_country)
     origin = origin_of(settings.PUBLIC_URL)
     for _turn in range(MOST_TURNS):
         turn = CheckoutSession.objects.filter(event=event, method=method, status__in=TURNS).count()
@@ -109,6 +108,7 @@ def open_session(
                 save_card=save_card and event.buyer_signed_in and saved_card is None,
                 saved_card=saved_card.token if saved_card else "",
                 buyer=event.buyer.public_id if event.buyer_signed_in else "",
+                country=event.buyer_country,
             )
         )
         row, is_new = keep(event, session, method=method, saved_card=saved_card, now=now)
@@ -144,13 +144,15 @@ def keep(
 
 
 def row_of(event: PaymentEvent, *, session_id: str = "", method: str = "") -> CheckoutSession | None:
-    """Return the event's session of that id, else its latest of that way to pay, else the latest that was opened; None if there is none."""
-    rows = CheckoutSession.objects.filter(event=event, psp=event.psp)
-    if session_id:
-        return rows.filter(session=session_id).first()
-    if method:
-        return rows.filter(method=method).order_by("-pk").first()
-    return rows.filter(session=event.psp_session).first() if event.psp_session else None
+    """Return the event's session of that id, else its latest of that way to pay, else the latest that was opened; None if there is none.
+
+    They are those that were read with the event; what a browser sends is compared with them, and asked of no database.
+    """
+    rows = sorted((row for row in event.sessions.all() if row.psp == event.psp), key=lambda row: row.pk)
+    if method and not session_id:
+        of_method = [row for row in rows if row.method == method]
+        return of_method[-1] if of_method else None
+    return next((row for row in rows if row.session == (session_id or event.psp_session)), None)
 
 
 def ask(row: CheckoutSession, *, now: datetime) -> Session:
@@ -163,11 +165,15 @@ def ask(row: CheckoutSession, *, now: datetime) -> Session:
 
 
 def note(row: CheckoutSession, session: Session, *, now: datetime) -> None:
-    """Write down what the PSP says, and when it is asked next; what is confirmed or unused stays so."""
+    """Write down what the PSP says, and when it is asked next; what is confirmed or unused stays so.
+
+    What a webhook brought forward while the PSP was asked stays too: its news may be newer than the answer.
+    """
     standing = CheckoutSession.objects.filter(pk=row.pk).exclude(status__in=CONFIRMED_OR_UNUSED)
-    next_look = next_look_of(row, session, now=now)
+    is_as_read = Q(look_at=row.look_at) | Q(look_at=None)
+    next_look = Case(When(is_as_read, then=Value(next_look_of(row, session, now=now))), default=F("look_at"))
     if standing.update(status=session.status, failure_code=session.failure_code, look_at=next_look):
-        row.status, row.failure_code, row.look_at = session.status, session.failure_code, next_look
+        row.status, row.failure_code = session.status, session.failure_code
     else:
         row.refresh_from_db(fields=["status", "failure_code", "look_at"])
 
@@ -188,21 +194,36 @@ def next_look_of(row: CheckoutSession, session: Session, *, now: datetime) -> da
     return soon if session.status == SessionStatus.COMPLETE else min(soon, last + SOONEST)
 
 
-def complete(event: PaymentEvent, *, now: datetime, session_id: str = "", method: str = "") -> list[PaymentOrder]:
-    """Confirm the checkout if the PSP says that its session is approved; return the orders started now.
+def complete(event: PaymentEvent, *, session_id: str, now: datetime) -> list[PaymentOrder]:
+    """Confirm the checkout with the session that the page shows, if the PSP says that it is approved; return the orders started now.
 
-    Where gift cards and wallet pay all, no PSP is asked.  None are started by a second call, of a double click or of another tab.  Raises the
-    PspErrors, UnknownPsp, NotReady, and what `confirmation.confirm` raises.
+    None are started with a session that is not the event's, nor by a second call, of a double click or of another tab.  Raises the PspErrors,
+    UnknownPsp, NotReady, and what `confirmation.confirm` raises.
     """
-    row = row_of(event, session_id=session_id, method=method)
-    if not session_id and pays_all(event, now=now):
-        return confirmation.confirm(event.pk, by_stored_value(event, now=now), now=now)
+    row = row_of(event, session_id=session_id)
     if row is None or row.status in CONFIRMED_OR_UNUSED:
         return []
     session = ask(row, now=now)
     if session.status != SessionStatus.COMPLETE or not session.payment_token:
         raise NotReady(session.status, method=row.method, failure_code=session.failure_code)
     return confirm(row, session, now=now)
+
+
+def complete_by_stored_value(event: PaymentEvent, *, now: datetime) -> list[PaymentOrder]:
+    """Confirm the checkout where the chosen gift cards and wallet pay all that is left; return the orders started now.
+
+    None are started where they do not pay all (any more): a card that lies ready is not what the buyer said yes to.  No PSP is asked.  Raises
+    what `confirmation.confirm` raises.
+    """
+    if not any(order.status in PAYABLE for order in event.orders.all()):
+        return []
+    plan = plan_of(event, now=now)
+    if plan.rest:
+        return []
+    kinds = [value.kind for value, _part in plan.parts]
+    method = "gift_card" if StoredValue.Kind.GIFT_CARD in kinds else "wallet"
+    wish = f"stored:{event.public_id}:{event.confirmations + 1}"
+    return confirmation.confirm(event.pk, Confirmed(wish, "", plan.rest, method=method), now=now)
 
 
 def confirm(row: CheckoutSession, session: Session, *, now: datetime) -> list[PaymentOrder]:
@@ -228,19 +249,6 @@ def end(row: CheckoutSession, status: SessionStatus, *, because: str) -> None:
         status=status, failure_code=because, look_at=None
     )
     row.refresh_from_db(fields=["status", "failure_code", "look_at"])
-
-
-def pays_all(event: PaymentEvent, *, now: datetime) -> bool:
-    """Do the chosen gift cards and wallet pay all that is left?"""
-    return any(order.status in PAYABLE for order in event.orders.all()) and not plan_of(event, now=now).rest
-
-
-def by_stored_value(event: PaymentEvent, *, now: datetime) -> Confirmed:
-    """Return what the buyer confirms where no PSP has part in it."""
-    kinds = [value.kind for value, _part in plan_of(event, now=now).parts]
-    method = "gift_card" if StoredValue.Kind.GIFT_CARD in kinds else "wallet"
-    nothing = money.zero(event.amount.currency.code)
-    return Confirmed(f"stored:{event.public_id}:{event.confirmations + 1}", "", nothing, method=method)
 
 
 def look(*, now: datetime, limit: int = 20) -> int:
@@ -279,8 +287,10 @@ def confirm_by_itself(row: CheckoutSession, session: Session, *, now: datetime) 
 def claim_due(*, now: datetime, limit: int) -> list[CheckoutSession]:
     """Take the sessions that are due, each for as long as LEASE; those that somebody else takes at this moment are left to them."""
     due = CheckoutSession.objects.select_for_update(skip_locked=True, of=("self",)).filter(look_at__lte=now).order_by("look_at")
-    rows = list(due.select_related("event__buyer")[:limit])
-    CheckoutSession.objects.filter(pk__in=[row.pk for row in rows]).update(look_at=now + LEASE)
+    rows = list(due.select_related("event")[:limit])
+    for row in rows:
+        row.look_at = now + LEASE
+    CheckoutSession.objects.bulk_update(rows, ["look_at"])
     return rows
 
 

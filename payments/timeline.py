@@ -16,8 +16,11 @@ from django.utils.translation import gettext as _
 from ledger import seek
 from ledger.models import JournalEntry
 from ledger.templatetags.written import amount
+from payments import receipts
+from payments.methods.registry import METHODS
 from payments.models import (
     Cancellation,
+    CheckoutSession,
     DeadLetter,
     Dispute,
     LateCharge,
@@ -25,12 +28,22 @@ from payments.models import (
     PaymentOrder,
     PspAttempt,
     PspEvent,
+    ReceiptMail,
     Refund,
     Reserve,
     Tender,
     Transition,
 )
-from payments.states import AttemptStatus, CancellationStatus, DisputeStatus, EventStatus, OrderStatus, PspOperation, RefundStatus
+from payments.states import (
+    AttemptStatus,
+    CancellationStatus,
+    DisputeStatus,
+    EventStatus,
+    OrderStatus,
+    PspOperation,
+    RefundStatus,
+    SessionStatus,
+)
 from wallet.models import OutboxMessage, StoredValue, WalletEntry
 
 Row = TypeVar("Row", bound=models.Model)
@@ -43,6 +56,7 @@ TONES = {
     AttemptStatus.PENDING: "warn",
     AttemptStatus.NOT_EXECUTED: "bad",
 }
+SESSION_TONES = {SessionStatus.CONFIRMED: "good", SessionStatus.FAILED: "bad", SessionStatus.EXPIRED: "warn", SessionStatus.UNUSED: "warn"}
 STATUSES: dict[str, type[models.TextChoices]] = {
     Transition.Kind.EVENT: EventStatus,
     Transition.Kind.ORDER: OrderStatus,
@@ -65,9 +79,11 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """All that hangs on the orders of a payment, or on one of them."""
+    """All that hangs on the orders of a payment, or on one of them, and on the payment as a whole."""
 
     event: PaymentEvent
+    sessions: Sequence[CheckoutSession]
+    receipt: ReceiptMail | None
     orders: Sequence[PaymentOrder]
     attempts: Sequence[PspAttempt]
     refunds: Sequence[Refund]
@@ -98,17 +114,20 @@ def timeline_of_order(order: PaymentOrder) -> list[Moment]:
 
 
 def rows_of(event: PaymentEvent, chosen: models.QuerySet[PaymentOrder]) -> Rows:
-    orders = list(chosen.select_related("journal_entry", "wallet_entry").order_by("id"))
     both = ("journal_entry", "wallet_entry")
+    beside = ("reserve__journal_entry", "reserve__release_entry", "event__receipt_mail")  # of which an order has one at most
+    orders = list(chosen.select_related(*both, *beside).order_by("id"))
     return Rows(
         event=event,
+        sessions=list(CheckoutSession.objects.filter(event=event).defer("code_text").order_by("id")),
+        receipt=next((order.event.receipt_mail for order in orders if hasattr(order.event, "receipt_mail")), None),
         orders=orders,
         attempts=hanging_on(orders, PspAttempt),
         refunds=hanging_on(orders, Refund, *both, "reversal_entry", "reversal_wallet_entry"),
         late_charges=hanging_on(orders, LateCharge, "journal_entry"),
         cancellations=hanging_on(orders, Cancellation),
         disputes=hanging_on(orders, Dispute, *both, "closing_entry", "closing_wallet_entry"),
-        reserves=hanging_on(orders, Reserve, "journal_entry", "release_entry"),
+        reserves=[order.reserve for order in orders if hasattr(order, "reserve")],
         letters=hanging_on(orders, DeadLetter),
         tenders=hanging_on(orders, Tender, "value"),
     )
@@ -124,6 +143,8 @@ def moments_of(rows: Rows) -> list[Moment]:
     moments = list(
         chain(
             beginning(rows),
+            sessions(rows),
+            receipt(rows),
             paid_by_value(rows),
             chain.from_iterable(call(attempt) for attempt in rows.attempts),
             asked_for(rows),
@@ -150,6 +171,27 @@ def beginning(rows: Rows) -> Iterator[Moment]:
         ending = event.card_last4 and f"•••• {event.card_last4}"
         card = " ".join(word for word in (event.card_brand, event.card_funding, event.card_country, ending) if word)
         yield Moment(first.created_at, _("Confirmed by the buyer"), card, event)
+
+
+def sessions(rows: Rows) -> Iterator[Moment]:
+    """Each way to pay that the buyer began at the PSP, and how it stands; when it came to that is not kept."""
+    for session in rows.sessions:
+        method = METHODS[session.method].label if session.method in METHODS else session.method
+        said = " ".join(word for word in (f"{method},", amount(session.amount), session.get_status_display(), session.failure_code) if word)
+        tone = SESSION_TONES.get(SessionStatus(session.status), "")
+        yield Moment(session.created_at, _("Way to pay chosen"), said, session, tone)
+
+
+def receipt(rows: Rows) -> Iterator[Moment]:
+    """The receipt by e-mail: that it was sent, or what has kept it so far."""
+    mail = rows.receipt
+    if mail is None:
+        return
+    to = receipts.masked(mail.address)
+    if mail.sent_at:
+        yield Moment(mail.sent_at, _("Receipt sent"), to, mail, "good")
+    else:
+        yield Moment(mail.noted_at, _("Receipt to be sent"), f"{to} {mail.error}".strip(), mail, "warn" if mail.error else "")
 
 
 def paid_by_value(rows: Rows) -> Iterator[Moment]:

@@ -4,7 +4,6 @@ Amounts carry their ISO code ("128.40 EUR"), so that no sign stands for two curr
 The words follow the active language; the caller activates it.
 """
 
-import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -19,7 +18,6 @@ from ledger import money
 from ledger.templatetags.written import left_to_right
 
 NO_BREAK = "\u00a0"
-STATEMENT_LENGTH = 22  # what card networks leave of a merchant's name
 BRANDS = {"visa": "Visa", "mastercard": "Mastercard", "amex": "American Express", "discover": "Discover"}
 DECLINED_BY_BANK = frozenset(
     {"card_declined", "declined", "generic_decline", "do_not_honor", "lost_card", "stolen_card", "pickup_card", "fraudulent"}
@@ -70,13 +68,6 @@ def moment_text(moment: datetime, locale: Locale) -> str:
     time = format_time(moment.astimezone(UTC), format="short", locale=locale)
     both = str(locale.datetime_formats["long"])
     return both.replace("{1}", date).replace("{0}", f"{time} UTC")
-
-
-def statement_name(shop_name: str) -> str:
-    """Return the shop's name as a card statement shows it: capitals without accents, at most 22 characters."""
-    plain = unicodedata.normalize("NFKD", shop_name).encode("ascii", "ignore").decode().upper()
-    kept = "".join(character if character.isalnum() or character in " .-&" else " " for character in plain)
-    return " ".join(kept.split())[:STATEMENT_LENGTH].strip() or "ONEBOOK"
 
 
 def card_text(brand: str, last4: str, *, funding: str = "") -> str:

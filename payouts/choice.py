@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from django.utils.translation import gettext_lazy as _
 from djmoney.money import Money
@@ -45,10 +46,11 @@ WALLETS = """
 """
 LOCKED_WALLETS = WALLETS.replace("<> 0", "> 0") + "    ORDER BY wallet.id FOR NO KEY UPDATE OF wallet\n"
 
-# Reads the relation `seen`, one of the two above.  A seller's own schedule holds alone; the shop's, for those who have none.
+# Reads the relation `seen`, one of the two above.  A seller's own schedule holds alone; the shop's, for those who have none.  Of the limit of
+# approval it says what terms.py's `limited` says.
 CONSIDERED = f"""
-    SELECT seen.seller_id, seen.available, seen.available - agreed.keep_back - owed.amount AS amount, agreed.provider, own.approval_limit,
-           account.id AS bank_account_id,
+    SELECT seen.seller_id, seen.available, seen.available - agreed.keep_back - owed.amount AS amount, agreed.provider,
+           coalesce(own.approval_limit, in_house.approval_limit * %(house_rate)s::numeric) AS approval_limit, account.id AS bank_account_id,
            CASE WHEN EXISTS (SELECT FROM wallet_sellerhold AS hold WHERE hold.seller_id = seen.seller_id AND hold.lifted_at IS NULL
                              AND (hold.until IS NULL OR hold.until > %(now)s)) THEN 'seller_on_hold'
                 WHEN EXISTS (SELECT FROM payouts_payoutcurrency AS chosen
@@ -61,6 +63,7 @@ CONSIDERED = f"""
                 WHEN seen.available - agreed.keep_back - owed.amount < agreed.minimum THEN 'below_minimum' END AS why_not
     FROM seen
     LEFT JOIN payouts_payoutschedule AS own ON own.shop_id = %(shop)s AND own.seller_id = seen.seller_id AND own.currency = %(currency)s
+    LEFT JOIN payouts_payoutschedule AS in_house ON in_house.shop_id = %(shop)s AND in_house.seller_id = seen.seller_id AND in_house.currency = %(house)s
     CROSS JOIN LATERAL (
         SELECT coalesce(own.keep_back, %(keep_back)s) AS keep_back, coalesce(own.minimum, %(minimum)s) AS minimum,
                CASE WHEN own.id IS NULL THEN %(provider)s ELSE coalesce(nullif(own.provider, ''), %(house_provider)s) END AS provider
@@ -152,11 +155,14 @@ def agreed_for_all(shop_id: int, currency: str) -> Terms:
 def parameters(which: Which, agreed: Terms, *, now: datetime) -> dict[str, Any]:
     """Return what CONSIDERED asks for; `agreed` is for the sellers without a schedule of their own."""
     calendar, by_default = which.calendar, calendars.of(agreed)
+    pair = terms.into(which.currency, now=now)
     return debts.asked_of(which.currency, now=now) | {
         "shop": which.shop_id,
         "now": now,
         "keep_back": agreed.keep_back.amount,
         "minimum": agreed.minimum.amount,
+        "house": settings.HOUSE_CURRENCY,
+        "house_rate": pair.rate if pair else 0,
         "provider": agreed.provider,
         "house_provider": terms.of_the_house(which.currency).provider,
         "is_default": (by_default.interval, by_default.key) == (calendar.interval, calendar.key),

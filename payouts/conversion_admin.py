@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
 from ledger.admin import NOTHING, time_column
+from ledger.deeds import actor_in
 from ledger.titles import Entitled
 from payouts import conversions
 from payouts.models import PayoutCurrency
@@ -48,8 +49,7 @@ class PayoutCurrencyAdmin(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
         return ("seller",) if obj else ()
 
     def save_model(self, request: HttpRequest, obj: PayoutCurrency, form: Any, change: bool) -> None:
-        chosen = conversions.choose(obj.seller, obj.currency, by=f"staff:{request.user.get_username()}", now=clock.now())
-        obj.__dict__ |= {"pk": chosen.pk, "id": chosen.pk}
+        obj.pk = conversions.choose(obj.seller, obj.currency, by=actor_in(request), now=clock.now()).pk
 
     @admin.display(description=_("currency"))
     def currency_shown(self, chosen: PayoutCurrency) -> SafeString | str:

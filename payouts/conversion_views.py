@@ -9,10 +9,10 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_POST, require_safe
 from djmoney.money import Money
 
 from ledger import clock
@@ -22,7 +22,7 @@ from ledger.templatetags.written import amount
 from payouts import conversions, wording
 from payouts.conversions import Expected
 from payouts.views import ONCE, NotReadable, amount_in, in_figures
-from wallet import queries, rates
+from wallet import queries, rates, step_up
 from wallet.conversions import Quote, Wish, quote
 from wallet.models import Conversion, Seller
 from wallet.rates_ecb import EURO
@@ -49,19 +49,28 @@ class Chosen(forms.Form):
     to = forms.ChoiceField(choices=[(code, code) for code in settings.CURRENCIES], required=False)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
+def currencies(request: HttpRequest) -> HttpResponseBase:
+    """Show what an amount becomes; by POST, convert it."""
+    return convert(request) if request.method == "POST" else offer(request)
+
+
+@require_safe
 @seller_page
-def convert(request: HttpRequest, desk: Desk) -> HttpResponse:
-    """Show what an amount becomes, and convert it once that is confirmed."""
-    if request.method == "POST":
-        answer = confirmed(request, desk)
-        return (
-            redirect("seller-conversion", public_id=answer.public_id)
-            if isinstance(answer, Conversion)
-            else shown(request, desk, answer, 400)
-        )
+def offer(request: HttpRequest, desk: Desk) -> HttpResponse:
+    """Show what an amount becomes, and in which currency the seller is paid out."""
     asked = asked_in(request.GET, desk.seller)
     return shown(request, desk, asked, 400 if asked.error else 200)
+
+
+@require_POST
+@step_up.required
+@seller_page
+def convert(request: HttpRequest, desk: Desk) -> HttpResponse:
+    """Convert what was shown, which nobody can take back: asks for password and code first."""
+    answer = confirmed(request, desk)
+    if isinstance(answer, Conversion):
+        return redirect("seller-conversion", public_id=answer.public_id)
+    return shown(request, desk, answer, 400)
 
 
 def asked_in(said: Any, seller: Seller) -> Asked:
@@ -91,10 +100,12 @@ def confirmed(request: HttpRequest, desk: Desk) -> Conversion | Asked:
     once = request.POST.get("once", "")
     if request.POST.get("seller") != desk.seller.public_id:
         return Asked(asked.sold, asked.typed, asked.to, error=wording.other_seller_meanwhile(desk.seller))
+    if not ONCE.fullmatch(once):
+        return asked
     standing = Conversion.objects.filter(seller=desk.seller, once=f"page:{once}").first()
     if standing is not None:
         return standing  # sent twice: this is what came of it
-    if asked.offer is None or not ONCE.fullmatch(once):
+    if asked.offer is None:
         return asked
     try:
         expected = exact(request.POST.get("expected", ""), asked.to)
@@ -167,9 +178,10 @@ def conversion(request: HttpRequest, desk: Desk, public_id: str) -> HttpResponse
 
 
 @require_POST
+@step_up.required
 @seller_page
 def choose(request: HttpRequest, desk: Desk) -> HttpResponse:
-    """Be paid out in one currency from now on, or in each as it is."""
+    """Be paid out in one currency from now on, or in each as it is.  Asks for password and code first: payouts convert by it."""
     currency = request.POST.get("payout_currency", "")
     if request.POST.get("seller") == desk.seller.public_id and (not currency or currency in settings.CURRENCIES):
         conversions.choose(desk.seller, currency, by=f"user:{request.user.get_username()}", now=clock.now())

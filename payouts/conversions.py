@@ -21,7 +21,7 @@ from payouts import choice, terms
 from payouts.choice import Which
 from payouts.models import PayoutCurrency
 from wallet import balances, conversions, rates
-from wallet.conversions import Quote, Wish
+from wallet.conversions import Wish
 from wallet.models import Conversion, Seller, Wallet
 from wallet.rates import NoRate, StaleRate
 
@@ -75,10 +75,9 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What conversions would bring into a wallet before a payout now, from which others, and what waits."""
+    """What conversions would bring into a wallet before a payout now, and what of other wallets waits."""
 
     amount: Money
-    quotes: Sequence[Quote] = ()
     waiting: Sequence[Waiting] = ()
 
 
@@ -122,23 +121,21 @@ def most(wallet: Wallet) -> Money:
 
 def expected(seller: Seller, currency: str, *, now: datetime) -> Expected:
     """Return what a payout in that currency, asked for now, would convert first.  Nothing is locked: it may be otherwise then."""
-    quotes, waiting = [], []
+    total, waiting = zero(currency), []
     if chosen_by(seller) != currency:
-        return Expected(zero(currency))
+        return Expected(total)
     for wallet in (
         Wallet.objects.filter(seller=seller, available__gt=0).exclude(currency=currency).select_related("seller").order_by("currency")
     ):
         spare = most(wallet)
         try:
-            offer = conversions.quote(spare, currency, now=now)
+            total += conversions.quote(spare, currency, now=now).bought
         except (NoRate, StaleRate) as error:
             if spare:
                 waiting.append(Waiting(spare, error))
         except (conversions.NotConvertible, TooLarge):
             continue
-        else:
-            quotes.append(offer)
-    return Expected(sum((offer.bought for offer in quotes), zero(currency)), quotes, waiting)
+    return Expected(total, waiting)
 
 
 def hold_wallets(seller: Seller) -> None:

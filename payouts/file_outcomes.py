@@ -14,10 +14,10 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from ledger import transitions
+from ledger.approvals import MakerMayNotApprove, ReasonMissing, require_reason
 from payouts import calendars, file_answers, paid_twice, requests, settlement
 from payouts.files import FileConflict
 from payouts.models import PaymentFile, PaymentFileLine, Payout
-from payouts.requests import MakerMayNotApprove
 from payouts.settlement import NotBookable
 from payouts.states import PayoutStatus
 
@@ -111,7 +111,7 @@ def file_was_paid(file_id: int, seen: Seen) -> PaymentFile:
     for line_id in waiting:
         try:
             was_paid_if_open(line_id, seen)
-        except (requests.ReasonMissing, MakerMayNotApprove, FileConflict):
+        except (ReasonMissing, MakerMayNotApprove, FileConflict):
             raise
         except settlement.CANNOT_BOOK:
             logger.exception("that line %s of a payment file was paid cannot be booked", line_id)
@@ -155,7 +155,7 @@ def lock_sent(line_id: int, seen: Seen) -> tuple[PaymentFile, PaymentFileLine]:
 
 def lock(file_id: int, seen: Seen) -> PaymentFile:
     """Lock a file that was fetched, by somebody else, and say who decides and why.  Raises ReasonMissing, FileConflict, MakerMayNotApprove."""
-    requests.require_reason(seen.reason)
+    require_reason(seen.reason, field="reason")
     transitions.by(seen.actor, reason=seen.reason)
     file = PaymentFile.objects.select_for_update(no_key=True).get(pk=file_id)
     if file.downloaded_at is None:

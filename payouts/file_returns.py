@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from ledger import transitions
+from ledger.approvals import MakerMayNotApprove, require_reason
 from payouts import file_answers, paid_twice, requests, settlement, wording
 from payouts.models import PaymentFile, PaymentFileLine, Payout
 from payouts.providers.bank_file import BankFile
@@ -30,13 +31,13 @@ def came_back(payout_id: int, *, on: date, code: str, actor: str, reason: str, n
     MakerMayNotApprove (whoever fetched the file: the money can be paid out again), and NotBookable for a payout that was not in a file that
     left, or in several of which nobody knows which paid it, that came to another end, and for a day on which it cannot have come back.
     """
-    requests.require_reason(reason)
+    require_reason(reason, field="reason")
     if code not in CODES:
         raise NotBookable(f"There is no reason {code!r}; there are {', '.join(CODES)}.", field="code")
     transitions.by(actor, reason=reason)
     file = locked(sent_in(Payout.objects.get(pk=payout_id)))
     if file is not None and transitions.is_same_person(actor, file.downloaded_by):
-        raise requests.MakerMayNotApprove(f"You fetched {file.public_id} yourself. Somebody else must say what came back.")
+        raise MakerMayNotApprove(f"You fetched {file.public_id} yourself. Somebody else must say what came back.")
     payout = settlement.lock(payout_id)
     again = paid_twice.still_out(payout)
     if again is not None and again.again_entry is not None:

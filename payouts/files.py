@@ -20,12 +20,12 @@ from django.views.decorators.debug import sensitive_variables
 from djmoney.money import Money
 
 from ledger import money, transitions
+from ledger.approvals import MakerMayNotApprove, require_reason
 from ledger.errors import DomainError
-from payouts import account_numbers, pain001, requests, settlement, stops, vault
+from payouts import account_numbers, pain001, settlement, stops, vault
 from payouts.models import PaymentFile, PaymentFileLine, Payout, new_file_id
 from payouts.pain001 import CannotBeWritten, DoesNotAddUp, Transfer
 from payouts.providers.bank_file import BankFile
-from payouts.requests import MakerMayNotApprove
 from payouts.states import FileStatus, PayoutStatus
 
 logger = logging.getLogger(__name__)
@@ -249,7 +249,7 @@ def reject(file_id: int, *, actor: str, reason: str, now: datetime) -> PaymentFi
     Raises ReasonMissing, and FileConflict for a file that was fetched: it may be at the bank, and only the bank's answer frees its payouts.
     """
     file = lock_unfetched(file_id)
-    requests.require_reason(reason)
+    require_reason(reason, field="reason")
     transitions.by(actor, reason=reason)
     file.status, file.reason = FileStatus.REJECTED, reason[:500]
     file.save(update_fields=["status", "reason"])

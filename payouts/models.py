@@ -39,7 +39,7 @@ class PayoutSchedule(models.Model):
     """When and how much a seller is paid out in one currency; without a seller: all sellers of the shop that have none of their own.
 
     Paid out is what is available above `keep_back`, if that is `minimum` at least.  A person other than its maker must approve a payout, or
-    a run, of more than `approval_limit` (empty: never); what the seller has under way, and was paid that day, counts into a payout.
+    a run, of more than `approval_limit` (empty: see terms.py); what the seller has under way, and was paid that day, counts into a payout.
     """
 
     shop = models.ForeignKey(Shop, models.PROTECT, related_name="payout_schedules", db_index=False)

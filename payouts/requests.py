@@ -15,6 +15,7 @@ from django.db.models import Q, Sum
 from djmoney.money import Money
 
 from ledger import chart, journal, transitions
+from ledger.approvals import AlreadyDecided, MakerMayNotApprove, require_reason
 from ledger.errors import DomainError
 from ledger.money import text
 from ledger.statements import execute
@@ -80,24 +81,10 @@ class CurrencyMissing(DomainError):
     code = "required"
 
 
-class NotWaiting(DomainError):
-    """It was decided meanwhile, or there is nothing to decide."""
-
-    code = "already_decided"
-
-
-class MakerMayNotApprove(DomainError):
-    code = "maker_may_not_approve"
-
-
 class BankAccountReplaced(DomainError):
     """The money would go to an account that the seller has replaced."""
 
     code = "bank_account_replaced"
-
-
-class ReasonMissing(DomainError):
-    code = "reason_missing"
 
 
 class NotToRescue(DomainError):
@@ -134,7 +121,7 @@ def request_payout(
 ) -> Payout:
     """Take a payout off the seller's available balance, to be executed by the worker; the parameters are those of a Wish.
 
-    Without an amount it is all that can be paid out in `currency`.  Above the limit of the seller's terms it waits for approval first.
+    Without an amount it is all that can be paid out in `currency`.  Above the limit that holds for the seller it waits for approval first.
     Locks the shop against a run, the wallet, then the bank account against being replaced.  Raises PayoutsPaused, the errors of queries.py (NotPayable, NoBankAccount, BankAccountNotVerified, BankAccountOnHold, SellerOnHold),
     UnknownWallet, UnknownProvider, and PayoutConflict (the same wish stands with other terms; `field` names which).
     """
@@ -169,7 +156,7 @@ def grant(seller: Seller, wish: Wish, *, now: datetime) -> Payout:
 def make(seller: Seller, wish: Wish, *, available: Money, now: datetime) -> Payout:
     """Check the wish against what there is, and write the payout.  The caller holds the wallet."""
     execute(HOLD_ACCOUNT, [{"seller_id": seller.pk, "currency": wish.currency}])
-    agreed = terms.of(seller, wish.currency)
+    agreed = terms.holding(seller, wish.currency, now=now)
     able = queries.payable_of(seller, agreed, available=available, now=now)
     amount = able.amount if wish.amount is None else wish.amount
     why_not = able.why_not or queries.refusal_of(amount, most=able.amount, agreed=agreed, covers=able.covers)
@@ -230,7 +217,7 @@ def asked_before(seller: Seller, wish: Wish) -> Payout | None:
 def approve(payout_id: int, *, actor: str, reason: str = "", now: datetime) -> Payout:
     """Let a payout that waits for approval be executed.  Locks its run, it, and its bank account against being replaced.
 
-    Raises NotWaiting, MakerMayNotApprove (whoever asked for it), BankAccountReplaced, SellerOnHold if a hold was placed since, and
+    Raises AlreadyDecided, MakerMayNotApprove (whoever asked for it), BankAccountReplaced, SellerOnHold if a hold was placed since, and
     PayoutsPaused.
     """
     stops.require_none()
@@ -250,9 +237,9 @@ def approve(payout_id: int, *, actor: str, reason: str = "", now: datetime) -> P
 def reject(payout_id: int, *, actor: str, reason: str, now: datetime) -> Payout:
     """Cancel a payout that waits for approval, and put its money back.  Locks its run, it, then the wallet.
 
-    Raises NotWaiting, ReasonMissing, MakerMayNotApprove (whoever asked for it cancels it).
+    Raises AlreadyDecided, ReasonMissing, MakerMayNotApprove (whoever asked for it cancels it).
     """
-    require_reason(reason)
+    require_reason(reason, field="reason")
     payout = lock_waiting(payout_id, actor=actor, reason=reason)
     payout.decided_by, payout.decided_at = actor, now
     settlement.cancel([payout], code=REJECTED, now=now)
@@ -263,14 +250,14 @@ def reject(payout_id: int, *, actor: str, reason: str, now: datetime) -> Payout:
 def cancel(payout_id: int, *, actor: str, reason: str = "", now: datetime) -> Payout:
     """Take the wish for a payout back while it waits for approval; its money is available again.  Locks it, then the wallet.
 
-    Asking again answers with the same payout.  Raises NotWaiting: it is on its way, came to its end, or belongs to a run.
+    Asking again answers with the same payout.  Raises AlreadyDecided: it is on its way, came to its end, or belongs to a run.
     """
     transitions.by(actor, reason=reason)
     payout = settlement.lock(payout_id)
     if payout.status == PayoutStatus.CANCELLED and payout.failure_code == CANCELLED:
         return payout
     if payout.run_id is not None:
-        raise NotWaiting(f"{payout.public_id} is part of a payout run, which is approved or rejected as a whole.")
+        raise AlreadyDecided(f"{payout.public_id} is part of a payout run, which is approved or rejected as a whole.")
     require_waiting(payout)
     settlement.cancel([payout], code=CANCELLED, now=now)
     return payout
@@ -282,15 +269,15 @@ def decide_run(run_id: int, *, approve: bool, actor: str, reason: str, now: date
 
     A payout to a bank account that was replaced since is cancelled all the same, and the run's reason says how many were.  The others are
     due one after the other, A_SECOND of them each second.  Locks the run, its payouts by id, (to approve) the bank accounts by id, then (to
-    put money back) the wallets by id.  Raises NotWaiting, MakerMayNotApprove, ReasonMissing, and PayoutsPaused for an approval.
+    put money back) the wallets by id.  Raises AlreadyDecided, MakerMayNotApprove, ReasonMissing, and PayoutsPaused for an approval.
     """
-    require_reason(reason)
+    require_reason(reason, field="reason")
     if approve:
         stops.require_none()
     transitions.by(actor, reason=reason)
     run = PayoutRun.objects.select_for_update(no_key=True).get(pk=run_id)
     if run.status != RunStatus.WAITING:
-        raise NotWaiting(f"{run.public_id} is {run.status}: it was decided already.")
+        raise AlreadyDecided(f"{run.public_id} is {run.status}: it was decided already.")
     if transitions.is_same_person(actor, run.made_by):
         raise MakerMayNotApprove(f"{run.public_id} was made by {actor}: somebody else must decide it.")
     waiting = settlement.lock_waiting(run.pk)
@@ -340,7 +327,7 @@ def give_up(payout_id: int, *, actor: str, reason: str, now: datetime) -> Payout
     if it was paid after all, it is taken off the seller again.  One that goes by file may be given up whenever no file names it.  Raises
     NotToRescue: the bank has it, or cannot be asked.
     """
-    require_reason(reason)
+    require_reason(reason, field="reason")
     payout = Payout.objects.select_related("seller", "bank_account", "shop").get(pk=payout_id)
     if payout.provider == BankFile.name:
         return give_up_unfiled(payout_id, actor=actor, reason=reason, now=now)
@@ -392,7 +379,7 @@ def file_of(payout: Payout) -> PaymentFile | None:
 def lock_waiting(payout_id: int, *, actor: str, reason: str) -> Payout:
     """Lock a payout that waits for approval by itself, and its run before it, for somebody else than its maker.
 
-    Raises NotWaiting, also for one whose run waits: that is decided as a whole.  MakerMayNotApprove.
+    Raises AlreadyDecided, also for one whose run waits: that is decided as a whole.  MakerMayNotApprove.
     """
     transitions.by(actor, reason=reason)
     run = PayoutRun.objects.select_for_update(no_key=True, of=("self",)).filter(payouts=payout_id).first()
@@ -400,7 +387,7 @@ def lock_waiting(payout_id: int, *, actor: str, reason: str) -> Payout:
     require_waiting(payout)
     if run is not None and run.status == RunStatus.WAITING:
         said = f"{payout.public_id} is part of {run.public_id}, which waits itself. Approve or reject the run as a whole."
-        raise NotWaiting(said)
+        raise AlreadyDecided(said)
     if transitions.is_same_person(actor, payout.requested_by):
         raise MakerMayNotApprove(f"{payout.public_id} was asked for by {actor}: somebody else must decide it.")
     return payout
@@ -408,7 +395,7 @@ def lock_waiting(payout_id: int, *, actor: str, reason: str) -> Payout:
 
 def lock_stopped(payout_id: int, *, actor: str, reason: str) -> Payout:
     """Lock a payout that waits for a person, and say who decides and why.  Raises NotToRescue, ReasonMissing."""
-    require_reason(reason)
+    require_reason(reason, field="reason")
     transitions.by(actor, reason=reason)
     payout = settlement.lock(payout_id)
     require_stopped(payout)
@@ -425,7 +412,7 @@ def keep(payout: Payout, *, actor: str, reason: str) -> None:
 
 def require_waiting(payout: Payout) -> None:
     if payout.status != PayoutStatus.WAITING:
-        raise NotWaiting(f"{payout.public_id} is {payout.status}: it does not wait for approval.")
+        raise AlreadyDecided(f"{payout.public_id} is {payout.status}: it does not wait for approval.")
 
 
 def require_stopped(payout: Payout) -> None:
@@ -433,8 +420,3 @@ def require_stopped(payout: Payout) -> None:
         raise NotToRescue(f"{payout.public_id} is {payout.status}: it is not tried again.")
     if payout.next_attempt_at is not None:
         raise NotToRescue(f"{payout.public_id} does not wait for a person: the machine goes on with it by itself.")
-
-
-def require_reason(reason: str) -> None:
-    if not reason.strip():
-        raise ReasonMissing("Say why: the decision is kept with its reason.", field="reason")

@@ -52,7 +52,9 @@ class PayoutScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         label=_("Approval above"),
         min_value=Decimal(0),
         required=False,
-        help_text=_("A payout or a run of more than this waits until another person approves it; empty: none does"),
+        help_text=_(
+            "A payout or a run of more than this waits until another person approves it; empty: as much as is agreed in the house's currency"
+        ),
     )
 
     class Meta:

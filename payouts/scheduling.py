@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Min
 
@@ -19,7 +20,7 @@ from ledger.errors import DomainError
 from ledger.ids import new_id_in_sql
 from ledger.models import JournalEntry
 from ledger.queries import TrialBalanceLine
-from payouts import calendars, choice, conversions, requests, stops
+from payouts import calendars, choice, conversions, requests, stops, terms
 from payouts.calendars import Calendar, Period
 from payouts.choice import Difference, PassedOver, Which
 from payouts.models import Payout, PayoutRun, PayoutSchedule, new_run_id
@@ -214,7 +215,8 @@ def make(which: Which, period: Period, *, now: datetime, made_by: str) -> Payout
 
 def choose(statement: str, which: Which, period: Period, *, now: datetime, made_by: str) -> dict[str, Any]:
     """Write the run and its payouts; return what ENTRIES, MOVEMENTS and NEWS ask for.  Raises UnknownProvider."""
-    agreed = choice.agreed_for_all(which.shop_id, which.currency)
+    of_house = choice.agreed_for_all(which.shop_id, settings.HOUSE_CURRENCY)
+    agreed = terms.limited(choice.agreed_for_all(which.shop_id, which.currency), of_house, now=now)
     asked = choice.parameters(which, agreed, now=now) | {
         "run": new_run_id(),
         "calendar": which.calendar.key,

@@ -3,8 +3,8 @@
 Read when a payout is made, and fixed on it from then on: whoever changes a schedule changes no payout that stands.
 """
 
-from dataclasses import dataclass
-from datetime import time
+from dataclasses import dataclass, replace
+from datetime import datetime, time
 
 from django.conf import settings
 from django.db.models import F
@@ -13,7 +13,9 @@ from djmoney.money import Money
 from ledger.money import zero
 from payouts.models import PayoutSchedule
 from payouts.states import Interval
+from wallet import conversions, rates
 from wallet.models import Seller
+from wallet.rates import NoRate, Pair, SameCurrency, StaleRate
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,31 @@ def of(seller: Seller, currency: str) -> Terms:
     agreed = schedules.filter(seller=seller) | schedules.filter(seller=None)
     schedule = agreed.order_by(F("seller").asc(nulls_last=True)).first()
     return of_schedule(schedule) if schedule else of_the_house(currency)
+
+
+def holding(seller: Seller, currency: str, *, now: datetime) -> Terms:
+    """Return the seller's terms in the currency, with the limit of approval that holds now."""
+    return limited(of(seller, currency), of(seller, settings.HOUSE_CURRENCY), now=now)
+
+
+def limited(agreed: Terms, of_house: Terms, *, now: datetime) -> Terms:
+    """Return the terms with the limit of approval that holds: where none is agreed, that of the house's currency at the newest rate.
+
+    So no conversion goes round a limit.  Where no rate compares them, whatever is paid out needs a second person.
+    """
+    if agreed.approval_limit is not None or of_house.approval_limit is None:
+        return agreed
+    currency = agreed.minimum.currency.code
+    pair = into(currency, now=now)
+    return replace(agreed, approval_limit=conversions.bought_for(of_house.approval_limit, pair) if pair else zero(currency))
+
+
+def into(currency: str, *, now: datetime) -> Pair | None:
+    """Return the rates from the house's currency into another one; None if there are none, or they are stale."""
+    try:
+        return rates.pair(settings.HOUSE_CURRENCY, currency, now=now)
+    except (NoRate, SameCurrency, StaleRate):
+        return None
 
 
 def of_schedule(schedule: PayoutSchedule) -> Terms:

@@ -22,6 +22,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from djmoney.money import Money
 
 from ledger import clock
+from ledger.approvals import AlreadyDecided
 from ledger.errors import DomainError
 from ledger.money import exact, minor_units
 from ledger.templatetags.written import amount as written
@@ -79,7 +80,7 @@ class Outlook:
 def outlook(wallet: Wallet, *, hold: SellerHold | None, mend: Mapping[int, str], now: datetime) -> Outlook:
     """Look ahead for one wallet; `mend` says by account which did not take the money."""
     currency: str = wallet.currency  # type: ignore[attr-defined]
-    agreed, account = terms.of(wallet.seller, currency), queries.account_of(wallet.seller, currency)
+    agreed, account = terms.holding(wallet.seller, currency, now=now), queries.account_of(wallet.seller, currency)
     converted = conversions.expected(wallet.seller, currency, now=now)
     able = queries.payable_of(wallet.seller, agreed, available=wallet.available + converted.amount, now=now)
     days = calendars.next_payouts(calendars.of(agreed), now)
@@ -188,7 +189,7 @@ def cancel(request: HttpRequest, desk: Desk, public_id: str) -> HttpResponse:
     shown = get_object_or_404(payouts_of(desk), public_id=public_id)
     try:
         requests.cancel(shown.pk, actor=f"user:{request.user.get_username()}", now=clock.now())
-    except requests.NotWaiting:
+    except AlreadyDecided:
         return receipt(request, desk, payouts_of(desk).get(pk=shown.pk), is_too_late=True)
     return redirect("seller-payout", public_id=public_id)
 

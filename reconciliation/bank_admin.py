@@ -23,7 +23,7 @@ from ledger.admin import NOTHING, LookOnly, Rows, link, number_in, time_column
 from ledger.approval_admin import BY_TWO, approvals_about, propose_or_say_why_not
 from ledger.approvals import Proposal
 from ledger.currencies import MINOR_UNITS
-from ledger.deeds import LONGEST_NOTE, PROPOSED, Deed, DeedForm, WithDeeds, page_of
+from ledger.deeds import PROPOSED, Deed, DeedForm, NoteField, WithDeeds, page_of
 from ledger.models import Approval
 from ledger.money import minor_units
 from ledger.templatetags.written import amount
@@ -111,7 +111,7 @@ class ToleranceForm(forms.ModelForm):  # type: ignore[type-arg]
 
     currency = forms.ChoiceField(label=_("Currency"), choices=[(code, code) for code in sorted(MINOR_UNITS)])
     psp = forms.ChoiceField(label=_("PSP"), choices=psps, required=False)
-    note = forms.CharField(label=_("Why"), max_length=LONGEST_NOTE, help_text=_("It is kept with your name."))
+    note = NoteField(widget=forms.TextInput, help_text=_("It is kept with your name."))
 
     class Meta:
         model = ToleranceRule

@@ -1,21 +1,43 @@
 """Which files must be here by now and are not.  What is expected are rows (ExpectedFile), which finance keeps in the admin.
 
 An expected file is one about each day, or each weekday.  The day of a file is the last that its lines are about, and only a file that was
-read to its end, and is compared, counts: a refused one, or one that is only read, is as good as none.  Looked at by the banner of the admin, by /metrics' watchers and by beat.
+read to its end, and is compared, counts: a refused one, or one that is only read, is as good as none.
+
+Who writes no file about a quiet day (`has_quiet_days` is off) is asked for one only where our books know of something that it must tell: of a
+PSP, what was taken or given back on that day; of a bank, money that was ordered to us or from us and is on no statement yet.
+Looked at by the banner of the admin, by /metrics' watchers and by beat.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import Q
 
+from ledger import chart
+from ledger.models import Account
+from reconciliation import not_at_the_bank
 from reconciliation.models import ExpectedFile, SourceFile
 
 LOOK_BACK = 30  # days; what was missing before that is found by the mismatches that it left
+ON_ITS_WAY_FOR = 7  # days; what takes longer to our bank, or from it, is a mismatch by then
 A_DAY = timedelta(days=1)
+
+# What is booked as owed by a PSP of what the PSP itself knows: neither what its files settled, nor what people booked.
+OF_THE_PSP = ("sale", "stored_value", "refund", "refund_reversal", "late_charge", "dispute", "dispute_closed")
+
+MOVED_AT_THE_PSP = """
+SELECT DISTINCT asked.day
+FROM unnest(%(firsts)s::date[], %(days)s::date[]) AS asked (first, day)
+JOIN ledger_journalentry AS booked ON booked.effective_at >= asked.first::timestamp AT TIME ZONE %(zone)s
+                                  AND booked.effective_at < (asked.day + 1)::timestamp AT TIME ZONE %(zone)s
+JOIN ledger_posting AS posting ON posting.entry_id = booked.id JOIN ledger_account AS account ON account.id = posting.account_id
+WHERE booked.kind = ANY(%(kinds)s) AND account.code = %(code)s AND %(currency)s IN ('', account.currency)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +72,48 @@ def missing_about(expected: ExpectedFile, days: Iterable[date]) -> Iterator[Miss
     wanted = [day for day in days if is_wanted(expected, day)]
     if wanted:
         here = days_here(expected, since=min(wanted))
-        yield from (Missing(expected, day, due_of(expected, day)) for day in wanted if day not in here)
+        absent = [day for day in wanted if day not in here]
+        yield from (Missing(expected, day, due_of(expected, day)) for day in told_of(expected, absent))
+
+
+def told_of(expected: ExpectedFile, days: Collection[date]) -> list[date]:
+    """Return those of the days, of which no file is here, that there must be one about: all but the quiet ones."""
+    if expected.has_quiet_days or not days:
+        return list(days)
+    moved = MOVED[SourceFile.Kind(expected.kind)](expected, days)
+    return [day for day in days if day in moved]
+
+
+def moved_at_the_psp(expected: ExpectedFile, days: Collection[date]) -> set[date]:
+    """Return the days on which, by our books, the PSP took something or gave it back; on those before a day that have no file, too."""
+    asked: dict[str, Any] = {
+        "firsts": [first_of(expected, day) for day in days],
+        "days": list(days),
+        "zone": expected.zone,
+        "kinds": list(OF_THE_PSP),
+        "code": chart.psp_receivable(expected.source),
+        "currency": expected.currency,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(MOVED_AT_THE_PSP, asked)
+        return {day for (day,) in cursor.fetchall()}
+
+
+def moved_at_the_bank(expected: ExpectedFile, days: Collection[date]) -> set[date]:
+    """Return the days at whose end money is on its way to our bank, or from it, that no statement has: it may stand on that day's."""
+    currencies = [expected.currency] if expected.currency else Account.objects.values_list("currency", flat=True).distinct()
+    week = ON_ITS_WAY_FOR * A_DAY
+    since, until = min(days) - week, max(days)
+    soonest = {day for currency in currencies for day in not_at_the_bank.on_its_way(currency, since=since, until=until)}
+    return {day for day in days if any(day - week <= each <= day for each in soonest)}
+
+
+MOVED = {SourceFile.Kind.SETTLEMENT: moved_at_the_psp, SourceFile.Kind.STATEMENT: moved_at_the_bank}
+
+
+def first_of(expected: ExpectedFile, day: date) -> date:
+    """Return the first day that the file about that day tells of: of Monday's, where weekends have none, it is Saturday."""
+    return day - 2 * A_DAY if day.isoweekday() == 1 and not expected.has_weekends else day
 
 
 def days_back(*, now: datetime) -> Iterator[date]:

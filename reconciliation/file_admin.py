@@ -337,7 +337,7 @@ class ExpectedFileForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = ExpectedFile
-        fields = ("source", "kind", "currency", "due_at", "zone", "days_after", "has_weekends", "since")
+        fields = ("source", "kind", "currency", "due_at", "zone", "days_after", "has_weekends", "has_quiet_days", "since")
 
     def clean_zone(self) -> str:
         zone = str(self.cleaned_data["zone"])
@@ -364,4 +364,4 @@ class ExpectedFeeAdmin(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
 @admin.register(ExpectedFile)
 class ExpectedFileAdmin(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
     form = ExpectedFileForm
-    list_display = ("source", "kind", "currency", "due_at", "zone", "days_after", "has_weekends", "since")
+    list_display = ("source", "kind", "currency", "due_at", "zone", "days_after", "has_weekends", "has_quiet_days", "since")

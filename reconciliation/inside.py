@@ -31,6 +31,7 @@ from payouts import stops
 from payouts.models import PayoutStop
 from reconciliation import watch
 from reconciliation.alone import alone_at
+from reconciliation.expected import OF_THE_PSP
 from reconciliation.models import InsideLook, InvariantRun
 from wallet.models import OutboxMessage
 
@@ -152,9 +153,7 @@ INBOX = """
     FROM payments_pspevent WHERE id >= %(first_id)s AND received_at >= %(since)s
 """
 
-# What is booked as owed by a PSP of what the PSP itself knows: neither what its files settled, nor what people booked.  It counts when it
-# happened, as the PSP counts it, also where its month was closed by then and our books have it later.
-OF_THE_PSP = ("sale", "stored_value", "refund", "refund_reversal", "late_charge", "dispute", "dispute_closed")
+# It counts when it happened, as the PSP counts it, also where its month was closed by then and our books have it later.
 BOOKED = """
     SELECT posting.currency, coalesce(sum(posting.amount) FILTER (WHERE happened_at < %(earlier)s), 0), sum(posting.amount)
     FROM ledger_account AS account

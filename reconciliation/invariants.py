@@ -793,6 +793,15 @@ CHECKS: dict[str, Check] = {
             SELECT bought_currency, -bought FROM wallet_conversion
         ) AS moved GROUP BY currency HAVING sum(amount) <> 0
     """,
+    "INV-24 a rate by hand is what two people approved": """
+        SELECT rate.id, rate.base, rate.quote, rate.rate, rate.quoted_on, approval.public_id, approval.terms
+        FROM (SELECT * FROM wallet_exchangerate WHERE source = 'manual') AS rate
+        FULL JOIN (SELECT * FROM ledger_approval WHERE status = 'APPROVED' AND kind = 'exchange_rate') AS approval
+               ON approval.public_id = rate.approval
+        WHERE (rate.base, rate.quote, rate.rate, rate.quoted_on)
+              IS DISTINCT FROM (terms ->> 'base', terms ->> 'quote', (terms ->> 'rate')::numeric, (terms ->> 'quoted_on')::date)
+           OR split_part(made_by, ':', 2) = split_part(decided_by, ':', 2)
+    """,
     "INV-23 what is left on gift cards and in buyers' wallets is what the books owe for them": """
         SELECT code, currency, kept.amount, booked.amount
         FROM (
@@ -878,17 +887,21 @@ CHECKS: dict[str, Check] = {
             JOIN payments_refund AS refund ON refund.id = part.refund_id GROUP BY 1
         ) AS parts ON parts.refund_id = refund.id WHERE refund.tendered IS DISTINCT FROM parts.amount OR NOT is_its_own
     """,
-    "INV-23 what a refund gave to stored value, or took out of it, moved there in the refund's own entry": """
+    "INV-23 what a refund gave to stored value, or took out of it, moved there in the refund's own entry, and back as it came back": """
         SELECT said.reference, said.value_id, said.amount, movement.id, movement.amount
         FROM (
-            SELECT public_id AS reference, tender.value_id, journal_entry_id AS entry_id, 'refund' AS kind, part.amount
-            FROM payments_tenderrefund AS part JOIN payments_refund AS refund ON refund.id = part.refund_id
-            JOIN payments_tender AS tender ON tender.id = part.tender_id WHERE journal_entry_id IS NOT NULL
-            UNION ALL SELECT public_id, takes_from_id, journal_entry_id, 'bought_back', borne - amount
-            FROM payments_refund WHERE takes_from_id IS NOT NULL AND journal_entry_id IS NOT NULL AND borne < amount
+            SELECT public_id AS reference, value_id, leg.* FROM (
+                SELECT refund.*, tender.value_id, part.amount AS given, 'refund' AS kind
+                FROM payments_tenderrefund AS part JOIN payments_refund AS refund ON refund.id = part.refund_id
+                JOIN payments_tender AS tender ON tender.id = part.tender_id
+                UNION ALL SELECT refund.*, takes_from_id, borne - amount, 'bought_back'
+                FROM payments_refund AS refund WHERE takes_from_id IS NOT NULL AND borne < amount
+            ) AS part, LATERAL (
+                VALUES (journal_entry_id, part.kind, given), (reversal_entry_id, 'refund_reversal', -given)
+            ) AS leg (entry_id, kind, amount) WHERE leg.entry_id IS NOT NULL
         ) AS said
         FULL JOIN (
-            SELECT * FROM wallet_storedvalueentry WHERE kind = 'refund' OR kind = 'bought_back' AND source LIKE 're\\_%%'
+            SELECT * FROM wallet_storedvalueentry WHERE kind IN ('refund', 'refund_reversal') OR kind = 'bought_back' AND source LIKE 're\\_%%'
         ) AS movement ON (movement.value_id, movement.journal_entry_id, movement.kind, movement.source)
                        = (said.value_id, said.entry_id, said.kind, said.reference)
         WHERE movement.amount IS DISTINCT FROM said.amount
@@ -918,9 +931,10 @@ NIGHTLY = frozenset(
         "INV-22 what two people approved is booked once, as they approved it, and nothing is written off otherwise",
         "INV-24 a conversion gives what its rates say, to the unit, and its entry and both movements say the same",
         "INV-24 every movement of a conversion has its conversion, and positions in currencies are what conversions and people made of them",
+        "INV-24 a rate by hand is what two people approved",
         "INV-23 every movement of stored value stands in the entry that it names, on its own account",
         "INV-23 every tender that was taken has its movement in the entry of its order, and every such movement its tender",
-        "INV-23 what a refund gave to stored value, or took out of it, moved there in the refund's own entry",
+        "INV-23 what a refund gave to stored value, or took out of it, moved there in the refund's own entry, and back as it came back",
         "INV-23 a tender is of its order's shop and currency, and a wallet pays for its own buyer",
     }
 )

@@ -811,6 +811,9 @@ class ExpectedFile(models.Model):
         default=1, validators=[MaxValueValidator(14)], help_text=_("How many days after the day that it is about; 1 is the next morning")
     )
     has_weekends = models.BooleanField(default=True, help_text=_("Whether there is one about Saturdays and Sundays too"))
+    has_quiet_days = models.BooleanField(
+        db_default=True, default=True, help_text=_("Whether there is one about days on which nothing of ours moved, too")
+    )
     since = models.DateField(help_text=_("The first day that there must be one about"))
 
     class Meta:

@@ -34,9 +34,10 @@ FROM account JOIN newest USING (currency) GROUP BY 1 ORDER BY 1
 """
 
 # A batch whose payment came with another amount, in another currency, or in another batch's name, has come: that line is a mismatch of its own.
-FIND = f"""
+NOT_COME = f"""
 WITH due AS (
-    SELECT batch.psp, batch.public_id AS subject, batch.id AS batch_id, batch.paid_out AS expected
+    SELECT batch.psp, batch.public_id AS subject, batch.id AS batch_id, batch.paid_out AS expected,
+           (coalesce(batch.closed_at, batch.matched_at) AT TIME ZONE 'UTC')::date + 1 AS soonest
     FROM reconciliation_settlementbatch AS batch CROSS JOIN LATERAL (
         SELECT until FROM unnest(%(psps)s::text[], %(untils)s::date[]) AS rule (psp, until)
         WHERE rule.psp IN ('', batch.psp) ORDER BY rule.psp DESC LIMIT 1
@@ -48,27 +49,33 @@ WITH due AS (
                       WHERE its.kind = 'wrong_batch' AND (its.currency, its.found) = (batch.currency, batch.paid_out)
                         AND coalesce(line.booked_on, line.valued_on) >= (coalesce(batch.closed_at, batch.matched_at) AT TIME ZONE 'UTC')::date)
     UNION ALL
-    SELECT payout.provider, payout.public_id, NULL, -payout.amount
+    SELECT payout.provider, payout.public_id, NULL, -payout.amount, (coalesce(booked.occurred_at, booked.effective_at) AT TIME ZONE 'UTC')::date
     FROM payouts_payout AS payout JOIN ledger_journalentry AS booked ON booked.id = coalesce(payout.paid_entry_id, payout.late_entry_id)
     WHERE payout.currency = %(currency)s
       AND (coalesce(booked.occurred_at, booked.effective_at) AT TIME ZONE 'UTC')::date BETWEEN %(since)s AND %(payouts_until)s
       AND NOT EXISTS (SELECT FROM reconciliation_banklinematch AS its WHERE its.payout_id = payout.id AND its.kind = 'payout')
     UNION ALL
-    SELECT payout.provider, payout.public_id, NULL, payout.amount
+    SELECT payout.provider, payout.public_id, NULL, payout.amount, (coalesce(booked.occurred_at, booked.effective_at) AT TIME ZONE 'UTC')::date
     FROM payouts_payout AS payout JOIN ledger_journalentry AS booked ON booked.id = payout.return_entry_id
     WHERE payout.currency = %(currency)s AND {IS_TO_COME_BACK}
       AND (coalesce(booked.occurred_at, booked.effective_at) AT TIME ZONE 'UTC')::date BETWEEN %(since)s AND %(payouts_until)s
       AND NOT EXISTS (SELECT FROM reconciliation_banklinematch AS its WHERE its.payout_id = payout.id AND its.kind = 'payout_return')
+), not_come AS (
+    SELECT * FROM due WHERE NOT EXISTS (
+        SELECT FROM reconciliation_mismatch AS come
+        WHERE come.subject = due.subject AND come.bank_line_id IS NOT NULL AND come.kind IN ('amount', 'currency')
+    )
 )
+"""  # noqa: S608 (a constant)
+FIND = f"""
+{NOT_COME}
 INSERT INTO reconciliation_mismatch (public_id, kind, psp, batch_id, subject, currency, expected, suspended, found_at)
 SELECT {new_id_in_sql("mm")}, 'missing_at_bank', psp, batch_id, subject, %(currency)s, expected, 0, %(now)s
-FROM due WHERE NOT EXISTS (
-    SELECT FROM reconciliation_mismatch AS come
-    WHERE come.subject = due.subject AND come.bank_line_id IS NOT NULL AND come.kind IN ('amount', 'currency')
-)
-ORDER BY batch_id, subject, expected
+FROM not_come ORDER BY batch_id, subject, expected
 ON CONFLICT (subject) WHERE line_id IS NULL AND bank_line_id IS NULL DO NOTHING
 """  # noqa: S608 (a constant)
+
+ON_ITS_WAY = f"{NOT_COME} SELECT DISTINCT soonest FROM not_come"  # noqa: S608 (a constant)
 
 RESOLVE_ARRIVED = """
 UPDATE reconciliation_mismatch AS missing SET kind = 'late', resolved_at = %(now)s
@@ -118,6 +125,17 @@ def asked_of(compared: Compared) -> dict[str, Any]:
         "untils": list(untils.values()),
         "payouts_until": by_the_house,
     }
+
+
+def on_its_way(currency: str, *, since: date, until: date) -> set[date]:
+    """Return from which days on money could be booked by our bank that no statement has yet, of what was ordered on these days.
+
+    A PSP's batch is booked on the day after it was closed at the soonest, a payout on the day of which its bank says that it was paid.
+    """
+    asked: dict[str, Any] = {"currency": currency, "since": since, "psps": [""], "untils": [until], "payouts_until": until}
+    with connection.cursor() as cursor:
+        cursor.execute(ON_ITS_WAY, asked)
+        return {day for (day,) in cursor.fetchall()}
 
 
 def resolve_arrived(*, now: datetime) -> int:

@@ -16,7 +16,7 @@ from djmoney.money import Money
 
 from ledger.models import JournalEntry, Posting
 from ledger.templatetags.written import amount, day
-from payments.models import PaymentEvent, PaymentOrder, PspEvent
+from payments.models import CheckoutSession, PaymentEvent, PaymentOrder, PspEvent, ReceiptMail
 from payments.timeline import Moment
 from payouts.models import Payout
 from reconciliation.models import BankLineMatch, LineMatch, Mismatch
@@ -98,7 +98,7 @@ def from_moment(moment: Moment, path: Path) -> Step:
 def order_about(row: Any, path: Path) -> PaymentOrder | None:
     """Return which of the orders a row of pay-in belongs to; None for what concerns the payment as a whole."""
     match row:
-        case PaymentEvent():
+        case PaymentEvent() | CheckoutSession() | ReceiptMail():
             return None
         case PaymentOrder() | JournalEntry():
             return path.order_about(row.public_id if isinstance(row, PaymentOrder) else row.reference)

@@ -26,10 +26,6 @@ from reconciliation.formats.records import LineKind
 from reconciliation.matching import posted, settled_at
 from reconciliation.models import Mismatch, Proposal, SettlementBatch, StagedLine
 
-KEPT_BY_OTHERS = frozenset(
-    {"suspense", "disputed", "payouts_in_transit"}
-)  # they are what open mismatches, disputes and payouts make of them
-NAMED_BY_PSP = frozenset({"psp_receivable"})
 BATCHES = "sb_"  # what a bank's line pays, if it is a PSP's
 
 
@@ -117,7 +113,7 @@ def is_said_in(batch: SettlementBatch, line: StagedLine) -> bool:
 def accounts_for(mismatch: Mismatch) -> list[str]:
     """Return the accounts that may explain the mismatch: what its PSP owes us, if it is about a PSP's line, and the platform's own."""
     owed = [chart.psp_receivable(mismatch.psp)] if mismatch.line_id is not None else []
-    refused = chart.WALLET_KINDS | KEPT_BY_OTHERS | NAMED_BY_PSP
+    refused = chart.OWNED_KINDS | manual.KEPT | {chart.suspense()}
     return [*owed, *(kind for kind in chart.KINDS if kind not in refused)]
 
 

@@ -98,6 +98,7 @@ MAKES = (
     "wallet.add_exchangerate",
     "wallet.add_giftcard",
     "wallet.add_sellerhold",
+    "wallet.propose_thaw",
     "wallet.upload_exchangerate",
 )
 CHECKS = (
@@ -120,6 +121,7 @@ CHECKS = (
     "reconciliation.download_sourcefile",
     "wallet.approve_exchangerate",
     "wallet.approve_giftcard",
+    "wallet.approve_thaw",
     "wallet.change_giftcard",
     "wallet.change_sellerhold",
 )

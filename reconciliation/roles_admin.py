@@ -28,7 +28,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import clock, transitions
 from ledger.admin import NOTHING, LookOnly, time_column
-from ledger.deeds import LONGEST_NOTE, actor_in
+from ledger.deeds import NoteField, actor_in
 from ledger.titles import Entitled
 from reconciliation import audit, reports
 from reconciliation.audit import Asked, Done
@@ -46,12 +46,7 @@ admin.site.unregister([User, Group])
 
 
 class WithReason(forms.ModelForm):  # type: ignore[type-arg]
-    why = forms.CharField(
-        label=_("Why"),
-        max_length=LONGEST_NOTE,
-        help_text=_("It is kept with your name."),
-        widget=forms.TextInput(attrs={"class": "vTextField"}),
-    )
+    why = NoteField(help_text=_("It is kept with your name."), widget=forms.TextInput(attrs={"class": "vTextField"}))
 
 
 class NewLoginForm(WithReason, AdminUserCreationForm):  # type: ignore[type-arg]

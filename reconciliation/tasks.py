@@ -90,7 +90,7 @@ def stage_files() -> None:
         not_at_the_bank.find(now=clock.now())
 
 
-@shared_task
+@shared_task(time_limit=LONGEST_S + 10, soft_time_limit=LONGEST_S)
 def look_for_what_is_missing() -> None:
     """Say which files should be here and are not, and find the charges that a file had before us, and what no file has."""
     for missing in expected.missing(now=clock.now()):

@@ -156,7 +156,7 @@ def due_today(each: ExpectedFile, *, now: datetime) -> date | None:
 
 
 def standing_of(each: ExpectedFile, about: date, found: Sequence[dict[str, Any]], *, now: datetime) -> Tile:
-    """Say whether the file about that day is here, was refused, is still awaited, or is missing."""
+    """Say whether the file about that day is here, was refused, is still awaited, is missing, or need not be, as nothing moved."""
     what = _("%(file)s of %(day)s") % {"file": each, "day": day(about)}
     here = next((one for one in found if is_it(one, each, about)), None)
     if here is not None:
@@ -167,6 +167,10 @@ def standing_of(each: ExpectedFile, about: date, found: Sequence[dict[str, Any]]
     if rejected:
         count = sum(one["status"] == SourceFile.Status.REFUSED for one in today)
         return Tile(_("refused"), what, listed("reconciliation_sourcefile", **refused), "bad", count)
+    if not expected.told_of(each, [about]):
+        return Tile(
+            _("quiet"), _("%(file)s: nothing moved that it would tell of") % {"file": what}, page("reconciliation_expectedfile", each.pk)
+        )
     due = expected.due_of(each, about)
     all_of_it = listed("reconciliation_sourcefile", source=each.source, received_at__gte=midnight(now))
     if due > now:

@@ -5,7 +5,7 @@ from decimal import Decimal
 Line = tuple[str, str, str, str]
 
 
-def mt940(*lines: Line, opening: str = "0.00", currency: str = "EUR", day: str = "261121", number: int = 1) -> bytes:
+def mt940(*lines: Line, opening: str = "0.00", currency: str = "EUR", day: str = "371121", number: int = 1) -> bytes:
     """Write a day's statement of these lines: amount, the bank's reference, end-to-end id, text."""
     closing = Decimal(opening) + sum(Decimal(amount) for amount, *_rest in lines)
     booked = [line for each in lines for line in booking(*each, day=day)]

@@ -151,6 +151,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.skip("no Chromium here: apt-get install chromium")
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    expect.set_options(timeout=PATIENCE_MS)  # on every tab, a test's own as well
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # playwright's loop lives in our thread; our queries do not run on it
         chromium = playwright.chromium.launch(executable_path=path, args=[*arguments, "--disable-gpu", "--disable-background-networking"])
@@ -167,7 +168,6 @@ def page(browser: Browser) -> Iterator[Page]:
     tab.on("console", lambda message: complaints.append(said(message)) if message.type in ("error", "warning") else None)
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.set_default_timeout(PATIENCE_MS)
-    expect.set_options(timeout=PATIENCE_MS)
     yield tab
     context.close()
     assert complaints == []

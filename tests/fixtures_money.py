@@ -147,6 +147,8 @@ def own_sandbox(worker_name: str, tmp_path: Path) -> Iterator[SandboxCompany]:
     """
     with running_sandbox(f"{worker_name}_own", logs=tmp_path) as company:
         hang_up()
+        for adapter_named in (registry.psp_named, banks.provider_named):
+            adapter_named("sandbox")  # made once, before several threads ask for it at the same moment
         yield company
         hang_up()
 

@@ -1,4 +1,5 @@
-"""A shop's brand on the pages that its buyers see: an accent colour, as a style sheet of its own, and a logo that we drew anew.
+"""A shop's brand on the pages that its buyers see: an accent colour, as a style sheet of its own, and a logo that we drew anew; and its name
+on their statements.
 
 A logo is read by Pillow as PNG, JPEG or WebP and written again as WebP: what is served is our picture of it, without the file's other
 contents.  SVG is not taken, for it can hold scripts.  Style sheet and logo have the digest of their content in their address, so that a
@@ -9,11 +10,12 @@ import hashlib
 import io
 import warnings
 
+from django.conf import settings
 from django.urls import reverse
 from PIL import Image, UnidentifiedImageError
 
 from ledger.errors import DomainError
-from wallet import colours
+from wallet import colours, statement_names
 from wallet.models import Shop, ShopLogo
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -77,6 +79,11 @@ def style_address(shop: Shop) -> str:
 def logo_address(shop: Shop) -> str:
     """Return where the shop's logo is; nothing if it has none."""
     return reverse("brand-logo", args=[shop.public_id, shop.logo]) if shop.logo else ""
+
+
+def statement_name_of(shop: Shop) -> str:
+    """Return how card statements name the shop: what a checkout shows its buyer, and what the PSP is told (frozen when it is opened)."""
+    return statement_names.made_of(shop.statement_name or shop.name, platform=settings.STATEMENT_NAME)
 
 
 def digest_of(content: bytes) -> str:

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from ledger.errors import DomainError
-from wallet import branding, colours
+from wallet import branding, colours, statement_names
 from wallet.models import Shop
 
 FIELDS = ("accent", "new_logo", "no_logo", "statement_name", "support_email", "sends_receipts")
@@ -42,6 +42,12 @@ class BrandForm(forms.ModelForm):  # type: ignore[type-arg]
                 params=said,
             )
         return accent
+
+    def clean_statement_name(self) -> str:
+        name = str(self.cleaned_data["statement_name"]).strip()
+        if name and not statement_names.is_fit(name):
+            raise ValidationError(_("Statements show names of 5 to 22 characters, with a letter among them."))
+        return name
 
     def clean_new_logo(self) -> bytes | None:
         given = self.cleaned_data["new_logo"]

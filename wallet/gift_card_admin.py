@@ -21,10 +21,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from ledger import approvals, clock
-from ledger.admin import NOTHING, CurrencyFilter, LookOnly, id_column, link, money_column, reference_of, time_column
-from ledger.approval_admin import propose
-from ledger.approvals import Facts
+from ledger import clock
+from ledger.admin import NOTHING, CurrencyFilter, id_column, link, money_column, reference_of, time_column
+from ledger.approval_admin import approvals_about, propose
+from ledger.approvals import ApprovalNeeded, Facts
 from ledger.deeds import Deed, WithDeeds, actor_in, page_of
 from ledger.errors import DomainError
 from ledger.ids import new_id
@@ -79,6 +79,11 @@ def reasons_of_staff(card: GiftCard) -> list[str]:
     return [reason for reason in stored_value.reasons_of(card.value) if reason.startswith("staff:")]
 
 
+def subject_of(value: StoredValue) -> str:
+    """Return what approvals call it that are about it."""
+    return f"stored_value_{value.pk}" if value.kind == StoredValue.Kind.WALLET else value.gift_card.public_id
+
+
 def reasons_shown(value: StoredValue) -> Any:
     return format_html_join(", ", "{}", ((reference_of(reason),) for reason in stored_value.reasons_of(value))) or NOTHING
 
@@ -109,7 +114,7 @@ THAW = Deed(
 @admin.register(GiftCard)
 class GiftCardAdmin(WithDeeds):
     change_list_template = "admin/gift_cards.html"
-    deeds = (FREEZE, THAW)
+    deeds: ClassVar[tuple[Deed, ...]] = (FREEZE, THAW)
     list_display = (
         id_column,
         "shop",
@@ -137,6 +142,7 @@ class GiftCardAdmin(WithDeeds):
         "issued_by",
         "code",
         "order",
+        "approvals",
         "movements",
         time_column("created_at", _("issued")),
     )
@@ -168,10 +174,14 @@ class GiftCardAdmin(WithDeeds):
         return TemplateResponse(request, "admin/payment_file_form.html", context)
 
     def grant(self, request: HttpRequest, said: dict[str, Any]) -> GiftCard | Approval:
-        if approvals.is_above(said["amount"], settings.GIFT_CARD_APPROVAL_LIMITS):
-            return propose(self, request, proposal_of(said))
         asked = NewGiftCard(said["amount"], valid_days=said["valid_days"], once=said["once"])
-        card, is_new = gift_cards.grant(said["shop"], asked, reason=said["note"], by=actor_in(request), now=clock.now())
+        limits = settings.GIFT_CARD_APPROVAL_LIMITS
+        try:
+            card, is_new = gift_cards.grant(said["shop"], asked, reason=said["note"], by=actor_in(request), now=clock.now(), limits=limits)
+        except ApprovalNeeded as error:
+            proposed = propose(self, request, proposal_of(said))
+            self.message_user(request, error.detail, messages.WARNING)
+            return proposed
         if is_new:
             self.log_addition(request, card, f"{_('Give a gift card away')}: {said['note']}")
             self.message_user(request, _("The gift card has its value. The shop can make its code."), messages.SUCCESS)
@@ -208,13 +218,17 @@ class GiftCardAdmin(WithDeeds):
         bought = StoredValueEntry.objects.filter(value=card.value_id, kind=StoredValueEntry.Kind.BOUGHT).first()
         return reference_of(bought.source) if bought else NOTHING
 
+    @admin.display(description=_("approvals"))
+    def approvals(self, card: GiftCard) -> SafeString | str:
+        return approvals_about(card.public_id)
+
     @admin.display(description=_("movements"))
     def movements(self, card: GiftCard) -> str:
         return movements_of(card.value_id)
 
 
 @admin.register(StoredValue)
-class BuyerWalletAdmin(LookOnly):
+class BuyerWalletAdmin(WithDeeds):
     """Buyers' wallets: the stored values that are no gift card's."""
 
     list_display = (
@@ -234,6 +248,7 @@ class BuyerWalletAdmin(LookOnly):
         money_column("balance", _("balance")),
         money_column("held", _("of that, held")),
         "frozen",
+        "approvals",
         "movements",
         time_column("created_at", _("since")),
     )
@@ -244,6 +259,9 @@ class BuyerWalletAdmin(LookOnly):
 
     def sought(self, term: str) -> Q:
         return Q(buyer__public_id=term) | Q(buyer__reference=term)
+
+    def facts(self, row: StoredValue) -> Facts:
+        return [(_("buyer"), f"{row.buyer}"), (_("balance"), amount(row.balance)), (_("frozen"), self.frozen(row))]
 
     @admin.display(description=_("wallet"))
     def number(self, wallet: StoredValue) -> str:
@@ -256,6 +274,10 @@ class BuyerWalletAdmin(LookOnly):
     @admin.display(description=_("frozen"))
     def frozen(self, wallet: StoredValue) -> Any:
         return reasons_shown(wallet)
+
+    @admin.display(description=_("approvals"))
+    def approvals(self, wallet: StoredValue) -> SafeString | str:
+        return approvals_about(subject_of(wallet))
 
     @admin.display(description=_("movements"))
     def movements(self, wallet: StoredValue) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.views.decorators.debug import sensitive_variables
 from djmoney.money import Money
@@ -20,13 +20,20 @@ from ledger import approvals, chart, journal
 from ledger.errors import DomainError
 from ledger.journal import Draft
 from ledger.models import JournalEntry
-from ledger.money import text
+from ledger.money import text, zero
 from wallet import gift_card_codes, gift_card_news, gift_card_tries, notifications, stored_value
 from wallet.gift_card_tries import Who
 from wallet.models import Buyer, DueExpiry, GiftCard, Shop, StoredValue, StoredValueEntry
 from wallet.stored_value import Change
 
 LONGEST_DAYS = 36_500
+
+# What somebody gave away alone lately, by the time of Postgres.  Whoever approves something for somebody else is named beside them, and so not meant.
+ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('wallet.gift_cards:' || %s, 0))"
+GIVEN_LATELY = """
+SELECT coalesce(sum(amount), 0) FROM wallet_giftcard
+WHERE origin = 'granted' AND issued_by = %s AND created_at > now() - interval '24 hours' AND currency = %s
+"""
 
 
 class GiftCardConflict(DomainError):
@@ -85,13 +92,23 @@ class Sale:
 
 
 @transaction.atomic(durable=True)
-def grant(shop: Shop, card: NewGiftCard, *, reason: str, by: str, now: datetime) -> tuple[GiftCard, bool]:
-    """Give a gift card away; return it, and whether it is new.  The platform bears it.  What `granted` says holds; commits by itself."""
+def grant(
+    shop: Shop, card: NewGiftCard, *, reason: str, by: str, now: datetime, limits: Mapping[str, Decimal] | None = None
+) -> tuple[GiftCard, bool]:
+    """Give a gift card away; return it, and whether it is new.  The platform bears it.  What `granted` says holds; commits by itself.
+
+    Raises ApprovalNeeded for a new card that is more than one person, or one key, may give away alone within 24 hours (`limits`).
+    """
+    currency = card.amount.currency.code
+    if limits and currency in limits:
+        given = given_lately(by, currency)
+        if standing_of(shop, card) is None:
+            require_within(card.amount, limits, given=given)
     return granted(shop, card, reason=reason, by=by, now=now)
 
 
 def granted(shop: Shop, card: NewGiftCard, *, reason: str, by: str, now: datetime) -> tuple[GiftCard, bool]:
-    """Give a gift card away inside the caller's transaction, who has looked at the limits (`require_within`).
+    """Give a gift card away inside the caller's transaction, who has looked at the limits.
 
     The same wish again - by `once`, or by `reference` - answers with the card that stands.  Raises GiftCardConflict naming what differs,
     and ReasonMissing.
@@ -129,12 +146,24 @@ def draft_of_grant(amount: Money, *, reference: str, memo: str, now: datetime) -
     )
 
 
-def require_within(amount: Money, limits: Mapping[str, Decimal]) -> None:
-    """Raise ApprovalNeeded if the card is over more than one person, or one key, may give away alone."""
-    if approvals.is_above(amount, limits):
-        most = limits[amount.currency.code]
+def given_lately(by: str, currency: str) -> Money:
+    """Return what they gave away alone within the last 24 hours, and let them give nothing more away until the caller's transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute(ONE_AT_A_TIME, [by])
+        cursor.execute(GIVEN_LATELY, [by, currency])
+        return Money(cursor.fetchone()[0], currency)
+
+
+def require_within(amount: Money, limits: Mapping[str, Decimal], *, given: Money) -> None:
+    """Raise ApprovalNeeded if the card, with what they gave away lately, is over more than one person, or one key, may give away alone."""
+    if approvals.is_above(given + amount, limits):
+        currency = amount.currency
+        most = Money(limits[currency.code], currency)
+        left = max(most - given, zero(currency.code))
         raise approvals.ApprovalNeeded(
-            f"A gift card over {text(amount)} {amount.currency} takes two people, as any over more than {most}.", field="amount"
+            f"A gift card over {text(amount)} {currency} takes two people. One may give away {text(most)} {currency} within 24 hours, of which "
+            f"{text(given)} {currency} are given: {text(left)} {currency} are left.",
+            field="amount",
         )
 
 

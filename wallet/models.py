@@ -445,6 +445,10 @@ class StoredValue(models.Model):
     class Meta:
         verbose_name = _("stored value")
         verbose_name_plural = _("stored values")
+        permissions = [
+            ("propose_thaw", _("Can propose to let go what a lost dispute froze")),
+            ("approve_thaw", _("Can approve or reject what somebody else would let go after a lost dispute")),
+        ]
         indexes = [models.Index(fields=["expires_at"], condition=Q(expires_at__isnull=False), name="stored_value_by_expiry")]
         constraints = [
             models.UniqueConstraint(fields=["buyer", "currency"], condition=Q(kind="wallet"), name="buyer_has_one_wallet_per_currency"),
@@ -500,7 +504,10 @@ class GiftCard(models.Model):
         verbose_name = _("gift card")
         verbose_name_plural = _("gift cards")
         permissions = [("approve_giftcard", _("Can approve or reject a gift card that somebody else would grant"))]
-        indexes = [models.Index(fields=["shop", "id"], name="gift_card_by_shop")]
+        indexes = [
+            models.Index(fields=["shop", "id"], name="gift_card_by_shop"),
+            models.Index(fields=["issued_by", "created_at"], condition=Q(origin="granted"), name="gift_card_by_giver"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["public_id"], name="gift_card_has_one_public_id"),
             models.UniqueConstraint(fields=["code_hash"], condition=~Q(code_hash=""), name="gift_card_code_is_unique"),

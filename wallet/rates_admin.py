@@ -23,7 +23,7 @@ from ledger import approvals, clock
 from ledger.admin import NOTHING, LookOnly, reference_of, time_column
 from ledger.approval_admin import propose
 from ledger.approvals import Facts, Kind, Outcome, Proposal, Terms
-from ledger.deeds import LONGEST_NOTE, actor_in, page_of
+from ledger.deeds import NoteField, actor_in, page_of
 from ledger.errors import DomainError
 from ledger.models import Approval
 from ledger.templatetags.written import day
@@ -55,12 +55,7 @@ class RateForm(forms.Form):
     quote = forms.ChoiceField(label=_("Currency"), choices=[(code, code) for code in settings.CURRENCIES if code != EURO], initial="USD")
     rate = forms.CharField(label=_("One euro costs"), max_length=25, help_text=_("In that currency, such as 1.0512"))
     quoted_on = forms.DateField(label=_("Rate of the day"), widget=forms.DateInput(attrs={"type": "date"}))
-    note = forms.CharField(
-        label=_("Why"),
-        max_length=LONGEST_NOTE,
-        widget=forms.Textarea(attrs={"rows": 3}),
-        help_text=_("Where the rate is from, and why it is not taken from a file. It is kept with your name."),
-    )
+    note = NoteField(help_text=_("Where the rate is from, and why it is not taken from a file. It is kept with your name."))
 
 
 @admin.register(ExchangeRate)
@@ -171,7 +166,7 @@ def said_of(loaded: Loaded) -> str:
 
 
 def proposal_of(said: dict[str, Any]) -> Proposal:
-    terms = {"base": EURO, "quote": said["quote"], "rate": said["rate"].strip(), "quoted_on": said["quoted_on"].isoformat()}
+    terms = {"base": EURO, "quote": said["quote"], "rate": said["rate"], "quoted_on": said["quoted_on"].isoformat()}
     return Proposal(KIND, subject_of(said["quote"]), terms, said["note"])
 
 

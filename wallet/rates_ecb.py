@@ -182,7 +182,7 @@ class _Reader:
                 self._rates = add_day(self.found, day_in(attributes["time"], line=self.line), line=self.line)
             case ((_envelope, outer, _day), tag) if outer == tag == CUBE and attributes.keys() == {"currency", "rate"}:
                 self._add(attributes)
-            case ((_envelope, *_), tag) if tag in WORDS and CUBE not in within:
+            case ((_envelope,) | (_envelope, _), tag) if tag in WORDS and CUBE not in within:
                 pass
             case _:
                 raise refusal(self.line, f"<{name.rpartition(' ')[2][:30]}> stands where the file has none, or says something else there")

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
 from ledger.admin import time_column
+from ledger.deeds import actor_in
 from ledger.titles import Entitled
 from wallet import holds
 from wallet.models import ReleaseTerms, SellerHold
@@ -120,7 +121,7 @@ class SellerHoldAdmin(Entitled, admin.ModelAdmin):  # type: ignore[type-arg]
         return (*PLACED, *LIFTED) if obj else ()
 
     def save_model(self, request: HttpRequest, obj: SellerHold, form: Any, change: bool) -> None:
-        actor, now = f"staff:{request.user.get_username()}", clock.now()
+        actor, now = actor_in(request), clock.now()
         if change:
             done = holds.lift(obj.pk, reason=form.cleaned_data["why"], actor=actor, now=now)
         else:

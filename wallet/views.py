@@ -13,8 +13,8 @@ from typing import Any, Concatenate, ParamSpec
 from django import forms
 from django.contrib.auth.decorators import login_required
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
@@ -164,6 +164,8 @@ def row_of(movement: WalletEntry) -> list[str]:
 @seller_page
 def switch(request: HttpRequest, desk: Desk) -> HttpResponse:
     """Look at another seller of the user's from now on."""
-    chosen = get_object_or_404(queries.sellers_of(request.user), public_id=request.POST.get("seller", ""))
-    request.session[CHOSEN_SELLER] = chosen.public_id
+    wanted = request.POST.get("seller")
+    if wanted not in {seller.public_id for seller in desk.sellers}:
+        raise Http404
+    request.session[CHOSEN_SELLER] = wanted
     return redirect("seller-home")

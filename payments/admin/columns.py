@@ -10,9 +10,10 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from ledger.admin import link, number_in, short
+from ledger.admin import link, number_in, path_of, short
 from ledger.models import JournalEntry
-from payments.models import PaymentEvent, PaymentOrder, Refund, Transition
+from payments.methods.registry import METHODS
+from payments.models import CheckoutSession, PaymentEvent, PaymentOrder, Refund, Transition
 from payments.timeline import label
 from wallet.admin import sellers_called
 from wallet.models import Seller, WalletEntry
@@ -40,6 +41,12 @@ def of_orders_called(term: str) -> Q:
     return Q(order_id__in=list(orders))
 
 
+def of_payments_called(term: str) -> Q:
+    """Return the condition for rows that hang on the payments which the search means, or on those of the orders that it means."""
+    orders = PaymentOrder.objects.filter(orders_called(term)).order_by("-pk").values_list("event_id", flat=True)[:MOST_SOUGHT]
+    return Q(event_id__in=[*events_called(term), *orders])
+
+
 @admin.display(description=_("order"))
 def order_link(row: Any) -> SafeString | str:
     return link(PaymentOrder, row.order_id, short(row.order.public_id))
@@ -48,6 +55,34 @@ def order_link(row: Any) -> SafeString | str:
 @admin.display(description=_("payment"))
 def event_link(order: PaymentOrder) -> SafeString | str:
     return link(PaymentEvent, order.event_id, order.event.checkout_id)
+
+
+@admin.display(description=_("payment"))
+def payment_link(row: Any) -> SafeString | str:
+    """The payment of a row that hangs on it as a whole."""
+    return link(PaymentEvent, row.event_id, row.event.checkout_id)
+
+
+@admin.display(description=_("whole path"))
+def path_of_payment(row: Any) -> SafeString:
+    return path_of(row.event.public_id)
+
+
+@admin.display(description=_("session"))
+def session_shown(session: CheckoutSession) -> str:
+    return f"#{session.pk}"
+
+
+@admin.display(description=_("session"))
+def session_link(session: CheckoutSession) -> SafeString | str:
+    return link(CheckoutSession, session.pk, session_shown(session))
+
+
+@admin.display(description=_("method"))
+def method_shown(session: CheckoutSession) -> Any:
+    """The way to pay, as buyers read it."""
+    known = METHODS.get(session.method)
+    return known.label if known else session.method
 
 
 @admin.display(description=_("id"))

@@ -8,10 +8,11 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from ledger.admin import CurrencyFilter, LookOnly, link, money_column, recent, time_column, whole_path
+from ledger.admin import NOTHING, CurrencyFilter, LookOnly, link, money_column, recent, time_column, whole_path
 from payments.admin.columns import MOST_SOUGHT, events_called, orders_called, transitions_column
-from payments.admin.rows import OrderRows
-from payments.models import PaymentEvent, PaymentOrder, Transition
+from payments.admin.receipts import state_of
+from payments.admin.rows import OrderRows, SessionRows
+from payments.models import PaymentEvent, PaymentOrder, ReceiptMail, Transition
 from payments.timeline import Moment, timeline_of
 from wallet.admin import pretty
 
@@ -35,7 +36,7 @@ class PaymentEventAdmin(LookOnly):
     list_select_related = ("shop", "buyer")
     list_filter = ("status", "shop", CurrencyFilter, recent("created_at"))
     search_help_text = _("A payment's id, a checkout id, the id or reference of an order, or a seller's name")
-    inlines = (OrderRows,)
+    inlines = (OrderRows, SessionRows)
     fieldsets: ClassVar[Any] = (
         (
             None,
@@ -49,6 +50,7 @@ class PaymentEventAdmin(LookOnly):
                     money_column("amount", _("amount")),
                     "status",
                     "is_payment_done",
+                    "receipt",
                 )
             },
         ),
@@ -67,6 +69,8 @@ class PaymentEventAdmin(LookOnly):
                     "card_funding",
                     "card_country",
                     "card_last4",
+                    "buyer_country",
+                    "statement_name",
                     "return_url",
                     "locale",
                     "data",
@@ -86,6 +90,11 @@ class PaymentEventAdmin(LookOnly):
     @admin.display(description=_("time line"))
     def timeline(self, event: PaymentEvent) -> str:
         return written(timeline_of(event))
+
+    @admin.display(description=_("receipt by e-mail"))
+    def receipt(self, event: PaymentEvent) -> SafeString | str:
+        mail = ReceiptMail.objects.filter(pk=event.pk).first()
+        return link(ReceiptMail, mail.pk, state_of(mail)) if mail else NOTHING
 
     @admin.display(description=_("metadata"))
     def data(self, event: PaymentEvent) -> SafeString | str:

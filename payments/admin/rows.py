@@ -7,8 +7,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from ledger.admin import Rows, money_column, time_column
-from payments.admin.columns import journal_entry_link, own_link, refund_link, seller_link, wallet_entry_link
-from payments.models import Cancellation, DeadLetter, Dispute, LateCharge, PaymentOrder, PspAttempt, Refund, Tender
+from payments.admin.columns import journal_entry_link, method_shown, own_link, refund_link, seller_link, session_link, wallet_entry_link
+from payments.models import Cancellation, CheckoutSession, DeadLetter, Dispute, LateCharge, PaymentOrder, PspAttempt, Refund, Tender
 
 
 class OrderRows(Rows):
@@ -26,6 +26,21 @@ class OrderRows(Rows):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[PaymentOrder]:
         return super().get_queryset(request).select_related("seller")
+
+
+class SessionRows(Rows):
+    model = CheckoutSession
+    fields = readonly_fields = (
+        session_link,
+        method_shown,
+        money_column("amount", _("to charge")),
+        "status",
+        "failure_code",
+        time_column("created_at", _("opened")),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[CheckoutSession]:
+        return super().get_queryset(request).defer("code_text")  # whoever has it may pay with it
 
 
 class AttemptRows(Rows):

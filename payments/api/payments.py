@@ -63,6 +63,7 @@ def new_payment(body: dict[str, Any]) -> NewPayment:
         buyer_name=buyer["name"],
         buyer_email=buyer["email"],
         buyer_signed_in=buyer["signed_in"],
+        buyer_country=buyer["country"],
         orders=[new_order(order) for order in body["payment_orders"]],
         return_url=body["return_url"],
         locale=body["locale"],

@@ -37,6 +37,9 @@ class OrderRefunds(AboutOrder):
         Of an order that gift cards or the buyer's wallet paid in part, the card is given back first, then the wallet, then gift cards;
         `refund_to` turns that round.  Of a gift card or a top-up that was bought, no more goes back than is left there.
 
+        Some ways to pay give money back for some days only.  Afterwards 409 with `refund_too_late` names the last day; what gift cards or the
+        wallet paid can still go back there.
+
         Where this installation lets a key give back up to an amount of an order only (`API_REFUND_LIMITS`), more of it answers 409 with
         `approval_needed`: staff ask for it in the admin, where a second person approves it.
         """

@@ -50,8 +50,8 @@ class GiftCards(Endpoint):
         Idempotency-Key or `reference` of a card given away, the same `checkout_id` of one that is sold - answers 200 with the card that
         stands, and 409 with the name of what differs.  Make its code when the card has value.
 
-        Where this installation lets a key give away up to an amount only (`API_GIFT_CARD_LIMITS`), more answers 409 with `approval_needed`:
-        staff grant it in the admin, where a second person approves it.
+        Where this installation lets a key give away up to an amount only within 24 hours (`API_GIFT_CARD_LIMITS`), more answers 409 with
+        `approval_needed`, which says what is left: staff grant it in the admin, where a second person approves it.
         """
         shop, wanted = shop_of(request), self.read(request)
         if ("reason" in wanted) == ("sold_to" in wanted):
@@ -62,9 +62,9 @@ class GiftCards(Endpoint):
 
 def granted(request: Request, shop: Shop, wanted: dict[str, Any]) -> tuple[GiftCard, bool]:
     """Give the card away, within what a key may."""
-    gift_cards.require_within(wanted["amount"], settings.API_GIFT_CARD_LIMITS)
     asked = NewGiftCard(wanted["amount"], wanted["reference"], wanted.get("valid_days"), once=wish_of(request))
-    return gift_cards.grant(shop, asked, reason=wanted["reason"], by=actor_of(request), now=clock.now())
+    limits = settings.API_GIFT_CARD_LIMITS
+    return gift_cards.grant(shop, asked, reason=wanted["reason"], by=actor_of(request), now=clock.now(), limits=limits)
 
 
 def sold(shop: Shop, wanted: dict[str, Any]) -> tuple[GiftCard, bool]:
@@ -101,7 +101,7 @@ def said_of(*, within: str = "") -> Iterator[None]:
         yield
     except DomainError as error:
         term = error.field
-        if term == THE_ORDER + "seller":  # the same checkout fills something else
+        if term in ("payment_orders", THE_ORDER + "seller"):  # the same checkout sells or fills something else
             error.field, error.detail = f"{within}checkout_id", error.detail.replace(term, "purpose")
         elif term and term != "reference":
             error.field = term.removeprefix(THE_ORDER) if term.startswith(THE_ORDER) else within + term
@@ -116,6 +116,7 @@ def payment_of(body: dict[str, Any], *, buyer: dict[str, Any], order: NewOrder) 
         buyer_name=buyer["name"],
         buyer_email=buyer["email"],
         buyer_signed_in=bool(buyer.get("signed_in")),
+        buyer_country=buyer.get("country", ""),
         orders=[order],
         return_url=body["return_url"],
         locale=body["locale"],

@@ -11,6 +11,7 @@ from payments.checkout import notices
 from payments.checkout.opening import CONFLICT, UNAVAILABLE, checkout_view, to_page, wants_json
 from payments.checkout.pages import refuse
 from payments.checkout.paying import opened_for
+from payments.methods.registry import MethodNotPossible
 from payments.models import PaymentEvent
 from payments.psp.protocol import PspError
 from payments.psp.registry import UnknownPsp
@@ -36,6 +37,8 @@ def new_code(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
         opened = opened_for(request, event, method="qr")
     except (PspError, UnknownPsp):
         return refuse(request, event, notices.cannot_open("qr"), code="unavailable", status=UNAVAILABLE)
+    except MethodNotPossible as error:
+        return refuse(request, event, notices.not_possible(error), code=error.code, status=CONFLICT)
     except DomainError as error:
         return JsonResponse({"code": error.code}, status=CONFLICT) if wants_json(request) else to_page(event)
     return JsonResponse(checkout_page.code_of(opened.row, now=clock.now()) or {}) if wants_json(request) else to_page(event)

@@ -2,7 +2,7 @@
 
 from django.utils.translation import gettext
 
-from payments.methods.registry import METHODS
+from payments.methods.registry import METHODS, MethodNotPossible
 from payments.models import CheckoutSession, PaymentEvent
 from payments.states import SessionStatus
 
@@ -32,6 +32,11 @@ def card_is_refused() -> Notice:
         "title": gettext("The payment did not go through."),
         "text": gettext("You were not charged.") + " " + gettext("Try another card."),
     }
+
+
+def not_possible(refused: MethodNotPossible) -> Notice:
+    """Return the words for a way to pay that is not for this amount or this buyer."""
+    return {"title": refused.detail, "text": gettext("You were not charged.")}
 
 
 def cannot_ask(method: str) -> Notice:

@@ -18,7 +18,7 @@ from payments.checkout import notices
 from payments.checkout.opening import CONFLICT, UNAVAILABLE, UNPROCESSABLE, checkout_view, done, redirect, to_page, wants_json
 from payments.checkout.pages import page, refuse
 from payments.methods.method import Asks
-from payments.methods.registry import METHODS, method_named
+from payments.methods.registry import METHODS, MethodNotPossible, method_named
 from payments.models import PaymentEvent
 from payments.psp import registry
 from payments.psp.protocol import PspError, PspRejectedRequest
@@ -38,6 +38,8 @@ def open_session(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
             return refuse(request, event, notices.card_is_refused(), code="card_refused", status=UNPROCESSABLE)
         notice = notices.cannot_open(wanted_method(request, event))
         return refuse(request, event, notice, code="unavailable", status=UNAVAILABLE)
+    except MethodNotPossible as error:
+        return refuse(request, event, notices.not_possible(error), code=error.code, status=CONFLICT)
     except DomainError as error:
         return JsonResponse({"code": error.code}, status=CONFLICT) if wants_json(request) else to_page(event)
     return JsonResponse(told(event, opened)) if wants_json(request) else to_page(event)
@@ -53,6 +55,8 @@ def open_hosted(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
         if is_card_refused(request, error):
             return page(request, event, notice=notices.card_is_refused(), status=UNPROCESSABLE)
         return page(request, event, notice=notices.cannot_open(wanted_method(request, event)), status=UNAVAILABLE)
+    except MethodNotPossible as error:
+        return page(request, event, notice=notices.not_possible(error), status=CONFLICT)
     except DomainError:
         return to_page(event)
     if opened.session.payment_token:
@@ -94,9 +98,16 @@ def come_back(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
 @require_POST
 @checkout_view
 def complete(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
-    """Confirm the payment if the PSP itself says that it is approved; then the page follows it.  A second press changes nothing."""
+    """Confirm the payment if the PSP itself says that it is approved; then the page follows it.  A second press changes nothing.
+
+    The button of a page where gift cards and the wallet pay all names no session.
+    """
+    now, session_id = clock.now(), request.POST.get("session", "")
     try:
-        sessions.complete(event, now=clock.now(), session_id=request.POST.get("session", ""))
+        if session_id:
+            sessions.complete(event, session_id=session_id, now=now)
+        else:
+            sessions.complete_by_stored_value(event, now=now)
     except (PspError, UnknownPsp):
         return refuse(request, event, notices.cannot_ask(event.chosen_method), code="unavailable", status=UNAVAILABLE)
     except NotReady as error:

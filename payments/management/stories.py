@@ -1,14 +1,16 @@
 """What a newcomer can try in the demo, each in a minute: one checkout for each way to pay that is always ready.
 
 `demo_data` opens them all, the demo's table lists them, and the page /demo/ (config/stories.py) shows them.  A checkout that was used, or is
-about to expire, is followed by a new one; so is a gift card of which something was spent.
+about to expire, is followed by a new one; so is a gift card of which something was spent.  What makes anything ready holds `one_at_a_time`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import QuerySet
 from djmoney.money import Money
 
@@ -25,6 +27,9 @@ from wallet.models import GiftCard, Shop
 GRANTED_BY = "staff:admin"
 USED = (SessionStatus.COMPLETE, SessionStatus.IN_REVIEW, SessionStatus.FAILED, SessionStatus.UNUSED)
 LEFT = timedelta(hours=1)  # for which a checkout that is offered must be open yet
+# Whoever is before us may wait for a worker that pays (baskets.DEADLINE_S), which is longer than the house waits for any other lock
+LOCK = "SELECT set_config('lock_timeout', '30s', false), pg_advisory_lock(hashtextextended('demo.stories', 0))"
+UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('demo.stories', 0))"
 VALID_DAYS = 30  # of the gift cards, so that the test clock ends them within a month
 
 ROSA = ("Rosa Martín", "rosa.martin@example.com")  # signed in: she has a saved card, and money in her wallet
@@ -181,12 +186,29 @@ BY_NAME: Mapping[str, Story] = {story.name: story for story in STORIES}
 TOPPED_UP = Basket("topped-up", ROSA, "EUR", (("", "40.00", "Top-up"),), signed_in=True, fills="wallet")
 
 
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Wait until nobody else makes a story ready: two who did so at once would pay one top-up twice, or make each other's codes worthless.
+
+    A lock of Postgres that ends with this process or its connection.  No transaction may be open.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(LOCK)
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(UNLOCK)
+            cursor.execute("RESET lock_timeout")
+
+
 def get_ready(shop: Shop, *, now: datetime) -> dict[str, str]:
     """Open whatever is not ready, and return the codes of the gift cards, by story."""
-    rosa_has_paid_before(shop, now=now)
-    for story in STORIES:
-        checkout_of(shop, story, now=now)
-    return {story.name: code_of(shop, story, now=now) for story in STORIES if story.gift_card}
+    with one_at_a_time():
+        rosa_has_paid_before(shop, now=now)
+        for story in STORIES:
+            checkout_of(shop, story, now=now)
+        return {story.name: code_of(shop, story, now=now) for story in STORIES if story.gift_card}
 
 
 def checkout_of(shop: Shop, story: Story, *, now: datetime) -> PaymentEvent:

@@ -27,14 +27,22 @@ class Asks(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refunds:
-    """How money goes back.  It always goes to where it came from: whole, or in part too; within so many days, or without an end."""
+    """How money goes back.  It always goes to where it came from: whole, or in part too; within so many days, or without an end.
+
+    The days count from the moment of the charge, as the PSP tells it (`Charged.at`).
+    """
 
     in_part: bool = True
     within_days: int | None = None
 
     def are_possible(self, *, paid_at: datetime, now: datetime) -> bool:
         """Tell whether what was paid then can still go back."""
-        return self.within_days is None or now < paid_at + timedelta(days=self.within_days)
+        end = self.end(paid_at)
+        return end is None or now < end
+
+    def end(self, paid_at: datetime) -> datetime | None:
+        """Return the first moment at which what was paid then can no longer go back; None: there is none."""
+        return None if self.within_days is None else paid_at + timedelta(days=self.within_days)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,11 +57,21 @@ def refusal_of(method: Method, psp: Psp, amount: Money, country: str = "") -> st
     """Return, for the buyer, why the amount cannot be paid in this way; None if it can."""
     if method.needs_psp and method.name not in psp.methods:
         return _("%(method)s is not offered here. Choose another way to pay.") % {"method": method.label}
-    for capability in (method.can_do, *([psp.methods[method.name]] if method.needs_psp else [])):
+    for capability in capabilities_of(method, psp):
         cause = why_not(capability, amount, country)
         if cause:
             return worded(cause, method, capability, amount, country)
     return None
+
+
+def is_for(country: str, method: Method, psp: Psp) -> bool:
+    """Tell whether buyers of this country can pay in this way, whatever the amount; where it is not known, all can."""
+    return not country or all(country in (capability.countries or {country}) for capability in capabilities_of(method, psp))
+
+
+def capabilities_of(method: Method, psp: Psp) -> Sequence[Capability]:
+    """Return what the way to pay can do, and what the PSP can do of it, which offers it."""
+    return [method.can_do, psp.methods[method.name]] if method.needs_psp else [method.can_do]
 
 
 def worded(cause: Cause, method: Method, capability: Capability, amount: Money, country: str) -> str:

@@ -40,7 +40,8 @@ class SessionRequest:
     """What the buyer is about to confirm.  The nonce is ours: the same nonce opens the same session.
 
     `method` is card, digital_wallet, qr or pay_later.  `buyer` is our public id of the buyer, under which the PSP keeps a card if `save_card`
-    says that the buyer wants it; `saved_card` is the PSP's token of one that it keeps: then nothing is typed.
+    says that the buyer wants it; `saved_card` is the PSP's token of one that it keeps: then nothing is typed.  `country` is the buyer's
+    (ISO 3166; empty: not known).
     """
 
     nonce: str
@@ -53,6 +54,7 @@ class SessionRequest:
     save_card: bool = False
     saved_card: str = ""
     buyer: str = ""
+    country: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +109,17 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class ChargeRequest:
-    """One charge: our stored key, the token that the buyer's confirmation gave, the exact amount, and our order's id."""
+    """One charge: our stored key, the token that the buyer's confirmation gave, the exact amount, and our order's id.
+
+    `statement_name` is how the buyer's statement shall name the shop; empty: as the PSP has it.  It never changes under a key, for a PSP
+    compares what it is asked for.  An answer is not refused for another one: banks write it as they like.
+    """
 
     key: str
     payment_token: str
     amount: Money
     reference: str
+    statement_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ class SandboxPsp:
             "description": request.description,
             "method": request.method,
             "customer": request.buyer,
+            "country": request.country,
             "save_card": request.save_card,
             "saved_card": request.saved_card,
         }
@@ -114,6 +115,8 @@ class SandboxPsp:
 
     def charge(self, request: ChargeRequest) -> Result:
         body = {"token": request.payment_token, **wire(request.amount), "reference": request.reference}
+        if request.statement_name:
+            body["statement_descriptor"] = request.statement_name
         return result_of(self._line.send("/v1/charges", body, key=request.key), request)
 
     def find_charge(self, request: ChargeRequest) -> Result | None:

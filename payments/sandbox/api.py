@@ -45,6 +45,7 @@ SESSION = {
     "description": Field(wire.text(at_least=0, at_most=500), default=""),
     "method": Field(wire.one_of(*methods.METHODS), default="card"),
     "customer": Field(wire.text(at_least=0, at_most=64), default=""),
+    "country": Field(wire.text(at_least=0, at_most=2, pattern="([A-Z]{2})?"), default=""),
     "save_card": Field(wire.yes_or_no, default=False),
     "saved_card": Field(wire.text(at_least=0, at_most=48), default=""),
 }
@@ -54,6 +55,7 @@ CHARGE = {
     "currency": CURRENCY,
     "reference": REFERENCE,
     "metadata": Field(wire.labels, default={}),
+    "statement_descriptor": Field(wire.descriptor, default=""),
 }
 REFUND = {"charge": Field(wire.text()), "amount": AMOUNT, "currency": CURRENCY, "reference": REFERENCE}
 PAYOUT = {

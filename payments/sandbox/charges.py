@@ -25,8 +25,8 @@ from payments.sandbox.sessions import Payer
 TAKE = "UPDATE sandbox_session SET charged = charged + %s WHERE id = %s AND charged + %s <= amount"
 INSERT = """
     INSERT INTO sandbox_charge (id, key, session_id, reference, amount, currency, status, failure, metadata, created_at,
-                                matures_at, matures_to, succeeded_at, disputed_at, hidden_until, refunded, lost)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0, 0)
+                                matures_at, matures_to, succeeded_at, disputed_at, hidden_until, statement_descriptor, refunded, lost)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0, 0)
 """
 
 
@@ -34,7 +34,7 @@ INSERT = """
 def charge(payer: Payer, *, key: str, terms: Mapping[str, Any], fault: Fault | None, now: datetime) -> Answer:
     """Charge the payer's card under `key`, or return the answer that this key got before.
 
-    `terms` are token, amount (minor units), currency, reference and metadata. A decline is an answer, with status 402.
+    `terms` are token, amount (minor units), currency, reference, metadata and statement_descriptor. A decline is an answer, with status 402.
     Raises Refusal: key_in_flight, key_reused, key_voided, currency_mismatch, amount_exceeds_session.
     """
     earlier = idempotency.claim(key, operation="charge", request_hash=idempotency.hash_of(dict(terms)), now=now)
@@ -59,6 +59,7 @@ def _drafted(payer: Payer, *, key: str, terms: Mapping[str, Any], now: datetime)
         session_id=payer.session_id,
         reference=terms["reference"],
         metadata=terms["metadata"],
+        statement_descriptor=terms["statement_descriptor"],
         amount=terms["amount"],
         currency=terms["currency"],
         created_at=now,
@@ -96,7 +97,7 @@ def _insert(made: Charge) -> None:
     metadata = orjson.dumps(made.metadata).decode()
     terms: list[Any] = [made.id, made.key, made.session_id, made.reference, made.amount, made.currency]
     course: list[Any] = [made.status, failure, metadata, made.created_at, made.matures_at, made.matures_to]
-    later: list[Any] = [made.succeeded_at, made.disputed_at, made.hidden_until]
+    later: list[Any] = [made.succeeded_at, made.disputed_at, made.hidden_until, made.statement_descriptor]
     with connection.cursor() as cursor:
         cursor.execute(INSERT, terms + course + later)
 
@@ -175,5 +176,6 @@ def as_wire(made: Charge) -> dict[str, Any]:
         "refunded": made.refunded,
         "failure": made.failure,
         "metadata": made.metadata,
+        "statement_descriptor": made.statement_descriptor or None,
         "created_at": wire.moment(made.created_at),
     }

@@ -64,11 +64,16 @@ METHODS: Mapping[str, Method] = {
 }
 
 
-def require_possible(name: str, *, amount: int, currency: str) -> Method:
-    """Return the method if it can do this amount. Raises Refusal method_not_possible (400), naming the field."""
+def require_possible(name: str, *, amount: int, currency: str, country: str) -> Method:
+    """Return the method if it can do this amount for a buyer of this country ("": not told, which excludes nothing).
+
+    Raises Refusal method_not_possible (400), naming the field.
+    """
     method = METHODS[name]
     if method.currencies and currency not in method.currencies:
         raise _refusal(f"{method.label} cannot be paid in {currency}.", field="currency")
+    if method.countries and country and country not in method.countries:
+        raise _refusal(f"{method.label} is not offered in {country}.", field="country")
     least, most = method.smallest.get(currency, amount), method.largest.get(currency, amount)
     if amount < least:
         raise _refusal(f"{method.label} is possible from {amounts.shown(least, currency, language='en')} on.", field="amount")

@@ -16,7 +16,7 @@ class Session(models.Model):
     """One buyer confirming one total once. Its token may be charged in parts up to `amount`.
 
     `card` names the behaviour of the card behind it, if there is one. `saved_card` is the token of the card that the buyer pays with, or,
-    with `save_card`, of the card that was kept for the `customer`. `short_code` is what a QR code leads to. A session that a person reviews
+    with `save_card`, of the card that was kept for the `customer`, whose `country` (if it was told) bounds the ways to pay. `short_code` is what a QR code leads to. A session that a person reviews
     becomes `decides_to` at `decides_at`, unless somebody decides before.
     """
 
@@ -31,6 +31,7 @@ class Session(models.Model):
     description = models.CharField(max_length=500)
     method = models.CharField(max_length=16, default="card", db_default="card")
     customer = models.CharField(max_length=64, default="", db_default="")
+    country = models.CharField(max_length=2, default="", db_default="")
     save_card = models.BooleanField(default=False, db_default=False)
     saved_card = models.CharField(max_length=48, default="", db_default="")
     short_code = models.CharField(max_length=16, unique=True, null=True)
@@ -116,7 +117,10 @@ def visible(key: str, *, now: datetime, lag_s: float) -> Q:
 
 
 class Charge(Movement):
-    """Money taken from a session's card. `lost` is what lost disputes took back; `disputed_at`, when the card's bank will."""
+    """Money taken from a session's card. `lost` is what lost disputes took back; `disputed_at`, when the card's bank will.
+
+    `statement_descriptor` is how the buyer's statement names the shop; without one, by the account's name.
+    """
 
     session = models.ForeignKey(Session, models.PROTECT, related_name="charges")
     refunded = models.BigIntegerField(default=0)
@@ -124,6 +128,7 @@ class Charge(Movement):
     succeeded_at = models.DateTimeField(null=True)
     disputed_at = models.DateTimeField(null=True)
     metadata = models.JSONField(default=dict)
+    statement_descriptor = models.CharField(max_length=22, default="", db_default="")
 
     class Meta:
         app_label = "sandbox"

@@ -46,7 +46,7 @@ def _require_refundable(charged: Charge, *, currency: str, now: datetime) -> Non
     if charged.disputes.filter(status="open").exists():
         raise Refusal(400, "charge_disputed", "The charge is disputed. Wait until the dispute is closed.")
     method = METHODS[charged.session.method]
-    if method.refundable_for and charged.succeeded_at and now >= charged.succeeded_at + method.refundable_for:
+    if method.refundable_for and now >= charged.created_at + method.refundable_for:
         raise Refusal(400, "refund_too_late", f"{method.label} is refunded within {method.refundable_for.days} days.")
     if currency != charged.currency:
         raise Refusal(400, "currency_mismatch", f"The charge is in {charged.currency}.", field="currency")

@@ -24,7 +24,7 @@ PAYER = """
     SELECT id, currency, card, CASE WHEN saved_card <> '' AND NOT save_card THEN card_exp_month END, card_exp_year
     FROM sandbox_session WHERE token = %s
 """
-TERMS = ("method", "amount", "currency", "parent_origin", "return_url", "saved_card")
+TERMS = ("method", "amount", "currency", "parent_origin", "return_url", "saved_card", "country")
 WISHES = ("locale", "description", "save_card", "customer")
 LETTERS_OF_A_CODE = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 AUTHENTICATION_FAILED, CARD_FORGOTTEN, CANCELED = "authentication_failed", "card_forgotten", "canceled_by_buyer"
@@ -94,7 +94,7 @@ def open_session(nonce: str, *, terms: Mapping[str, Any], now: datetime) -> Open
 
 
 def _require_possible(terms: Mapping[str, Any]) -> None:
-    methods.require_possible(terms["method"], amount=terms["amount"], currency=terms["currency"])
+    methods.require_possible(terms["method"], amount=terms["amount"], currency=terms["currency"], country=terms["country"])
     if terms["save_card"] and terms["saved_card"]:
         raise Refusal(400, "invalid_field", "A card that is kept already cannot be kept again.", field="save_card")
     for name in ("save_card", "saved_card"):
@@ -280,6 +280,7 @@ def as_wire(session: Session, *, now: datetime) -> dict[str, Any]:
         "return_url": session.return_url,
         "locale": session.locale,
         "description": session.description,
+        "country": session.country or None,
         "fields_url": f"{settings.SANDBOX_PUBLIC_URL}/fields/{session.id}" if session.method == "card" else None,
         "hosted_url": hosted_url(session),
         "payment_token": session.token,

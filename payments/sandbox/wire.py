@@ -17,6 +17,8 @@ from django.http import HttpRequest, HttpResponse
 from payments.sandbox.errors import Refusal
 
 MAX_AMOUNT = 10**16 - 1  # 999,999,999,999.9999 of a currency with four decimals
+DESCRIPTOR = re.compile("(?=.*[A-Za-z])[ -~]{5,22}")
+FORBIDDEN_IN_A_DESCRIPTOR = frozenset("<>\\'\"*")
 ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::\d{1,5})?", re.IGNORECASE)
 
 
@@ -76,6 +78,13 @@ def text(*, at_least: int = 1, at_most: int = 255, pattern: str = "") -> Callabl
         return value
 
     return read_text
+
+
+def descriptor(value: Any) -> str:
+    """Read how a statement names a shop, by Stripe's rule: 5 to 22 characters of ASCII, a letter among them, and some signs not."""
+    if not isinstance(value, str) or not DESCRIPTOR.fullmatch(value) or FORBIDDEN_IN_A_DESCRIPTOR & set(value):
+        raise ValueError("5 to 22 characters of ASCII with a letter among them, and without < > \\ ' \" *")
+    return value
 
 
 def name(value: Any) -> str:

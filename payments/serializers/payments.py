@@ -1,7 +1,9 @@
 """What payments and their orders look like on the wire, and what a shop sends to open one."""
 
+import re
 from typing import Any
 
+import pycountry
 from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -38,7 +40,7 @@ MOST_ITEMS = 100
 ADA, BOLT = "sel_0199f3c2b1e07a44b6f2c9d81e3a5b70", "sel_0199f3c2b1e27c51a9d0f4b6c8e1a3d5"
 BASKET: dict[str, Any] = {
     "checkout_id": "basket-1001",
-    "buyer": {"reference": "customer-77", "name": "Grace Hopper", "email": "grace@shop.example"},
+    "buyer": {"reference": "customer-77", "name": "Grace Hopper", "email": "grace@shop.example", "country": "AT"},
     "payment_orders": [
         {
             "seller": ADA,
@@ -96,7 +98,9 @@ PAYMENT: dict[str, Any] = {
         "reference": "customer-77",
         "name": "Grace Hopper",
         "email": "grace@shop.example",
+        "country": "AT",
     },
+    "statement_name": "NORTHWIND",
     "checkout_url": "https://pay.shop.example/checkout/4vXq0mC2n8Yh1sT6kLw9zRbE3uJ5fD7a",
     "return_url": None,
     "locale": "en",
@@ -273,10 +277,11 @@ def in_order(rows: Any) -> list[Any]:
 class BuyerSerializer(StrictSerializer):
     """Who pays."""
 
-    id = serializers.CharField(source="public_id")
-    reference = serializers.CharField()
-    name = TextOrNull()
-    email = TextOrNull()
+    id = serializers.CharField(source="buyer.public_id")
+    reference = serializers.CharField(source="buyer.reference")
+    name = TextOrNull(source="buyer.name")
+    email = TextOrNull(source="buyer.email")
+    country = TextOrNull(source="buyer_country", help_text="Where you said that the buyer is, for this payment")
 
 
 class PaymentSerializer(StrictSerializer):
@@ -290,7 +295,8 @@ class PaymentSerializer(StrictSerializer):
     status = serializers.ChoiceField(EventStatus.choices)
     is_payment_done = serializers.BooleanField(help_text="Nothing more will happen to any of its orders")
     amount = MoneyField()
-    buyer = BuyerSerializer()
+    buyer = BuyerSerializer(source="*")
+    statement_name = TextOrNull(help_text="How the buyer's statement names your shop, as it was when this was opened")
     checkout_url = serializers.SerializerMethodField()
     return_url = TextOrNull()
     locale = serializers.CharField()
@@ -353,12 +359,26 @@ class NewOrderSerializer(StrictSerializer):
         return attrs
 
 
+@extend_schema_field({"type": "string", "minLength": 2, "maxLength": 2, "pattern": "^[A-Z]{2}$"})
+class CountryField(PlainText):
+    """A country, by its two letters of ISO 3166."""
+
+    default_error_messages = {"unknown_country": "This is no country. Send its two capital letters of ISO 3166, such as AT."}
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not re.fullmatch("[A-Z]{2}", text) or pycountry.countries.get(alpha_2=text) is None:
+            self.fail("unknown_country")
+        return text
+
+
 class NewBuyerSerializer(StrictSerializer):
     """Who will pay, by your own id of them.  Name and e-mail address are kept from the first time."""
 
     reference = PlainText(max_length=120)
     name = PlainText(max_length=120, required=False, default="", allow_blank=True)
     email = EmailText(required=False, default="", allow_blank=True)
+    country = CountryField(required=False, default="", help_text="Where the buyer is: ways to pay that are not for it are not offered")
     signed_in = Yes(
         required=False,
         default=False,

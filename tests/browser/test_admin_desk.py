@@ -14,7 +14,19 @@ from ledger.models import Approval
 from ledger.money import exact
 from payments import confirmation, dead_letters, disputes, intake, refunds, settlement
 from payments.confirmation import Confirmed
-from payments.models import DeadLetter, Dispute, FeeSchedule, FeeTier, PaymentOrder, PspAttempt, Refund
+from payments.models import (
+    CheckoutSession,
+    DeadLetter,
+    Dispute,
+    FeeSchedule,
+    FeeTier,
+    PaymentEvent,
+    PaymentOrder,
+    PspAttempt,
+    ReceiptMail,
+    Refund,
+    SavedCard,
+)
 from payments.psp.protocol import DisputeNotice
 from payments.settlement import Capture
 from payouts import bank_accounts, files, requests, scheduling, stops
@@ -24,7 +36,7 @@ from payouts.choice import Which
 from payouts.models import BankAccount, PaymentFile, PayoutRun, PayoutSchedule
 from reconciliation import inside
 from tests.factories import PAID_AT_ONCE, basket, make_available, new_bank_account, new_sellers, new_shop
-from wallet import gift_cards, months
+from wallet import gift_cards, months, stored_value
 from wallet.gift_cards import NewGiftCard
 from wallet.models import Seller
 
@@ -53,12 +65,8 @@ def letter(site: str) -> DeadLetter:
     refund = refunds.request_refund(paid.pk, amount=exact("30.00", "EUR"), reason="Damaged", now=NOW)
     settlement.settle_refund(refund.pk, psp_reference="re_1", refunded_at=NOW)
     charge, nothing = f"ch_{disputed.attempts.get().pk}", exact("0", "EUR")
-    disputes.open_dispute(
-        DisputeNotice(
-            "dp_1", disputed.public_id, disputed.public_id, charge, "open", disputed.amount, nothing, nothing, "fraudulent", NOW, NOW, NOW
-        ),
-        psp="sandbox",
-    )
+    said = (disputed.public_id, disputed.public_id, charge, "open", disputed.amount, nothing, nothing, "fraudulent", NOW, NOW, NOW)
+    disputes.open_dispute(DisputeNotice("dp_1", *said), psp="sandbox")
     event, _is_new = intake.open_event(seller.shop, basket([seller], "987654321012.34"), now=NOW)
     [stuck] = confirmation.confirm(event.pk, Confirmed("cs_2", "tok_2", event.amount), now=NOW)
     PspAttempt.objects.create(
@@ -79,6 +87,25 @@ def sell(seller: Seller, *amounts: str) -> list[PaymentOrder]:
     return orders
 
 
+def lost_dispute_of(order: PaymentOrder) -> Dispute:
+    charge, nothing = f"ch_{order.attempts.get(operation='charge').pk}", exact("0", "EUR")
+    said = (order.public_id, order.public_id, charge, "lost", order.amount, nothing, order.amount, "fraudulent", NOW, NOW, NOW)
+    return disputes.close_dispute(DisputeNotice("dp_2", *said), psp="sandbox")
+
+
+def session_of(event: PaymentEvent) -> CheckoutSession:
+    """Return a session of the payment, by a card that is saved; the receipt could not be sent."""
+    shown = {"brand": "mastercard", "last4": "4444", "exp_month": 3, "exp_year": 2031, "funding": "debit"}
+    card = SavedCard.objects.create(buyer=event.buyer, psp="sandbox", token="card_1", **shown)
+    session = CheckoutSession(event=event, psp="sandbox", session=f"cs_{'0' * 60}", method="pay_later", saved_card=card, status="unused")
+    session.failure_code, session.schedule = "paid_otherwise", [{"due": "2026-12-21", "amount": "329218107004.11", "currency": "EUR"}]
+    session.amount = exact("987654321012.34", "EUR")
+    session.save()
+    address = "wilhelmine.von-und-zu-hohenschwangau@porzellanmanufaktur.example"
+    ReceiptMail.objects.create(event=event, address=address, noted_at=NOW, error="SMTPRecipientsRefused", tries=9)
+    return session
+
+
 def log_in(page: Page, site: str) -> None:
     page.goto(f"{site}/admin/login/")
     page.locator("#id_username").fill("finance")
@@ -95,8 +122,10 @@ def test_every_page_of_the_desk_fits_and_breaks_no_content_security_policy(width
     look = inside.look(now=timezone.now(), at=timezone.now()) or pytest.fail("nobody looked")
     stop, _is_new = stops.place(reason="INV-03: a wallet is off", placed_by="watch", now=timezone.now())
     paid = PaymentOrder.objects.order_by("pk")[0]
+    session = session_of(paid.event)
     wanted = NewGiftCard(exact("987654321012.34", "EUR"), reference="goodwill-for-the-porcelain-that-came-broken-on-friday")
     card, _is_new = gift_cards.grant(paid.shop, wanted, reason="The vase came broken", by="staff:finance", now=NOW)
+    stored_value.freeze(card.value_id, because=lost_dispute_of(paid).public_id, now=NOW)
     for path in (
         "",
         "payments/deadletter/",
@@ -106,8 +135,14 @@ def test_every_page_of_the_desk_fits_and_breaks_no_content_security_policy(width
         f"payments/paymentorder/{paid.pk}/refund/",
         f"payments/paymentevent/{paid.event_id}/change/",
         f"payments/refund/{Refund.objects.get().pk}/change/",
+        "payments/checkoutsession/",
+        f"payments/checkoutsession/{session.pk}/change/",
+        "payments/savedcard/",
+        f"payments/savedcard/{session.saved_card_id}/change/",
+        "payments/receiptmail/",
+        f"payments/receiptmail/{session.event_id}/change/",
         "payments/dispute/",
-        f"payments/dispute/{Dispute.objects.get().pk}/change/",
+        f"payments/dispute/{Dispute.objects.get(status='open').pk}/change/",
         "payments/retrypolicy/add/",
         "reconciliation/figures/",
         "reconciliation/audittrail/",
@@ -127,6 +162,7 @@ def test_every_page_of_the_desk_fits_and_breaks_no_content_security_policy(width
         "wallet/giftcard/grant/",
         f"wallet/giftcard/{card.pk}/change/",
         f"wallet/giftcard/{card.pk}/freeze/",
+        f"wallet/giftcard/{card.pk}/thaw_lost/",
         "wallet/storedvalue/",
     ):
         page.goto(f"{site}/admin/{path}")

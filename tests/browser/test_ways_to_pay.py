@@ -225,16 +225,26 @@ def test_a_card_is_kept_if_the_buyer_wants_it_pays_again_and_is_deleted(live_hou
 
 
 @pytest.mark.parametrize(("label", "press"), [("QR code", "Show the code"), ("Pay later", "Continue to Pay later")])
-def test_without_javascript_each_way_is_a_form(live_house: LiveHouse, browser: Browser, label: str, press: str) -> None:
-    url = live_house.checkout()
+def test_without_javascript_each_way_is_a_form_whose_button_says_where_it_leads(
+    live_house: LiveHouse, browser: Browser, label: str, press: str
+) -> None:
+    url, kept = live_house.checkout(signed_in=True), {"brand": "visa", "last4": "4242", "exp_month": 1}
+    SavedCard.objects.create(buyer=Buyer.objects.get(), psp="sandbox", token="tok_kept", exp_year=timezone.now().year + 1, **kept)
     context = browser.new_context(java_script_enabled=False, locale="en-GB")
     page = context.new_page()
     page.goto(url)
+    expect(page.get_by_role("button", name="Continue with this card")).to_be_visible()
+    page.get_by_text("Another card", exact=True).locator("visible=true").click()
+    expect(page.get_by_role("button", name="Continue to the card form")).to_be_visible()
     choose(page, label)
     page.get_by_role("button", name=press).click()
     if label == "QR code":
         expect(page.locator("#qr-code")).to_be_visible()
-        expect(page.get_by_role("link", name="I have paid: check")).to_be_visible()
+        expect(page.locator(".qr-steps li").last).to_have_text(
+            f"Approve 128.40{NO_BREAK}EUR there, then press “I have paid: check”.", use_inner_text=True
+        )
+        page.get_by_role("link", name="I have paid: check").click()
+        expect(page.locator("#qr-code")).to_be_visible()
     else:
         page.locator("button[value=pay]").click()
         live_house.wait_until(lambda: live_house.payment(url).is_payment_done, what="the payment is done")

@@ -23,6 +23,7 @@ from payments import cancellations, confirmation, dead_letters, disputes, intake
 from payments.confirmation import Confirmed
 from payments.models import (
     Cancellation,
+    CheckoutSession,
     CircuitBreaker,
     DeadLetter,
     Dispute,
@@ -33,8 +34,10 @@ from payments.models import (
     PaymentOrder,
     PspAttempt,
     PspEvent,
+    ReceiptMail,
     Refund,
     RetryPolicy,
+    SavedCard,
 )
 from payments.psp.protocol import DisputeNotice
 from payments.settlement import Capture
@@ -72,7 +75,7 @@ PASSWORD = "as-long-as-it-is-calm"
 MONEY = [
     PaymentEvent, PaymentOrder, PspAttempt, PspEvent, Refund, DueOrder, JournalEntry, Account, Wallet, WalletEntry, OutboxMessage,
     IdempotencyRecord, Buyer, WebhookDelivery, Cancellation, Dispute, LateCharge, DeadLetter, CircuitBreaker, SecondFactor, SecondFactorChange,
-    Approval, StoredValue, GiftCard,
+    Approval, StoredValue, GiftCard, CheckoutSession, SavedCard, ReceiptMail,
 ]  # fmt: skip
 KEPT = [Shop, Seller, ApiKey, FeeSchedule, ReleaseTerms, SellerHold, WebhookEndpoint, RetryPolicy]
 ELSEWHERE = [FeeInvoice, TaxRate, Conversion, ExchangeRate]  # test_statements.py, test_exchange_rates.py
@@ -95,8 +98,14 @@ def ada() -> Seller:
 
 
 def sell(seller: Seller, *amounts: str) -> list[PaymentOrder]:
-    """Let a buyer pay these orders of the seller, in one basket; the PSP tells of the first by webhook too."""
+    """Let a buyer pay these orders of the seller, in one basket, by a card that is saved; the PSP tells of the first by webhook too."""
     event, _is_new = intake.open_event(seller.shop, basket([seller], *amounts), now=NOW)
+    shown = {"brand": "visa", "last4": "4242", "exp_month": 3, "exp_year": 2031}
+    card = SavedCard.objects.create(buyer=event.buyer, psp="sandbox", token=f"card_{event.pk}", **shown)
+    session = CheckoutSession(event=event, psp="sandbox", session=f"cs_of_{event.pk}", method="card", saved_card=card, code_text="EMV-CODE")
+    session.amount = event.amount
+    session.save()
+    ReceiptMail.objects.create(event=event, address="rosa.martin@example.com", noted_at=NOW, error="SMTPException")
     orders = confirmation.confirm(event.pk, Confirmed("cs_1", "tok_1", event.amount, "visa", "4242"), now=NOW)
     attempts = [PspAttempt.objects.create(order=order, number=1, psp="sandbox", psp_key=order.public_id) for order in orders]
     for order in orders:
@@ -228,6 +237,11 @@ def test_everything_else_is_found_by_its_id(staff: Client, ada: Seller, rows: Ca
         (Buyer, "rosa"),
         (IdempotencyRecord, "k-1"),
         (DueOrder, DueOrder.objects.get().psp_key),
+        (CheckoutSession, CheckoutSession.objects.all()[0].session),
+        (CheckoutSession, CheckoutSession.objects.all()[0].event.checkout_id),
+        (SavedCard, SavedCard.objects.all()[0].public_id),
+        (SavedCard, SavedCard.objects.all()[0].buyer.reference),
+        (ReceiptMail, PaymentOrder.objects.all()[0].public_id),
     ]:
         assert staff.get(listed(model), {"q": term}).context["cl"].result_list, (model, term)
         assert not staff.get(listed(model), {"q": "no such thing"}).context["cl"].result_list
@@ -252,6 +266,48 @@ def test_a_payments_page_is_a_time_line_from_checkout_to_message(staff: Client, 
         assert what in seen
     assert "Webhook charge.succeeded: applied" in seen
     assert "refund.succeeded re_" in seen
+
+
+def test_a_payment_leads_to_its_sessions_and_its_receipt_and_they_lead_back(staff: Client, rows: Callable[..., Any]) -> None:
+    session, mail = rows(CheckoutSession), rows(ReceiptMail)
+    for address in (page_of(session.event), reverse("payment_path", args=[session.event.public_id])):
+        shown = staff.get(address).content.decode()
+        assert f'href="{page_of(session)}"' in shown
+        assert f'href="{page_of(mail)}"' in shown
+    for row in (session, mail):
+        shown = staff.get(page_of(row)).content.decode()
+        assert f'href="{page_of(session.event)}"' in shown
+        assert f"?q={session.event.public_id}" in shown
+
+
+def test_neither_a_token_nor_what_a_code_says_nor_an_address_is_shown(staff: Client, rows: Callable[..., Any]) -> None:
+    card, session, mail = rows(SavedCard), rows(CheckoutSession), rows(ReceiptMail)
+    for row in (card, session, mail):
+        for page in (staff.get(listed(type(row))), staff.get(page_of(row)), staff.get(page_of(session.event))):
+            for secret in (card.token, session.code_text, mail.address):
+                assert secret not in page.content.decode()
+    assert "Visa •••• 4242" in words(staff.get(page_of(card)).content)
+    assert "ro…@example.com" in words(staff.get(page_of(mail)).content)
+
+
+@pytest.mark.parametrize(
+    ("model", "terms", "state"),
+    [
+        (SavedCard, {"forget_at": NOW}, "to_be_forgotten"),
+        (SavedCard, {"forget_at": NOW, "forgotten_at": NOW}, "forgotten"),
+        (SavedCard, {}, "kept"),
+        (ReceiptMail, {"next_attempt_at": NOW}, "waits"),
+        (ReceiptMail, {"sent_at": NOW}, "sent"),
+        (ReceiptMail, {}, "given_up"),
+    ],
+)
+def test_a_list_is_filtered_by_how_its_rows_stand(
+    model: type[models.Model], terms: dict[str, Any], state: str, staff: Client, rows: Callable[..., Any]
+) -> None:
+    model._default_manager.update(**terms)
+    choices = {"kept", "to_be_forgotten", "forgotten"} if model is SavedCard else {"waits", "sent", "given_up"}
+    found = {choice for choice in choices if staff.get(listed(model), {"state": choice}).context["cl"].result_count}
+    assert found == {state}
 
 
 def test_an_order_leads_to_its_payment_seller_entries_and_attempts(staff: Client, rows: Callable[..., Any]) -> None:

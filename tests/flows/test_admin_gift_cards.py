@@ -1,6 +1,7 @@
 """Gift cards in the admin: given away by one person or two, frozen and let go with a reason, and never a code to be seen."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -101,6 +102,24 @@ def test_sec_29_a_large_card_waits_for_a_second_person(shop: Shop, settings: Any
     approval.refresh_from_db()
     assert approval.result == card.public_id
     assert approval.journal_entry_id == StoredValueEntry.objects.get().journal_entry_id
+
+
+def test_sec_29_many_small_cards_of_one_day_are_a_large_one(shop: Shop, settings: Any) -> None:
+    settings.GIFT_CARD_APPROVAL_LIMITS = {"EUR": Decimal(60)}
+    ada, bea = staff("ada"), staff("bea")
+    for once in ("1", "2", "2"):
+        ada.post(GRANT, asked(shop, once=once))
+    shown = words(ada.post(GRANT, asked(shop, once="3"), follow=True))
+    assert "60.00 EUR within 24 hours, of which 50.00 EUR are given: 10.00 EUR are left" in shown
+    assert (GiftCard.objects.count(), Approval.objects.count()) == (2, 1)
+    bea.post(f"/admin/ledger/approval/{Approval.objects.get().pk}/approve/", {"note": "So many vases"})
+    ada.post(GRANT, asked(shop, "10.00", once="4"))
+    ada.post(GRANT, asked(shop, once="5", currency="USD"))
+    bea.post(GRANT, asked(shop, once="6"))
+    assert GiftCard.objects.count() == 6, "what two decided, another currency, and what somebody else gives away count for themselves"
+    GiftCard.objects.filter(once="1").update(created_at=timezone.now() - timedelta(hours=25))
+    ada.post(GRANT, asked(shop, once="7"))
+    assert GiftCard.objects.filter(issued_by="staff:ada", currency="EUR").count() == 4
 
 
 def test_a_card_is_frozen_and_let_go_with_a_reason_and_what_a_dispute_froze_is_not(shop: Shop) -> None:

@@ -53,15 +53,15 @@ def test_a_payment_that_came_before_its_settlement_file_is_explained_when_the_fi
     match = BankLineMatch.objects.get(line__statement=compared.statement)
     assert (match.kind, match.batch, match.amount) == ("settlement", batch, None)
     assert (entries(), standing()) == ([{"suspense": "98.35", "bank_in_transit": "-98.35"}], ("0.00", "7.00"))
-    booked_by(mt940(("98.35", "BK3", "", BATCH), opening="105.35", day="261122", number=2))
+    booked_by(mt940(("98.35", "BK3", "", BATCH), opening="105.35", day="371122", number=2))
     assert found()[-1] == ("duplicate", batch.public_id, "98.35")
 
 
 def test_a_payment_of_two_batches_waits_for_the_second_of_their_files(rolled_back: None) -> None:
-    settled("40.00", name="sb-20261119-eur")
-    booked_by(mt940(("100.00", "BK1", "", "sb-20261119-eur sb-20261120-eur")))
+    settled("40.00", name="sb-20371119-eur")
+    booked_by(mt940(("100.00", "BK1", "", "sb-20371119-eur sb-20371120-eur")))
     assert ([kind for kind, *_rest in found()], bank_recognition.resolve_known(now=NOW)) == (["amount"], 0)
-    settled("60.00", name="sb-20261120-eur")
+    settled("60.00", name="sb-20371120-eur")
     assert (bank_recognition.resolve_known(now=NOW), standing()) == (1, ("0.00", "0.00"))
     assert set(BankLineMatch.objects.values_list("amount", flat=True)) == {40, 60}
 
@@ -98,7 +98,7 @@ def test_a_batch_that_people_found_in_a_line_of_another_amount_is_not_paid_once_
     booked_by(mt940(("90.00", "BK1", "", BATCH)))
     proposal = resolution.propose(Mismatch.objects.get().pk, chart.bank_in_transit(), "It is the batch", actor=ADA, now=NOW)
     resolution.approve(proposal.pk, actor=BEA, reason="So it is", now=NOW)
-    booked_by(mt940(("98.35", "BK2", "", said), opening="90.00", day="261122", number=2))
+    booked_by(mt940(("98.35", "BK2", "", said), opening="90.00", day="371122", number=2))
     assert (bank_recognition.resolve_known(now=NOW), standing()) == (0, ("8.35", "98.35"))
     assert found()[-1][0] == ("duplicate" if said == BATCH else "missing_here")
 
@@ -123,7 +123,7 @@ def test_a_file_a_statement_and_a_person_who_explain_a_line_at_once_explain_it_o
     proposal = resolution.propose(mismatch.pk, chart.bank_in_transit(), "The first part", actor=ADA, now=NOW)
     staged(batch_of(("fee", "fee_1", "", "0.00", "-98.35"), batch=BATCH), source="sandbox")
     matching.match_waiting(now=NOW)
-    staged(mt940(("48.35", "BK2", "", BATCH), opening="50.00", day="261122", number=2))
+    staged(mt940(("48.35", "BK2", "", BATCH), opening="50.00", day="371122", number=2))
     statement = BankStatement.objects.latest("pk")
     bank_matching.match(statement.pk, now=NOW)
     answers = all_at_once(

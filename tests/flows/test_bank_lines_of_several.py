@@ -66,7 +66,7 @@ def test_a_debit_without_a_name_is_the_one_file_of_that_sum_and_of_two_such_file
         for amount in ("4.00", "6.00"):
             ordered(amount, provider=files.PROVIDER)
         more.append(filed())
-    compared = booked_by(mt940(("-10.00", "BK2", "", "Collective order"), ("-30.06", "BK3", "", ""), day="261122", number=2))
+    compared = booked_by(mt940(("-10.00", "BK2", "", "Collective order"), ("-30.06", "BK3", "", ""), day="371122", number=2))
     assert (compared.mismatched, {file.count for file in (first, *more)}) == (2, {3, 2})
     ambiguous, unknown = Mismatch.objects.order_by("bank_line")
     assert (ambiguous.kind, ambiguous.could_be.splitlines()) == ("missing_here", [file.public_id for file in more])
@@ -95,8 +95,8 @@ def test_a_file_of_another_sum_is_explained_once_the_bank_says_which_payouts_it_
 
 
 def test_a_credit_that_names_several_batches_is_all_of_them() -> None:
-    first, second = settled("98.35", name="sb-20261119-eur"), settled("1.65", name="sb-20261120-eur")
-    twice = [("100.00", name, "", "sb-20261119-eur+sb-20261120-eur, and nothing else") for name in ("BK1", "BK2")]
+    first, second = settled("98.35", name="sb-20371119-eur"), settled("1.65", name="sb-20371120-eur")
+    twice = [("100.00", name, "", "sb-20371119-eur+sb-20371120-eur, and nothing else") for name in ("BK1", "BK2")]
     compared = booked_by(mt940(*twice))
     arrived = BankLineMatch.objects.order_by("batch").values_list("batch", "amount")
     assert list(arrived) == [(first.pk, Decimal("98.35")), (second.pk, Decimal("1.65"))]
@@ -105,16 +105,16 @@ def test_a_credit_that_names_several_batches_is_all_of_them() -> None:
 
 
 def test_a_credit_that_names_its_psp_alone_is_the_batches_of_just_its_sum_if_no_others_have_it() -> None:
-    batches = [settled(amount, name=f"sb-2026111{day}-eur") for day, amount in enumerate(("40.00", "30.00", "25.00", "10.00"), start=1)]
+    batches = [settled(amount, name=f"sb-2037111{day}-eur") for day, amount in enumerate(("40.00", "30.00", "25.00", "10.00"), start=1)]
     compared = booked_by(mt940(("65.00", "BK1", "", "SANDBOX PAYMENTS"), ("7.00", "BK2", "", "Sandbox"), ("35.00", "BK3", "", "Somebody")))
     assert (compared.paid_in, standing()) == (Decimal(0), ("105.00", "107.00")), "65 is 40 + 25, and 30 + 25 + 10"
     ids = [batch.public_id for batch in batches]
     could_be = [mismatch.could_be.splitlines() for mismatch in Mismatch.objects.order_by("bank_line")]
     assert could_be == [[f"{ids[0]} {ids[2]}", f"{ids[1]} {ids[2]} {ids[3]}"], [], []]
-    sure = booked_by(mt940(("70.00", "BK4", "", "Sandbox Payments"), opening="107.00", day="261122", number=2))
+    sure = booked_by(mt940(("70.00", "BK4", "", "Sandbox Payments"), opening="107.00", day="371122", number=2))
     assert (shares(sure), standing()) == ([("settlement", "40.00"), ("settlement", "30.00")], ("35.00", "107.00"))
     assert bank_recognition.resolve_known(now=NOW) == 0, "65 has no sum any more"
-    single = booked_by(mt940(("25.00", "BK5", "", "Sandbox Payments"), opening="177.00", day="261123", number=3))
+    single = booked_by(mt940(("25.00", "BK5", "", "Sandbox Payments"), opening="177.00", day="371123", number=3))
     assert (shares(single), standing()) == ([("settlement", "")], ("10.00", "107.00"))
 
 
@@ -132,7 +132,7 @@ def test_a_batch_that_comes_in_parts_has_arrived_with_the_last_of_them() -> None
     batch = settled("98.35")
     compared = booked_by(mt940(("50.00", "BK1", "", f"{batch.name} part 1 of 2"), ("48.35", "BK2", "", f"{batch.name} part 2 of 2")))
     assert (shares(compared), standing()) == ([("instalment", "")] * 2, ("0.00", "0.00"))
-    again = booked_by(mt940(("50.00", "BK3", "", batch.name), opening="98.35", day="261122", number=2))
+    again = booked_by(mt940(("50.00", "BK3", "", batch.name), opening="98.35", day="371122", number=2))
     assert (again.mismatched, found()) == (1, [("duplicate", batch.public_id, "50.00")])
 
 
@@ -140,7 +140,7 @@ def test_a_batch_whose_parts_come_in_two_statements_is_explained_by_the_second()
     batch = settled("98.35")
     first = booked_by(mt940(("50.00", "BK1", "", batch.name)))
     assert (found(), standing()) == ([("amount", batch.public_id, "50.00")], ("98.35", "50.00"))
-    booked_by(mt940(("48.35", "BK2", "", batch.name), opening="50.00", day="261122", number=2))
+    booked_by(mt940(("48.35", "BK2", "", batch.name), opening="50.00", day="371122", number=2))
     assert bank_recognition.resolve_known(now=NOW) == 2
     assert (shares(first), standing()) == ([("instalment", "")], ("0.00", "0.00"))
     assert {mismatch.kind for mismatch in Mismatch.objects.all()} == {"late"}

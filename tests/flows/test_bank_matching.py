@@ -25,8 +25,8 @@ from tests.fixtures_services import SandboxCompany
 from tests.settlement_files import batch_of
 from wallet.models import Shop
 
-NOW = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
-BATCH = "sb-20261120-eur"
+NOW = datetime(2037, 11, 22, 6, 0, tzinfo=UTC)
+BATCH = "sb-20371120-eur"
 
 
 def staged(body: bytes, *, source: str = "sandbox_bank", received_by: str = "folder") -> SourceFile:
@@ -139,7 +139,7 @@ def test_a_batch_that_arrives_is_on_the_bank_account_and_a_payout_is_there_alrea
     assert legs(compared) == {"operating_bank": "98.35", "bank_in_transit": "-98.35"}
     assert (compared.paid_in, compared.suspended) == (batch.paid_out, Decimal(0))
     entry = JournalEntry.objects.get(reference=compared.public_id)
-    assert (entry.pk, entry.kind, f"{entry.effective_at:%Y-%m-%d}") == (compared.journal_entry_id, "bank_statement", "2026-11-21")
+    assert (entry.pk, entry.kind, f"{entry.effective_at:%Y-%m-%d}") == (compared.journal_entry_id, "bank_statement", "2037-11-21")
     assert bank_matching.match(compared.pk, now=NOW + timedelta(days=1)).matched_at == NOW
 
 
@@ -173,7 +173,7 @@ def test_a_line_that_another_statement_brought_counts_once_and_one_that_is_booke
 def test_lines_without_a_reference_count_once_where_the_whole_statement_comes_again(rolled_back: None) -> None:
     first = booked_by(mt940(("5.00", "", "", "Somebody")))
     again = booked_by(mt940(("5.00", "", "", "Somebody, in other words")))
-    other = booked_by(mt940(("5.00", "", "", "Somebody"), opening="5.00", day="261122", number=2))
+    other = booked_by(mt940(("5.00", "", "", "Somebody"), opening="5.00", day="371122", number=2))
     assert [one.again for one in (first, again, other)] == [0, 1, 0]
 
 
@@ -182,8 +182,8 @@ def test_lines_without_a_reference_count_once_where_the_whole_statement_comes_ag
 
 def test_what_the_bank_books_and_our_books_do_not_know_stands_in_suspense(rolled_back: None) -> None:
     settled("98.35")
-    other = settled("50.00", name="sb-20261121-eur")
-    dollars = settled("20.00", name="sb-20261120-usd", currency="USD")
+    other = settled("50.00", name="sb-20371121-eur")
+    dollars = settled("20.00", name="sb-20371120-usd", currency="USD")
     payout, more = paid(), paid("10.00")
     compared = booked_by(
         mt940(
@@ -191,7 +191,7 @@ def test_what_the_bank_books_and_our_books_do_not_know_stands_in_suspense(rolled
             ("-30.01", "BK2", payout.public_id, "A cent too much"),
             ("-30.00", "BK3", payout.public_id, "Twice"),
             ("10.00", "BK4", more.public_id, "Returned, and not here"),
-            ("20.00", "BK5", "sb-20261120-usd", "In another currency"),
+            ("20.00", "BK5", "sb-20371120-usd", "In another currency"),
             ("7.00", "BK6", "", "Somebody"),
             ("50.00", "BK7", BATCH, "By the name of another batch"),
         )
@@ -208,7 +208,7 @@ def test_what_the_bank_books_and_our_books_do_not_know_stands_in_suspense(rolled
     ]
     assert (compared.mismatched, legs(compared)) == (7, {"operating_bank": "155.33", "suspense": "-155.33"})
     assert in_transit() == Decimal("148.35")
-    later = booked_by(mt940(("98.35", "BK8", other.name, "The wrong name"), day="261122", opening="125.33", number=2))
+    later = booked_by(mt940(("98.35", "BK8", other.name, "The wrong name"), day="371122", opening="125.33", number=2))
     assert found()[-1:] == [("wrong_batch", other.public_id, "98.35")]
     assert later.mismatched == 1
 
@@ -237,11 +237,11 @@ def test_no_statement_is_compared_while_a_settlement_file_waits_to_be_read(rolle
 
 def test_a_statement_that_does_not_open_where_the_one_before_closed_says_so(rolled_back: None, admin_client: Client) -> None:
     booked_by(mt940(("5.00", "BK1", "", "Somebody")))
-    fits = booked_by(mt940(("6.00", "BK2", "", "Somebody"), opening="5.00", day="261122", number=2))
-    gap = booked_by(mt940(("7.00", "BK4", "", "Somebody"), opening="31.00", day="261124", number=4))
+    fits = booked_by(mt940(("6.00", "BK2", "", "Somebody"), opening="5.00", day="371122", number=2))
+    gap = booked_by(mt940(("7.00", "BK4", "", "Somebody"), opening="31.00", day="371124", number=4))
     said = {one.pk: bank_matching.gap_before(one.statement) for one in (fits, gap)}
     assert said == {fits.pk: None, gap.pk: (fits.statement.closed_on, Decimal("11.00"))}
-    words = "It opens with 31.00\u00a0EUR, and the one of 2026-11-22 closed with 11.00\u00a0EUR."
+    words = "It opens with 31.00\u00a0EUR, and the one of 2037-11-22 closed with 11.00\u00a0EUR."
     for place, sought in (
         (f"bankstatement/{gap.pk}/change/", [words, gap.public_id]),
         (f"sourcefile/{gap.statement.file_id}/change/", [words]),
@@ -250,7 +250,7 @@ def test_a_statement_that_does_not_open_where_the_one_before_closed_says_so(roll
     ):
         page = admin_client.get(f"/admin/reconciliation/{place}", headers={"accept-language": "en"}).content.decode()
         assert [each for each in sought if each not in page] == [], place
-    booked_by(mt940(("20.00", "BK3", "", "Somebody"), opening="11.00", day="261123", number=3))
+    booked_by(mt940(("20.00", "BK3", "", "Somebody"), opening="11.00", day="371123", number=3))
     assert bank_matching.gap_before(gap.statement) is None, "the missing one has come"
 
 

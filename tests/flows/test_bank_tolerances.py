@@ -31,7 +31,7 @@ def rolled_back(db: None) -> Iterator[None]:
 
 
 def tolerate(amount: str = "0.50", *, made_at: datetime = NOW, **terms: Any) -> ToleranceRule:
-    said = {"currency": "EUR", "psp": "", "days": 3, "valid_from": date(2026, 11, 1)} | terms
+    said = {"currency": "EUR", "psp": "", "days": 3, "valid_from": date(2037, 11, 1)} | terms
     rule = ToleranceRule(amount=Decimal(amount), **said)
     return tolerances.make(rule, made_by=ADA, actor="staff:bea", reason="The bank's price list", now=made_at)
 
@@ -60,8 +60,8 @@ def test_what_the_bank_kept_within_the_tolerance_is_a_charge_and_the_batch_has_a
         ("-0.01", {}),
         ("0.50", {"currency": "USD"}),
         ("0.50", {"psp": "other"}),
-        ("0.50", {"valid_from": date(2026, 11, 22)}),
-        ("0.50", {"valid_until": date(2026, 11, 20)}),
+        ("0.50", {"valid_from": date(2037, 11, 22)}),
+        ("0.50", {"valid_until": date(2037, 11, 20)}),
     ],
 )
 def test_nothing_may_be_missing_beyond_the_tolerance_nor_on_other_days_nor_of_another_psp(kept: str, terms: dict[str, Any]) -> None:
@@ -75,18 +75,18 @@ def test_a_rule_of_the_psps_own_comes_before_one_for_all_and_the_latest_before_t
     batch = settled()
     tolerate("5.00")
     tolerate("5.00", psp="sandbox")
-    tolerate("0.10", psp="sandbox", valid_from=date(2026, 11, 10))
+    tolerate("0.10", psp="sandbox", valid_from=date(2037, 11, 10))
     assert short_by("0.50") == [("amount", batch.public_id, "97.85")]
 
 
 def test_a_payment_that_took_too_long_is_not_within_the_tolerance() -> None:
-    batch = settled_on("2026-11-13")
+    batch = settled_on("2037-11-13")
     tolerate(days=4)
     assert short_by("0.01", batch.name) == [("amount", batch.public_id, "98.34")], "November 19 was the fourth bank day"
 
 
 @pytest.mark.parametrize(
-    ("ordered", "days", "due"), [("2026-11-20", 1, "2026-11-23"), ("2026-12-23", 2, "2026-12-28"), ("2026-11-21", 0, "2026-11-21")]
+    ("ordered", "days", "due"), [("2037-11-20", 1, "2037-11-23"), ("2037-12-23", 2, "2037-12-28"), ("2037-11-21", 0, "2037-11-21")]
 )
 def test_days_are_bank_days(ordered: str, days: int, due: str) -> None:
     first, last = date.fromisoformat(ordered), date.fromisoformat(due)
@@ -123,12 +123,12 @@ def test_a_rule_that_was_made_after_a_line_became_a_mismatch_does_not_explain_it
 
 def test_a_rule_is_ended_once_and_its_making_and_end_are_written_down() -> None:
     rule = tolerate()
-    tolerances.end(rule.pk, last_day=date(2026, 11, 30), actor="staff:bea", reason="Another bank")
-    for last_day in (date(2026, 11, 30), date(2026, 10, 31)):
+    tolerances.end(rule.pk, last_day=date(2037, 11, 30), actor="staff:bea", reason="Another bank")
+    for last_day in (date(2037, 11, 30), date(2037, 10, 31)):
         with pytest.raises(ToleranceHasEnded):
             tolerances.end(rule.pk, last_day=last_day, actor="staff:bea", reason="Once more")
     told = ToleranceChange.objects.order_by("pk").values_list("before", "after", "actor", "reason")
-    assert list(told) == [("", "", "staff:bea", "The bank's price list"), ("", "2026-11-30", "staff:bea", "Another bank")]
+    assert list(told) == [("", "", "staff:bea", "The bank's price list"), ("", "2037-11-30", "staff:bea", "Another bank")]
 
 
 @pytest.mark.parametrize(
@@ -172,16 +172,16 @@ def test_sec_29_a_tolerance_takes_two_at_the_desk_and_finance_sees_what_it_allow
     )
     viewer, checker = browser_of("vera", *looks), browser_of("bea", "approve_tolerancerule", *looks)
     maker = browser_of("ada", "add_tolerancerule", "change_tolerancerule", "approve_tolerancerule", *looks)
-    asked = {"currency": "EUR", "psp": "sandbox", "amount": "0.50", "days": "3", "valid_from": "2026-11-01", "note": "By contract"}
+    asked = {"currency": "EUR", "psp": "sandbox", "amount": "0.50", "days": "3", "valid_from": "2037-11-01", "note": "By contract"}
     add = "/admin/reconciliation/tolerancerule/add/"
     assert [browser.get(add).status_code for browser in (viewer, checker, maker)] == [403, 403, 200]
     assert viewer.post(add, asked).status_code == 403
-    for wrong in ({"amount": "0.505"}, {"amount": "-1"}, {"valid_until": "2026-10-01"}, {"note": ""}):
+    for wrong in ({"amount": "0.505"}, {"amount": "-1"}, {"valid_until": "2037-10-01"}, {"note": ""}):
         assert maker.post(add, asked | wrong).status_code == 200, wrong
     assert [maker.post(add, asked | twice).status_code for twice in ({}, {"amount": "0.5"})] == [302, 302]
     assert (Approval.objects.count(), ToleranceRule.objects.count()) == (1, 0)
     seen = words(checker.get(address_of("approve")).content)
-    assert [said in seen for said in ("Adds a tolerance", "0.50 EUR", "Nov 1, 2026", "By contract")] == [True] * 4, seen
+    assert [said in seen for said in ("Adds a tolerance", "0.50 EUR", "Nov 1, 2037", "By contract")] == [True] * 4, seen
     assert [decided(browser) for browser in (viewer, maker, checker)] == [403, 403, 302]
     [rule], change = ToleranceRule.objects.all(), ToleranceChange.objects.get()
     assert (rule.made_by, rule.amount, rule.psp, rule.valid_until) == (ADA, Decimal("0.50"), "sandbox", None)
@@ -199,9 +199,9 @@ def test_sec_29_a_tolerance_takes_two_at_the_desk_and_finance_sees_what_it_allow
     assert "End it" in maker.get(f"{page}change/").content.decode()
     assert "End it" not in viewer.get(f"{page}change/").content.decode()
     ended = {"last_day": "2099-12-31", "note": "Another bank"}
-    assert maker.post(f"{page}end/", ended | {"last_day": "2026-10-31"}).status_code == 200, "it would end before it began"
+    assert maker.post(f"{page}end/", ended | {"last_day": "2037-10-31"}).status_code == 200, "it would end before it began"
     assert [browser.post(f"{page}end/", ended).status_code for browser in (viewer, checker, maker)] == [403, 403, 302]
-    tolerate("7.77", psp="sandbox", valid_from=date(2026, 10, 1))
+    tolerate("7.77", psp="sandbox", valid_from=date(2037, 10, 1))
     seen = words(checker.get(address_of("approve")).content)
     assert ("Ends a tolerance PSP sandbox" in seen, "7.77" in seen) == (True, True), "the wider one would hold again"
     assert decided(checker, "reject") == 302

@@ -65,6 +65,19 @@ def test_a_colour_that_nobody_could_read_is_refused_with_the_nearest_one(desk: C
     assert shop.accent == ""
 
 
+@pytest.mark.parametrize("name", ["NW", "12345", "NW*BOOKS", "O'Neill", "x" * 23])
+def test_a_statement_name_that_a_psp_would_refuse_is_refused(desk: Client, name: str) -> None:
+    shop = new_shop()
+    page = save(desk, shop, statement_name=name)
+    assert page.status_code == 200
+    assert "statement_name" in page.context["adminform"].form.errors
+    shop.refresh_from_db()
+    assert shop.statement_name == ""
+    assert save(desk, shop, statement_name=" NW Books ").status_code == 302
+    shop.refresh_from_db()
+    assert shop.statement_name == "NW Books"
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_a_logo_is_drawn_anew_and_served_for_good(desk: Client, kind: str) -> None:
     shop = new_shop()

@@ -46,7 +46,12 @@ def title_of(response: Any) -> str:
 
 def press(client: Client, event: PaymentEvent, name: str = "complete") -> Any:
     """Send what the page's script sends, and return the answer."""
-    return client.post(address(event, name), headers=JSON)
+    return client.post(address(event, name), shown_session(event) if name == "complete" else {}, headers=JSON)
+
+
+def shown_session(event: PaymentEvent) -> dict[str, str]:
+    """The session that the page shows, as its form names it."""
+    return {"session": kept(event).psp_session}
 
 
 def give_card(client: Client, event: PaymentEvent, number: str = VISA) -> None:
@@ -183,7 +188,7 @@ def test_without_javascript_the_form_leads_to_the_psp_and_back(client: Client, o
     asked = client.get(urlsplit(back).path)
     assert "Visa credit ending 4242 is ready" in text_of(asked)
     assert statuses(event) == ["NOT_STARTED"] * 3
-    pressed = client.post(address(event, "complete"))
+    pressed = client.post(address(event, "complete"), {"session": asked.context["ready_session"]})
     assert (pressed.status_code, pressed["Location"]) == (303, address(event))
     assert statuses(event) == ["EXECUTING"] * 3
     executor.execute_due_orders(now=timezone.now())
@@ -196,7 +201,7 @@ def test_the_browsers_word_alone_pays_nothing(client: Client, open_payment: Open
     refused = press(client, event)
     assert (refused.status_code, refused.json()["code"]) == (409, "card_not_confirmed")
     assert "You were not charged." in refused.json()["text"]
-    assert "The card is not confirmed yet." in text_of(client.post(address(event, "complete")))
+    assert "The card is not confirmed yet." in text_of(client.post(address(event, "complete"), shown_session(event)))
     assert statuses(event) == ["NOT_STARTED"] * 3
 
 
@@ -296,7 +301,7 @@ def test_a_psp_that_cannot_be_reached_gives_a_kind_page_and_charges_nothing(
     session = press(client, event, "session")
     assert (session.status_code, session.json()["title"]) == (503, "The card form cannot be loaded at the moment.")
     assert "You were not charged." in text_of(client.post(address(event, "hosted")))
-    for response in (client.get(address(ready, "return")), client.post(address(ready, "complete"))):
+    for response in (client.get(address(ready, "return")), client.post(address(ready, "complete"), shown_session(ready))):
         assert response.status_code == 503
         assert "You were not charged." in text_of(response)
     assert statuses(ready) == ["NOT_STARTED"] * 3
@@ -334,6 +339,16 @@ def test_an_expired_checkout_says_so_and_takes_no_card(client: Client, open_paym
     expiry.expire_checkouts(now=timezone.now())
     assert title_of(client.get(address(event))) == "Expired – Northwind"
     assert press(client, event, "session").json() == {"code": "checkout_expired"}
+
+
+def test_what_is_approved_elsewhere_is_followed_without_a_script_too(client: Client, open_payment: Open) -> None:
+    event = open_payment()
+    assert client.post(address(event, "session"), {"method": "digital_wallet"}, headers=JSON).status_code == 200
+    by_itself = '<noscript><meta http-equiv="refresh" content="4"></noscript>'
+    assert by_itself not in client.get(address(event)).content.decode(), "while the buyer chooses, nothing is loaded under their hands"
+    event.sessions.update(status="complete")
+    page = client.get(address(event)).content.decode()
+    assert by_itself in page and "This page follows by itself." in page
 
 
 def test_too_many_tries_lead_back_to_the_shop(client: Client, open_payment: Open) -> None:

@@ -12,6 +12,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from ledger.approvals import AlreadyDecided, ReasonMissing
 from ledger.models import JournalEntry
 from payments import (
     cancellations,
@@ -31,7 +32,7 @@ from payments.models import CircuitBreaker, DeadLetter, DueOrder, LateCharge, Pa
 from payments.psp import registry
 from payments.psp.protocol import Psp, PspUnavailable
 from payments.psp.sandbox import dispute_of
-from payments.rescue import AlreadyDecided, NotToRescue, ReasonMissing
+from payments.rescue import NotToRescue
 from tests.factories import eur
 from tests.fixtures_money import (
     DECLINED,

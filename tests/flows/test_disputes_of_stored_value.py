@@ -8,8 +8,7 @@ from django.utils import timezone
 from djmoney.money import Money
 
 from ledger import chart
-from payments import confirmation, disputes, refunds, settlement
-from payments.confirmation import Confirmed
+from payments import disputes, refunds, settlement
 from payments.intake import NewOrder
 from payments.models import PaymentEvent, PaymentOrder, Refund
 from payments.psp.sandbox import dispute_of
@@ -20,7 +19,7 @@ from tests.fixtures_money import Oracle, all_at_once, errors_in, execute_refunds
 from tests.fixtures_services import SandboxCompany
 from tests.flows.test_disputes import balance, close, decide, dispute, figures, open_
 from tests.flows.test_tender_refunds import NOTHING, come_back, give_back, left_of
-from tests.flows.test_tenders import choose
+from tests.flows.test_tenders import choose, spend
 from wallet import stored_value
 from wallet.models import Shop, StoredValue
 
@@ -115,11 +114,6 @@ def bought(shop: Shop, open_payment: Open) -> PaymentOrder:
     """Give the paid order by which a gift card of 50.00 was bought."""
     value = stored_value_of(shop, "1.00")
     return pay_with_card(open_payment(orders=[NewOrder("", eur("50.00"), fills=value)])).orders.get()
-
-
-def spend(open_payment: Open, value: StoredValue, amount: str) -> None:
-    event = choose(open_payment(amount), value)
-    confirmation.confirm(event.pk, Confirmed(f"stored:{event.public_id}", "", NOTHING), now=timezone.now())
 
 
 def card_of(order: PaymentOrder) -> StoredValue:

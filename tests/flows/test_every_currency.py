@@ -16,9 +16,9 @@ from ledger import chart
 from ledger.currencies import MINOR_UNITS, WITHDRAWN
 from ledger.money import from_minor, text, to_minor
 from ledger.queries import trial_balance
-from payments import confirmation, executor, refunds, releases
+from payments import confirmation, refunds, releases
 from payments.confirmation import Confirmed
-from payments.models import DueOrder, PaymentEvent, PaymentOrder, Refund
+from payments.models import PaymentEvent, PaymentOrder, Refund
 from payments.psp.protocol import Session
 from payouts import executor as pay_outs
 from payouts import requests
@@ -26,7 +26,7 @@ from payouts.models import Payout
 from reconciliation import ingestion, matching, sandbox_files
 from reconciliation.models import Mismatch, SettlementBatch
 from tests.factories import new_bank_account
-from tests.fixtures_money import VISA, Oracle, all_at_once, errors_in, execute_refunds, session_for
+from tests.fixtures_money import VISA, Oracle, all_at_once, errors_in, execute_refunds, execute_until_settled, session_for
 from tests.fixtures_services import SandboxCompany
 from wallet.models import Seller, Wallet
 
@@ -80,8 +80,7 @@ def pay(events: list[PaymentEvent]) -> list[PaymentOrder]:
         sessions = list(buyers.map(give_card, events))
     for event, session in zip(events, sessions, strict=True):
         confirmation.confirm(event.pk, Confirmed.by(session), now=timezone.now())
-    while DueOrder.objects.exists():
-        executor.execute_due_orders(now=timezone.now())
+    execute_until_settled()
     return sorted(PaymentOrder.objects.filter(event__in=events), key=lambda order: order.amount.currency.code)
 
 

@@ -225,6 +225,8 @@ def test_sec_29_a_rate_is_proposed_and_approved_on_the_pages_of_two_people() -> 
     said = {"quote": "USD", "rate": "1,06", "quoted_on": clock.now().date().isoformat(), "note": "Our bank's"}
     assert checker.get(f"{PAGES}propose/").status_code == 403
     assert "is not a rate" in maker.post(f"{PAGES}propose/", said).content.decode()
+    hidden = said | {"rate": "1.06", "note": "Ours \u202eis not"}
+    assert "a character that cannot be seen" in maker.post(f"{PAGES}propose/", hidden).content.decode()
     proposed = maker.post(f"{PAGES}propose/", said | {"rate": "1.06"})
     assert "1.0512" in checker.get(f"{proposed['Location']}").content.decode()
     address = proposed["Location"].replace("/change/", "/approve/")

@@ -27,7 +27,7 @@ from tests.settlement_files import HEADER, batch_of
 from wallet.models import Seller, StoredValue
 
 pytestmark = pytest.mark.django_db
-NOW = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
+NOW = datetime(2037, 11, 20, 12, 15, tzinfo=UTC)
 ALL_HERE = NOW + timedelta(days=10)  # files came of all days that are meant here
 Line = tuple[str, str, str, str, str]
 
@@ -161,7 +161,7 @@ def test_a_charge_whose_call_was_made_twice_is_one_line_and_one_match(orders: li
     )
     batch = settle(*lines)
     assert (batch.lines, batch.matched, found(batch)) == (4, 4, [])
-    again = settle(lines[0], batch="sb-20261121-eur", day="2026-11-21")
+    again = settle(lines[0], batch="sb-20371121-eur", day="2037-11-21")
     assert found(again) == [("duplicate", orders[0].public_id, "9.70")]
 
 
@@ -176,7 +176,7 @@ def test_a_dispute_its_fee_and_its_end_are_found(orders: list[PaymentOrder]) -> 
     )
     assert (first.mismatched, booked(first)) == (0, {"bank_in_transit": "34.10", "psp_fees": "0.90", "psp_receivable:sandbox": "-35.00"})
     disputes.close_dispute(replace(notice, status="won"), psp="sandbox")
-    second = settle(("dispute_won", "dp_1", "", "10.00", "0.00"), batch="sb-20261121-eur", day="2026-11-21")
+    second = settle(("dispute_won", "dp_1", "", "10.00", "0.00"), batch="sb-20371121-eur", day="2037-11-21")
     assert (second.mismatched, booked(second)) == (0, {"bank_in_transit": "10.00", "psp_receivable:sandbox": "-10.00"})
     assert owed() == 0
 
@@ -270,7 +270,7 @@ def test_what_a_batch_lacks_is_carried_over_to_the_next(orders: list[PaymentOrde
     settle(*(charged(order, fee="0.00") for order in orders))
     refund = refunds.request_refund(orders[0].pk, amount=eur("10.00"), reason="", now=NOW)
     settlement.settle_refund(refund.pk, psp_reference="re_1", refunded_at=NOW)
-    batch = settle(("refund", "re_1", "", "-10.00", "0.00"), batch="sb-20261121-eur", day="2026-11-21")
+    batch = settle(("refund", "re_1", "", "-10.00", "0.00"), batch="sb-20371121-eur", day="2037-11-21")
     assert (batch.matched, batch.mismatched, batch.journal_entry_id) == (2, 0, None)
     assert owed() == -10
 
@@ -283,7 +283,7 @@ def test_what_is_only_carried_over_is_not_paid_until_a_later_batch_pays(orders: 
     paying = ("carried_over", "", "", "-10.30", "0.00"), charged(second), charged(third)
     settle(*lacking)
     assert not PaymentOrder.objects.filter(settled_at__isnull=False).exists(), "the PSP has paid nothing out"
-    paid = settle(*paying, batch="sb-20261121-eur", day="2026-11-21")
+    paid = settle(*paying, batch="sb-20371121-eur", day="2037-11-21")
     assert (paid.mismatched, paid.paid_out) == (0, Decimal("39.10"))
     assert not PaymentOrder.objects.filter(settled_at=None).exists()
 
@@ -308,7 +308,7 @@ def test_what_was_carried_over_is_paid_even_if_its_file_comes_last(orders: list[
     first, second, third = orders
     refund = refunds.request_refund(second.pk, amount=eur("20.00"), reason="", now=NOW)
     settlement.settle_refund(refund.pk, psp_reference="re_1", refunded_at=NOW)
-    settle(("carried_over", "", "", "-10.30", "0.00"), charged(second), charged(third), batch="sb-20261121-eur", day="2026-11-21")
+    settle(("carried_over", "", "", "-10.30", "0.00"), charged(second), charged(third), batch="sb-20371121-eur", day="2037-11-21")
     assert PaymentOrder.objects.get(settled_at=None) == first
     settle(charged(first), ("refund", "re_1", "", "-20.00", "0.00"))
     assert not PaymentOrder.objects.filter(settled_at=None).exists()
@@ -316,28 +316,28 @@ def test_what_was_carried_over_is_paid_even_if_its_file_comes_last(orders: list[
 
 def test_a_payout_that_came_back_pays_for_nothing(orders: list[PaymentOrder]) -> None:
     first, second, third = orders
-    settle_file(as_said(charged(first), ("carried_over", "", "", "-9.70", "0.00"), day="2026-11-10"))
+    settle_file(as_said(charged(first), ("carried_over", "", "", "-9.70", "0.00"), day="2037-11-10"))
     came_back = ("payout_returned", "po_1", "", "50.00", "0.00"), charged(second), ("carried_over", "", "", "-69.70", "0.00")
-    assert settle_file(as_said(*came_back, day="2026-11-11")).paid_out == -50
+    assert settle_file(as_said(*came_back, day="2037-11-11")).paid_out == -50
     assert not PaymentOrder.objects.filter(settled_at__isnull=False).exists()
     settle_file(
-        as_said(("carried_over", "", "", "79.40", "0.00"), charged(third), ("payout", "po_2", "", "-109.10", "0.00"), day="2026-11-12")
+        as_said(("carried_over", "", "", "79.40", "0.00"), charged(third), ("payout", "po_2", "", "-109.10", "0.00"), day="2037-11-12")
     )
     assert not PaymentOrder.objects.filter(settled_at=None).exists()
 
 
 def test_what_is_carried_over_is_paid_by_the_second_batch_of_the_same_day(orders: list[PaymentOrder]) -> None:
     first, second, _third = orders
-    settle_file(as_said(charged(first), ("carried_over", "", "", "-9.70", "0.00"), day="2026-11-10"))
+    settle_file(as_said(charged(first), ("carried_over", "", "", "-9.70", "0.00"), day="2037-11-10"))
     paying = ("carried_over", "", "", "9.70", "0.00"), charged(second), ("payout", "po_1", "", "-29.40", "0.00")
-    settle_file(as_said(*paying, batch="second", day="2026-11-10"))
+    settle_file(as_said(*paying, batch="second", day="2037-11-10"))
     assert set(PaymentOrder.objects.filter(settled_at__isnull=False)) == {first, second}
 
 
 def test_what_comes_again_in_a_batch_that_is_only_carried_over_is_not_paid(orders: list[PaymentOrder]) -> None:
     first, second, _third = orders
-    settle_file(as_said(charged(first), ("carried_over", "", "", "-9.70", "0.00"), day="2026-11-10"))
-    again = settle_file(as_said(charged(first), charged(second), ("carried_over", "", "", "-29.40", "0.00"), day="2026-11-10"))
+    settle_file(as_said(charged(first), ("carried_over", "", "", "-9.70", "0.00"), day="2037-11-10"))
+    again = settle_file(as_said(charged(first), charged(second), ("carried_over", "", "", "-29.40", "0.00"), day="2037-11-10"))
     assert again.copy_of is not None
     assert not PaymentOrder.objects.filter(settled_at__isnull=False).exists()
 
@@ -346,12 +346,12 @@ def test_a_charge_that_is_known_later_waits_for_the_batch_that_pays_it(orders: l
     first, second, _third = orders
     attempt, line = first.attempts.get(), charged(first)
     PspAttempt.objects.filter(pk=attempt.pk).update(psp_reference="ch_other")
-    settle_file(as_said(line, ("carried_over", "", "", "-9.70", "0.00"), day="2026-11-10"))
+    settle_file(as_said(line, ("carried_over", "", "", "-9.70", "0.00"), day="2037-11-10"))
     PspAttempt.objects.filter(pk=attempt.pk).update(psp_reference=attempt.psp_reference)
     assert recognition.resolve_known(now=NOW) == 1
     assert not PaymentOrder.objects.filter(settled_at__isnull=False).exists()
     paying = ("carried_over", "", "", "9.70", "0.00"), charged(second), ("payout", "po_1", "", "-29.40", "0.00")
-    settle_file(as_said(*paying, day="2026-11-11"))
+    settle_file(as_said(*paying, day="2037-11-11"))
     assert set(PaymentOrder.objects.filter(settled_at__isnull=False)) == {first, second}
 
 
@@ -378,12 +378,12 @@ def test_what_cannot_be_explained_stands_in_suspense_until_somebody_explains_it(
 
 def test_what_was_settled_in_one_batch_is_a_duplicate_in_another(orders: list[PaymentOrder]) -> None:
     settle(charged(orders[0]))
-    again = settle(charged(orders[0]), batch="sb-20261121-eur", day="2026-11-21")
+    again = settle(charged(orders[0]), batch="sb-20371121-eur", day="2037-11-21")
     assert found(again) == [("duplicate", orders[0].public_id, "9.70")]
 
 
 def test_a_charge_settled_in_another_currency_is_a_mismatch(orders: list[PaymentOrder]) -> None:
-    batch = settle(charged(orders[0]), currency="USD", batch="sb-20261120-usd")
+    batch = settle(charged(orders[0]), currency="USD", batch="sb-20371120-usd")
     assert found(batch) == [("currency", orders[0].public_id, "9.70")]
     assert booked(batch) == {"bank_in_transit": "9.70", "suspense": "-9.70"}
 
@@ -399,7 +399,7 @@ def test_a_fee_that_is_not_the_expected_one_leaves_the_difference_in_suspense(or
     assert (batch.matched, batch.mismatched, owed()) == (3, 1, Decimal(0))
     fee = Mismatch.objects.get()
     assert (fee.expected, fee.found) == (Decimal("0.59"), Decimal("0.60"))
-    again = settle(charged(third, fee="0.59"), batch="sb-20261121-eur", day="2026-11-21")
+    again = settle(charged(third, fee="0.59"), batch="sb-20371121-eur", day="2037-11-21")
     assert found(again) == [("duplicate", third.public_id, "29.41")]
     assert {order.settled_at for order in PaymentOrder.objects.all()} == {NOW}
 
@@ -415,13 +415,13 @@ def test_the_file_has_what_was_charged_and_nothing_of_what_a_gift_card_paid() ->
     settlement.settle_refund(back.pk, psp_reference="re_1", refunded_at=NOW)
     settlement.settle_refund(to_card.pk, psp_reference="", refunded_at=NOW)
     [later] = sell("7.00", at=NOW + timedelta(days=9))
-    first = settle(charged(later), batch="sb-20261129-eur", day="2026-11-29")
+    first = settle(charged(later), batch="sb-20371129-eur", day="2037-11-29")
     settle(("fee", "", "", "0.00", "0.10"))
     assert matching.find_missing(now=NOW + timedelta(days=30)) == 2
     missed = [(each.subject, each.expected) for each in Mismatch.objects.order_by("pk")]
     assert missed == [(mixed.public_id, Decimal(70)), (back.public_id, Decimal(-70))]
     both = ("charge", "ch_mixed", mixed.public_id, "70.00", "1.00"), ("refund", "re_1", "", "-70.00", "0.00")
-    batch = settle(*both, batch="sb-20261130-eur", day="2026-11-30")
+    batch = settle(*both, batch="sb-20371130-eur", day="2037-11-30")
     assert (first.mismatched, batch.mismatched, Mismatch.objects.filter(resolved_at=None).count()) == (0, 0, 0)
     assert owed() == Decimal("-1.10"), "what the PSP keeps of the next charges as its fees"
     mixed.refresh_from_db()
@@ -453,15 +453,24 @@ def test_what_no_file_has_is_missed_and_what_comes_after_all_is_late(orders: lis
     settle(charged(first))
     assert matching.find_missing(now=NOW + timedelta(days=30)) == 0, "no later file has come that could have it"
     [later] = sell("7.00", at=NOW + timedelta(days=9))
-    settle(charged(later), batch="sb-20261129-eur", day="2026-11-29")
+    settle(charged(later), batch="sb-20371129-eur", day="2037-11-29")
     assert [matching.find_missing(now=NOW + timedelta(days=30)) for _twice in range(2)] == [2, 0]
     assert [(one.kind, one.subject, one.expected) for one in Mismatch.objects.filter(resolved_at=None).order_by("pk")] == [
         ("missing_there", second.public_id, Decimal(20)),
         ("missing_there", third.public_id, Decimal(30)),
     ]
-    batch = settle(charged(second), batch="sb-20261130-eur", day="2026-11-30")
+    batch = settle(charged(second), batch="sb-20371130-eur", day="2037-11-30")
     assert (batch.mismatched, found(batch)) == (0, [("late", second.public_id, "0.00")])
     assert [one.subject for one in Mismatch.objects.filter(resolved_at=None).order_by("pk")] == [third.public_id]
+
+
+def test_the_look_for_what_no_file_has_is_not_cut_off_by_the_timeout_of_a_statement() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("30s",)
+        matching.find_missing(now=NOW)
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("4min",), "until the commit, which this test's transaction holds back"
 
 
 def test_a_refund_and_a_late_charge_that_no_file_has_are_missed_too(orders: list[PaymentOrder]) -> None:
@@ -470,13 +479,13 @@ def test_a_refund_and_a_late_charge_that_no_file_has_are_missed_too(orders: list
     refund = refunds.request_refund(orders[1].pk, amount=eur("20.00"), reason="", now=NOW)
     settlement.settle_refund(refund.pk, psp_reference="re_1", refunded_at=NOW)
     [later] = sell("7.00", at=NOW + timedelta(days=9))
-    settle(charged(later), batch="sb-20261129-eur", day="2026-11-29")
+    settle(charged(later), batch="sb-20371129-eur", day="2037-11-29")
     assert [matching.find_missing(now=NOW + timedelta(days=30)) for _twice in range(2)] == [2, 0]
     late_charge = orders[0].late_charges.get()
     missed = Mismatch.objects.filter(resolved_at=None).values_list("subject", "expected")
     assert dict(missed) == {late_charge.public_id: Decimal(10), refund.public_id: Decimal(-20)}
     lines = ("charge", "ch_late", "k2", "10.00", "0.30"), ("refund", "re_1", "", "-20.00", "0.00")
-    batch = settle(*lines, batch="sb-20261130-eur", day="2026-11-30")
+    batch = settle(*lines, batch="sb-20371130-eur", day="2037-11-30")
     assert batch.mismatched == 0
     assert {(one.kind, one.resolved_at) for one in batch.mismatches.all()} == {("late", NOW)}
 
@@ -516,7 +525,7 @@ def test_what_is_new_in_a_batch_that_comes_again_counts(orders: list[PaymentOrde
 
 
 def test_batches_without_a_name_are_not_the_same_batch(orders: list[PaymentOrder]) -> None:
-    for day in ("2026-11-20", "2026-11-21"):
+    for day in ("2037-11-20", "2037-11-21"):
         assert settle(("fee", "", "", "0.00", "1.00"), batch="", day=day).mismatched == 0
 
 
@@ -526,7 +535,7 @@ def test_another_charge_under_the_key_of_an_order_does_not_settle_it(orders: lis
     batch = settle(("charge", "ch_third", "k2", "10.00", "0.30"), ("charge", "ch_third", orders[0].public_id, "10.00", "0.30"))
     assert found(batch) == [("missing_here", "", "9.70")] * 2
     assert not PaymentOrder.objects.exclude(settled_at=None).exists()
-    assert settle(its_own, batch="sb-20261121-eur", day="2026-11-21").mismatched == 0
+    assert settle(its_own, batch="sb-20371121-eur", day="2037-11-21").mismatched == 0
 
 
 def test_a_net_that_is_not_the_gross_less_the_fee_is_a_mismatch(orders: list[PaymentOrder]) -> None:
@@ -585,7 +594,7 @@ def test_the_fee_of_a_dispute_in_two_lines_is_one_too_many(orders: list[PaymentO
 
 
 def test_a_batch_of_a_day_that_is_yet_to_come_is_settled_now(orders: list[PaymentOrder]) -> None:
-    batch = settle(charged(orders[0]), day="2026-11-27")
+    batch = settle(charged(orders[0]), day="2037-11-27")
     orders[0].refresh_from_db()
     entry = JournalEntry.objects.get(reference=batch.public_id)
     assert (orders[0].settled_at, entry.effective_at) == (NOW, NOW)
@@ -600,7 +609,7 @@ def test_finance_looks_at_batches_and_mismatches(orders: list[PaymentOrder], adm
     for address, sought in (
         ("settlementbatch/", "29.41"),
         (f"settlementbatch/{batch.pk}/change/", f"reconciliation/mismatch/?q={batch.public_id}"),
-        (f"settlementbatch/?q={batch.public_id}", "sb-20261120-eur"),
+        (f"settlementbatch/?q={batch.public_id}", "sb-20371120-eur"),
         ("mismatch/?state=open", orders[1].public_id),
         (f"mismatch/?q={batch.public_id}", orders[1].public_id),
         (f"mismatch/{mismatch.pk}/change/", "20.01"),

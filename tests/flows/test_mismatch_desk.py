@@ -25,7 +25,7 @@ from tests.flows.test_matching import charged, sell, settle
 from tests.flows.test_resolution import ADA, deed, in_suspense, staff
 
 pytestmark = pytest.mark.django_db
-NOW = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
+NOW = datetime(2037, 11, 20, 12, 15, tzinfo=UTC)
 LIST = "/admin/reconciliation/mismatch/"
 PDF = b"%PDF-1.7\n%\xe2\xe3\n"
 
@@ -63,17 +63,17 @@ def test_each_kind_has_one_cause() -> None:
 
 
 def test_a_mismatch_is_due_after_as_many_bank_days_as_its_cause_is_given() -> None:
-    thursday = datetime(2026, 4, 2, 15, tzinfo=UTC)  # before Good Friday; Easter Monday is no bank day either
+    thursday = datetime(2037, 4, 2, 15, tzinfo=UTC)  # before Good Friday; Easter Monday is no bank day either
     late, unknown = noticed("late", thursday), noticed("missing_there", thursday)
-    assert (causes.due_on(late), causes.due_on(unknown)) == (date(2026, 4, 7), date(2026, 4, 13))
-    assert [days_left(unknown, now=datetime(2026, 4, day, 12, tzinfo=UTC)) for day in (2, 3, 6, 7, 8, 13, 14)] == [5, 4, 4, 4, 3, 0, -1]
-    assert [days_left(late, now=datetime(2026, 4, day, 23, tzinfo=UTC)) for day in (6, 7, 8)] == [0, 0, -1]
-    on_sunday = noticed("late", datetime(2026, 4, 12, 9, tzinfo=UTC))
-    assert causes.due_on(on_sunday) == date(2026, 4, 13)
+    assert (causes.due_on(late), causes.due_on(unknown)) == (date(2037, 4, 7), date(2037, 4, 13))
+    assert [days_left(unknown, now=datetime(2037, 4, day, 12, tzinfo=UTC)) for day in (2, 3, 6, 7, 8, 13, 14)] == [5, 4, 4, 4, 3, 0, -1]
+    assert [days_left(late, now=datetime(2037, 4, day, 23, tzinfo=UTC)) for day in (6, 7, 8)] == [0, 0, -1]
+    on_sunday = noticed("late", datetime(2037, 4, 12, 9, tzinfo=UTC))
+    assert causes.due_on(on_sunday) == date(2037, 4, 13)
 
 
 def test_what_python_and_postgres_count_as_overdue_is_the_same_also_after_years() -> None:
-    now = datetime(2026, 5, 4, 12, tzinfo=UTC)
+    now = datetime(2037, 5, 4, 12, tzinfo=UTC)
     found = [
         noticed(kind, now - timedelta(hours=hours)) for kind in ("late", "missing_there") for hours in (*range(0, 300, 7), 9_000, 60_000)
     ]

@@ -31,8 +31,8 @@ from tests.flows.test_bank_matching import NOW, booked_by, ordered, staged
 from tests.flows.test_payout_files import answer, of
 from tests.settlement_files import batch_of
 
-FRIDAY = "2026-11-20"  # so three bank days after are Wednesday, November 25
-STATEMENT = mt940(("1.00", "BK0", "", "Somebody"), day="261118")
+FRIDAY = "2037-11-20"  # so three bank days after are Wednesday, November 25
+STATEMENT = mt940(("1.00", "BK0", "", "Somebody"), day="371118")
 
 
 @pytest.fixture
@@ -74,9 +74,9 @@ def test_a_batch_and_a_payout_are_missed_after_three_bank_days_and_come_late_whe
     batch, payout = settled_on(FRIDAY), paid_on(FRIDAY)
     assert not_at_the_bank.find(now=NOW) == 0, "there is no statement"
     booked_by(STATEMENT)
-    through("261124")
+    through("371124")
     assert not_at_the_bank.find(now=NOW) == 0, "Tuesday is the second bank day"
-    through("261125", number=3, opening="2.00")
+    through("371125", number=3, opening="2.00")
     assert [not_at_the_bank.find(now=NOW) for _twice in range(2)] == [2, 0]
     assert missed() == [
         ("missing_at_bank", batch.public_id, Decimal("98.35"), "sandbox"),
@@ -84,7 +84,7 @@ def test_a_batch_and_a_payout_are_missed_after_three_bank_days_and_come_late_whe
     ]
     assert Mismatch.objects.get(subject=batch.public_id).batch == batch
     proposal = resolution.propose(Mismatch.objects.get(subject=payout.public_id).pk, "", "We asked the bank", actor="staff:ada", now=NOW)
-    through("261126", ("98.35", "BK1", "", batch.name), ("-30.00", "BK2", payout.public_id, ""), number=4, opening="3.00")
+    through("371126", ("98.35", "BK1", "", batch.name), ("-30.00", "BK2", payout.public_id, ""), number=4, opening="3.00")
     proposal.refresh_from_db()
     assert ([(kind, subject) for kind, subject, *_rest in missed()], proposal.status) == (
         [("late", batch.public_id), ("late", payout.public_id)], "WITHDRAWN",
@@ -93,34 +93,34 @@ def test_a_batch_and_a_payout_are_missed_after_three_bank_days_and_come_late_whe
 
 
 def test_what_came_with_another_amount_or_before_our_first_statement_is_not_missed(rolled_back: None) -> None:
-    settled_on("2026-11-17", "5.00")
-    wrong, late = settled_on(FRIDAY), settled_on("2026-11-19", "7.00")
+    settled_on("2037-11-17", "5.00")
+    wrong, late = settled_on(FRIDAY), settled_on("2037-11-19", "7.00")
     booked_by(STATEMENT)
-    through("261123", ("98.34", "BK1", "", wrong.name))
-    through("261125", number=3, opening="100.34")
+    through("371123", ("98.34", "BK1", "", wrong.name))
+    through("371125", number=3, opening="100.34")
     assert (not_at_the_bank.find(now=NOW), missed()[0][:2]) == (1, ("missing_at_bank", late.public_id))
-    through("261126", ("6.99", "BK2", "", late.name), number=4, opening="101.34")
+    through("371126", ("6.99", "BK2", "", late.name), number=4, opening="101.34")
     assert missed()[0][0] == "late", "what is wrong with its line is a mismatch of its own"
 
 
 def test_what_is_missed_has_come_too_when_a_line_that_could_be_either_can_only_be_this_one(rolled_back: None) -> None:
-    first, second = settled_on("2026-11-18", "40.00"), settled_on("2026-11-19", "40.00")
+    first, second = settled_on("2037-11-18", "40.00"), settled_on("2037-11-19", "40.00")
     booked_by(STATEMENT)
-    through("261124", ("40.00", "BK1", "", "Sandbox Payments"))
+    through("371124", ("40.00", "BK1", "", "Sandbox Payments"))
     assert (not_at_the_bank.find(now=NOW), bank_recognition.resolve_known(now=NOW)) == (2, 0)
-    through("261125", ("40.00", "BK2", "", first.name), number=3, opening="42.00")
+    through("371125", ("40.00", "BK2", "", first.name), number=3, opening="42.00")
     assert bank_recognition.resolve_known(now=NOW) == 1
     assert [(kind, subject) for kind, subject, *_rest in missed()] == [("late", first.public_id), ("late", second.public_id)]
 
 
 def test_a_payout_that_our_books_have_back_is_missed_if_the_bank_shows_that_it_left_and_not_that_it_came_back(rolled_back: None) -> None:
     payout = paid_on(FRIDAY)
-    returned_at = datetime(2026, 11, 20, 13, tzinfo=UTC)
+    returned_at = datetime(2037, 11, 20, 13, tzinfo=UTC)
     payouts.return_payout(payout.pk, provider_reference="po_bank", code="account_closed", returned_at=returned_at)
     booked_by(STATEMENT)
-    through("261125", ("-30.00", "BK1", payout.public_id, ""))
+    through("371125", ("-30.00", "BK1", payout.public_id, ""))
     assert (not_at_the_bank.find(now=NOW), missed()) == (1, [("missing_at_bank", payout.public_id, Decimal(30), "sandbox")])
-    through("261126", ("30.00", "BK2", payout.public_id, "Returned"), number=3, opening="-28.00")
+    through("371126", ("30.00", "BK2", payout.public_id, "Returned"), number=3, opening="-28.00")
     assert missed()[0][0] == "late"
 
 
@@ -131,27 +131,27 @@ def test_a_payout_that_failed_although_the_bank_shows_that_it_left_is_missed_unt
     payout, _other = ordered("10.01", provider=files.PROVIDER), ordered("10.02", provider=files.PROVIDER)
     file = filed()
     booked_by(STATEMENT)
-    through("261123", ("-20.03", "BK1", "", file.message_id))
+    through("371123", ("-20.03", "BK1", "", file.message_id))
     file_answers.apply([answer(file, of(payout, "RJCT", "AC04"))], actor="staff:ben", now=NOW)
     returned = [("10.01", "BK2", payout.public_id, "Rejected")] if comes_back else []
-    through("261126", *returned, number=3, opening="-18.03")
+    through("371126", *returned, number=3, opening="-18.03")
     assert not_at_the_bank.find(now=NOW) == (0 if comes_back else 1)
     assert missed() == ([] if comes_back else [("missing_at_bank", payout.public_id, Decimal("10.01"), files.PROVIDER)])
     assert not Mismatch.objects.filter(bank_line__isnull=False, subject=payout.public_id).exists()
 
 
 def test_a_psp_may_be_given_other_days_and_a_second_account_is_waited_for_unless_it_is_quiet(rolled_back: None) -> None:
-    terms = {"currency": "EUR", "amount": Decimal(0), "valid_from": date(2026, 11, 1)}
+    terms = {"currency": "EUR", "amount": Decimal(0), "valid_from": date(2037, 11, 1)}
     rule = ToleranceRule(psp="sandbox", days=1, **terms)
     tolerances.make(rule, made_by="staff:ada", actor="staff:bea", reason="By contract", now=NOW)
     batch, payout = settled_on(FRIDAY), paid_on(FRIDAY)
     booked_by(STATEMENT)
-    through("261123")
+    through("371123")
     assert (not_at_the_bank.find(now=NOW), missed()[0][1]) == (1, batch.public_id)
-    booked_by(mt940(("2.00", "OT1", "", "Somebody"), day="261112").replace(b"AT341904300234573299", b"AT021904300234573200"))
-    through("261125", number=3, opening="2.00")
+    booked_by(mt940(("2.00", "OT1", "", "Somebody"), day="371112").replace(b"AT341904300234573299", b"AT021904300234573200"))
+    through("371125", number=3, opening="2.00")
     assert not_at_the_bank.find(now=NOW) == 0, "the other account has statements through November 12"
-    through("261127", number=4, opening="3.00")
+    through("371127", number=4, opening="3.00")
     assert (not_at_the_bank.find(now=NOW), missed()[1][1]) == (1, payout.public_id)
 
 

@@ -45,8 +45,8 @@ from tests.flows.test_matching import sell_by
 from tests.settlement_files import batch_of
 
 pytestmark = pytest.mark.django_db
-DAY = "2026-11-20"
-MORNING = datetime(2026, 11, 22, 6, tzinfo=UTC)
+DAY = "2037-11-20"
+MORNING = datetime(2037, 11, 22, 6, tzinfo=UTC)
 
 
 def sold(count: int) -> list[PaymentOrder]:
@@ -176,7 +176,7 @@ def test_where_the_money_is_comes_to_each_orders_amount_and_to_what_its_wallet_m
     assert [each.state for each in (paid_out, refunded, disputed, pending)] == [
         "Paid", "Paid, and given back in part", "Paid, and disputed", "Paid"
     ]  # fmt: skip
-    on_the_bank = "on our bank account since Nov\N{NO-BREAK SPACE}21,\N{NO-BREAK SPACE}2026".replace("\N{NO-BREAK SPACE}", " ")
+    on_the_bank = "on our bank account since Nov\N{NO-BREAK SPACE}21,\N{NO-BREAK SPACE}2037".replace("\N{NO-BREAK SPACE}", " ")
     assert places(paid_out.paid) == [f"20.00 {on_the_bank}"]
     assert places(paid_out.owed) == ["18.00 paid out, and on our bank's statement"]
     assert places(refunded.paid) == [f"15.00 {on_the_bank}", "5.00 given back to the buyer"]
@@ -275,26 +275,26 @@ def test_a_batch_that_comes_in_two_parts_is_on_our_bank_with_the_later_of_them_a
     orders = sold(2)
     batch = settle(orders)
     assert batch.paid_out == Decimal("39.40")
-    statement(("19.40", "B2", batch.name), opening="20.00", day="261122")
+    statement(("19.40", "B2", batch.name), opening="20.00", day="371122")
     path = payment_path.path_of(orders[0].event)
     assert f"The bank statement that shows the PSP's payment of {batch.name}" in {
         each.what for each in path_awaited.awaited(path, now=timezone.now())
     }
-    statement(("20.00", "B1", batch.name), opening="0.00", day="261121")
+    statement(("20.00", "B1", batch.name), opening="0.00", day="371121")
     assert bank_recognition.resolve_known(now=MORNING) == 2
     path = payment_path.path_of(orders[0].event)
     [there, _other] = path_places.whereabouts(path)
-    assert [place.words.replace("\N{NO-BREAK SPACE}", " ") for place in there.paid] == ["on our bank account since Nov 22, 2026"]
-    assert sorted(on_the_bank_line(orders[0].event)) == ["19.40 EUR on Nov 22, 2026", "20.00 EUR on Nov 21, 2026"]
+    assert [place.words.replace("\N{NO-BREAK SPACE}", " ") for place in there.paid] == ["on our bank account since Nov 22, 2037"]
+    assert sorted(on_the_bank_line(orders[0].event)) == ["19.40 EUR on Nov 22, 2037", "20.00 EUR on Nov 21, 2037"]
 
 
 def test_of_a_credit_that_pays_several_batches_the_path_shows_the_share_of_its_own() -> None:
     orders = sold(1)
-    batch, other = settle(orders), settled("1.65", name="sb-20261119-eur")
-    statement((f"{batch.paid_out + other.paid_out:.2f}", "B1", f"{batch.name}+{other.name}"), opening="0.00", day="261121")
+    batch, other = settle(orders), settled("1.65", name="sb-20371119-eur")
+    statement((f"{batch.paid_out + other.paid_out:.2f}", "B1", f"{batch.name}+{other.name}"), opening="0.00", day="371121")
     path = payment_path.path_of(orders[0].event)
     assert path_places.whereabouts(path)[0].paid[0].words.startswith("on our bank account since")
-    assert on_the_bank_line(orders[0].event) == ["19.70 EUR of 21.35 EUR on Nov 21, 2026"]
+    assert on_the_bank_line(orders[0].event) == ["19.70 EUR of 21.35 EUR on Nov 21, 2037"]
 
 
 def test_the_mismatches_of_a_payment_are_found_by_an_index() -> None:

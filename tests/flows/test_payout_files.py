@@ -18,6 +18,7 @@ from django.utils import timezone
 from lxml import etree
 
 from ledger import transitions
+from ledger.approvals import MakerMayNotApprove
 from ledger.errors import DomainError
 from ledger.queries import balance_of
 from payouts import bank_accounts, executor, file_answers, file_outcomes, file_returns, files, pain001, requests, timeline, vault
@@ -25,7 +26,6 @@ from payouts.bank_accounts import NewBankAccount
 from payouts.file_answers import AnswerDoesNotFit, Applied, UnknownFile
 from payouts.file_outcomes import Seen
 from payouts.models import BankAccount, PaymentFile, PaymentFileAnswer, PaymentFileLine, Payout, PayoutSchedule, PayoutTransition
-from payouts.requests import MakerMayNotApprove
 from payouts.states import FileStatus
 from reconciliation import invariants
 from tests.factories import PAID_AT_ONCE, RETURNED_LATER, eur, make_available, new_bank_account, new_sellers, new_shop
@@ -833,7 +833,7 @@ def test_money_that_came_back_is_recorded_once_with_the_day_who_saw_it_and_why(p
         file_returns.came_back(ada.pk, **told)  # type: ignore[arg-type]
     file = fetched()
     apply(answer(file, of(ada, "ACSC")))
-    with pytest.raises(requests.MakerMayNotApprove, match="You fetched"):
+    with pytest.raises(MakerMayNotApprove, match="You fetched"):
         file_returns.came_back(ada.pk, **told | {"actor": "shell:ben"})  # type: ignore[arg-type]
     with pytest.raises(DomainError, match="can have come back from") as refused:
         file_returns.came_back(ada.pk, **told | {"on": TODAY + timedelta(days=1)})  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from ledger import chart, journal
+from ledger.approvals import AlreadyDecided, MakerMayNotApprove
 from ledger.models import JournalEntry
 from ledger.money import exact, zero
 from payouts import choice, news, payout_entries, queries, requests, scheduling, settlement, terms
@@ -20,7 +21,6 @@ from payouts.calendars import Calendar, UnknownPeriod
 from payouts.choice import Which
 from payouts.models import BankAccount, Payout, PayoutRun, PayoutSchedule, new_bank_account_id
 from payouts.providers.registry import UnknownProvider
-from payouts.requests import MakerMayNotApprove, NotWaiting
 from payouts.scheduling import PeriodNotOver
 from payouts.states import Interval, PayoutStatus, RunStatus
 from reconciliation import invariants
@@ -29,7 +29,7 @@ from tests.fixtures_money import all_at_once, errors_in, wait_until_somebody_wai
 from wallet import holds
 from wallet.models import OutboxMessage, Seller, Shop, Wallet, WalletEntry
 
-NOW = datetime(2026, 12, 1, 0, 5, tzinfo=UTC)
+NOW = datetime(2037, 12, 1, 0, 5, tzinfo=UTC)  # see tests/settlement_files.py
 MONTHLY, WEEKLY = Calendar(), Calendar(Interval.WEEKLY)
 
 
@@ -54,7 +54,7 @@ def schedule(shop: Shop, seller: Seller | None = None, **terms: Any) -> PayoutSc
 
 
 def november(shop: Shop, calendar: Calendar = MONTHLY) -> Which:
-    return Which(shop.pk, "EUR", calendar, "2026-11")
+    return Which(shop.pk, "EUR", calendar, "2037-11")
 
 
 def run(which: Which, *, made_by: str = "staff:ana") -> PayoutRun:
@@ -148,11 +148,11 @@ def test_a_payout_of_a_run_is_written_just_as_a_requested_one(shop: Shop) -> Non
 
 def test_a_period_is_run_once_over_or_not_at_all(shop: Shop) -> None:
     ada = payee(shop, "Ada")
-    with pytest.raises(PeriodNotOver, match="over at 2027-01-01 00:00 UTC") as refused:
-        run(Which(shop.pk, "EUR", MONTHLY, "2026-12"))
+    with pytest.raises(PeriodNotOver, match="over at 2038-01-01 00:00 UTC") as refused:
+        run(Which(shop.pk, "EUR", MONTHLY, "2037-12"))
     assert (refused.value.code, refused.value.field) == ("period_not_over", "period")
     with pytest.raises(UnknownPeriod):
-        run(Which(shop.pk, "EUR", MONTHLY, "2026-13"))
+        run(Which(shop.pk, "EUR", MONTHLY, "2037-13"))
     first = run(november(shop))
     make_available(ada, eur("7.00"))
     assert scheduling.run(november(shop), now=NOW, made_by="staff:bo") == (first, False)
@@ -179,10 +179,10 @@ def test_each_is_paid_by_the_calendar_that_is_his_own(shop: Shop) -> None:
     payee(shop, "in Berlin", zone="Europe/Berlin")
     payee(shop, "on request", interval=Interval.ON_REQUEST)
     assert {(each.calendar.interval, each.calendar.key, each.period) for each in scheduling.due(now=NOW)} == {
-        ("monthly", "1 00:00:00 UTC -", "2026-11"),
-        ("monthly", "1 00:00:00 Europe/Berlin -", "2026-11"),
-        ("monthly", "15 00:00:00 UTC -", "2026-10"),
-        ("weekly", "1 00:00:00 UTC -", "2026-W48"),
+        ("monthly", "1 00:00:00 UTC -", "2037-11"),
+        ("monthly", "1 00:00:00 Europe/Berlin -", "2037-11"),
+        ("monthly", "15 00:00:00 UTC -", "2037-10"),
+        ("weekly", "1 00:00:00 UTC -", "2037-W48"),
     }
     assert scheduling.run_due(now=NOW) == 4
     assert [paid_by(made) for made in PayoutRun.objects.order_by("interval", "calendar")] == [
@@ -212,7 +212,7 @@ def test_sec_29_a_run_above_the_limit_waits_for_another_person_with_its_money_se
     with pytest.raises(MakerMayNotApprove):
         requests.decide_run(waiting.pk, approve=True, actor="staff:ana", reason="Mine", now=NOW)
     for decide in (requests.approve, requests.reject):
-        with pytest.raises(NotWaiting, match="the run as a whole"):
+        with pytest.raises(AlreadyDecided, match="the run as a whole"):
             decide(waiting.payouts.get(seller=ada).pk, actor="staff:bo", reason="This one", now=NOW)
     requests.decide_run(waiting.pk, approve=True, actor="staff:bo", reason="As every month", now=NOW)
     assert set(waiting.payouts.values_list("status", "decided_by")) == {(PayoutStatus.EXECUTING, "staff:bo")}
@@ -268,7 +268,7 @@ def test_a_rehearsal_says_what_the_run_then_does_and_leaves_no_trace(shop: Shop)
     payee(shop, "Ada")
     bolt = payee(shop, "Bolt", "40.00")
     replace_account(payee(shop, "Cleo"), verified_at=None)
-    scheduling.run(Which(shop.pk, "EUR", MONTHLY, "2026-10"), now=NOW, made_by="staff:ana")
+    scheduling.run(Which(shop.pk, "EUR", MONTHLY, "2037-10"), now=NOW, made_by="staff:ana")
     make_available(bolt, eur("55.00"))
     before = list(WalletEntry.objects.values_list("pk", flat=True))
     rehearsed = scheduling.rehearse(november(shop), now=NOW, made_by="staff:ana")
@@ -302,7 +302,7 @@ def test_a_rehearsal_locks_no_wallet(shop: Shop) -> None:
 def test_a_run_takes_the_same_number_of_statements_for_any_number_of_sellers(shop: Shop) -> None:
     payee(shop, "Ada")
     with CaptureQueriesContext(connection) as for_one:
-        run(Which(shop.pk, "EUR", MONTHLY, "2026-10"))
+        run(Which(shop.pk, "EUR", MONTHLY, "2037-10"))
     for name in ("Bolt", "Cleo", "Dune"):
         payee(shop, name)
     with CaptureQueriesContext(connection) as for_three:
@@ -324,7 +324,7 @@ def test_money_is_written_with_the_currencys_own_decimals(shop: Shop) -> None:
     [ada] = new_sellers(shop, "Ada")
     make_available(ada, exact("500", "JPY"))
     new_bank_account(ada, currency="JPY")
-    run(Which(shop.pk, "JPY", MONTHLY, "2026-11"))
+    run(Which(shop.pk, "JPY", MONTHLY, "2037-11"))
     assert OutboxMessage.objects.get(topic="payout.created").payload["amount"] == {"amount": "500", "currency": "JPY"}
 
 

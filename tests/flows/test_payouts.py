@@ -15,6 +15,7 @@ from django.utils import timezone
 from djmoney.money import Money
 
 from ledger import queries as books
+from ledger.approvals import AlreadyDecided, MakerMayNotApprove
 from ledger.errors import DomainError
 from payouts import bank_accounts, calls, executor, queries, requests, settlement, vault, wording
 from payouts.bank_accounts import NewBankAccount
@@ -422,13 +423,13 @@ def test_above_the_limit_somebody_else_must_approve(bolt: Seller, waiting: Payou
     waiting.refresh_from_db()
     assert (waiting.status, waiting.tries, available(bolt)) == ("WAITING", 0, eur("60.00"))
     for maker in ("user:ada", "staff:ada"):
-        with pytest.raises(requests.MakerMayNotApprove):
+        with pytest.raises(MakerMayNotApprove):
             requests.approve(waiting.pk, actor=maker, now=timezone.now())
     requests.approve(waiting.pk, actor="staff:eve", reason="Known", now=timezone.now())
     waiting.refresh_from_db()
     assert (waiting.status, waiting.decided_by) == ("EXECUTING", "staff:eve")
     assert PayoutTransition.objects.get(object_id=waiting.pk).actor == "staff:eve"
-    with pytest.raises(requests.NotWaiting):
+    with pytest.raises(AlreadyDecided):
         requests.reject(waiting.pk, actor="staff:eve", reason="Changed my mind", now=timezone.now())
 
 

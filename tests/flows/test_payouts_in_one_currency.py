@@ -32,7 +32,7 @@ from wallet.balances import Change
 from wallet.conversions import Wish
 from wallet.models import Conversion, Seller, Shop, Wallet, WalletEntry
 
-NOW = datetime(2026, 12, 1, 0, 5, tzinfo=UTC)
+NOW = datetime(2037, 12, 1, 0, 5, tzinfo=UTC)  # see tests/settlement_files.py
 QUOTED = NOW - timedelta(hours=9)  # on the day before
 
 
@@ -53,7 +53,7 @@ def payee(shop: Shop, name: str, *amounts: tuple[str, str], now: datetime = NOW)
 
 
 def november(shop: Shop, currency: str = "EUR") -> Which:
-    return Which(shop.pk, currency, Calendar(), "2026-11")
+    return Which(shop.pk, currency, Calendar(), "2037-11")
 
 
 @transaction.atomic
@@ -262,6 +262,7 @@ def page(shop: Shop) -> Client:
     ada.users.add(user)
     browser = Client(headers={"accept-language": "en"})
     browser.force_login(user)
+    step_up(browser, user)
     return browser
 
 
@@ -300,6 +301,7 @@ def test_a_seller_sees_what_comes_out_and_converts_it_once(page: Client) -> None
         ({"currency": "GBP"}, "Nothing can be converted from GBP now."),
         ({"to": "nothing"}, "Part of the address is not right"),
         ({"expected": "47.57"}, "There is a new rate"),
+        ({"once": "\0" * 30}, "What you get"),
         ({"seller": "sel_other"}, "Nothing was sent"),
     ],
 )
@@ -327,13 +329,24 @@ def test_a_seller_chooses_the_payout_currency_and_sees_what_waits(page: Client) 
     assert conversions.chosen_by(ada) == ""
 
 
+def test_sec_a_browser_left_open_converts_nothing_and_shows_what_it_would_bring(page: Client) -> None:
+    ada = Seller.objects.get(name="Ada")
+    step_up(page, User.objects.get(username="ada"), at=timezone.now() - timedelta(hours=1))
+    asked = {"currency": "USD", "amount": "50.00", "to": "EUR"}
+    assert "47.56" in page.get("/seller/currencies", asked).content.decode()
+    sent = asked | {"seller": ada.public_id, "expected": "47.56", "once": "x" * 30, "payout_currency": "EUR"}
+    for path in ("/seller/currencies", "/seller/currencies/payout"):
+        led_to = page.post(path, sent, headers={"referer": "http://testserver/seller/currencies?to=EUR"})["Location"]
+        assert led_to == "/seller/confirm?next=%2Fseller%2Fcurrencies%3Fto%3DEUR"
+    assert (Conversion.objects.count(), conversions.chosen_by(ada)) == (0, "")
+
+
 def test_a_seller_sees_what_stays_for_a_debt_in_another_currency(page: Client) -> None:
     ada = Seller.objects.get(name="Ada")
     take_back(ada, exact("105.00", "USD"))
     payouts = page.get("/seller/payouts").content.decode()
     assert "4.76\N{NO-BREAK SPACE}EUR stays for what you owe in another currency" in payouts
     new_bank_account(ada)
-    step_up(page, User.objects.get(username="ada"))
     asked = page.get("/seller/payouts/new").content.decode()
     assert "Stays for what you owe in another currency" in asked and "5.24\N{NO-BREAK SPACE}EUR" in asked
 

@@ -15,10 +15,12 @@ from django.urls import reverse
 from django.utils import timezone
 from pypdf import PdfReader
 
-from payments import receipts
+from payments import confirmation, executor, receipts, sessions
+from payments.checkout.opening import LANGUAGE_COOKIE
+from payments.management import buyer
 from payments.models import PaymentEvent, ReceiptMail
-from tests.fixtures_money import DECLINED, Oracle
-from wallet.models import Buyer, Shop
+from tests.fixtures_money import DECLINED, VISA, Oracle, session_for
+from wallet.models import Buyer, Seller, Shop
 
 Open = Callable[..., PaymentEvent]
 Pay = Callable[..., PaymentEvent]
@@ -68,6 +70,26 @@ def test_a_payment_that_is_done_is_told_to_its_buyer_once(paid: PaymentEvent, or
         f"{settings.PUBLIC_URL}/checkout/{paid.token}", ""
     )  # no foreign host, no picture that tells on its reader
     assert ReceiptMail.objects.get().sent_at is not None
+
+
+def test_each_part_is_said_to_be_paid_as_it_was_and_never_as_a_try_that_failed(open_payment: Open, pay: Pay, oracle: Oracle) -> None:
+    event = open_payment("24.90", "89.00")
+    first = event.orders.order_by("id")[0]
+    token = session_for(first.amount, VISA, nonce=first.public_id).payment_token
+    confirmation.confirm_order(first.pk, payment_token=token, once="by the shop", now=timezone.now())
+    executor.execute_due_orders(now=timezone.now())
+    pay(event, DECLINED)
+    assert ways_said(event) == [("Card", "24.90 EUR")]
+    now = timezone.now()
+    buyer.approve(sessions.open_session(event, language="en", now=now, method="qr").session.hosted_url)
+    assert sessions.look(now=now + timedelta(minutes=1)) == 1
+    executor.execute_due_orders(now=now + timedelta(minutes=2))
+    assert ways_said(event) == [("Card", "24.90 EUR"), ("QR code", "89.00 EUR")]
+
+
+def ways_said(event: PaymentEvent) -> list[tuple[str, str]]:
+    receipt = receipts.receipt_of(receipts.with_all(PaymentEvent.objects.filter(pk=event.pk)).get())
+    return [(line.label, words(line.amount)) for line in receipt.paid_with]
 
 
 def test_nobody_is_written_to_without_an_address_or_if_the_shop_sends_none(open_payment: Open, pay: Pay) -> None:
@@ -123,10 +145,11 @@ def test_the_mail_speaks_the_buyers_language(open_payment: Open, pay: Pay) -> No
     assert "1.000,00 EUR" in words(mail.outbox[0].subject)
 
 
-def test_the_receipt_can_be_printed_and_kept(client: Client, paid: PaymentEvent) -> None:
-    shop = paid.shop
+def test_the_receipt_can_be_printed_and_kept(client: Client, shop: Shop, open_payment: Open, pay: Pay) -> None:
     shop.statement_name = "NW BOOKS"
     shop.save()
+    paid = pay(open_payment("24.90", "89.00"))
+    Buyer.objects.update(name="Rosa Martín")
     page = client.get(reverse("checkout-receipt", args=[paid.token]))
     assert page["Cache-Control"] == "no-store"
     for part in ("Receipt", "Rosa Martín", paid.checkout_id, "NW BOOKS", "Test: no real money moved"):
@@ -136,6 +159,31 @@ def test_the_receipt_can_be_printed_and_kept(client: Client, paid: PaymentEvent)
     said = words(" ".join(sheet.extract_text() for sheet in PdfReader(io.BytesIO(answer.content)).pages))
     for part in ("Receipt", "113.90 EUR", "NW BOOKS (Ada)", "Rosa Martín", "Test: no real money moved"):
         assert part in said
+
+
+def test_the_receipt_on_paper_speaks_the_buyers_language_and_writes_names_in_their_own_letters(
+    client: Client, paid: PaymentEvent, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The words of the page, in the language's own letters; a missing glyph would be told in the log."""
+    Seller.objects.filter(name="Ada").update(name="東京書店")
+    Seller.objects.filter(name="Bolt").update(name="مكتبة القاهرة")
+    own = {
+        "en": ("Receipt", "Paid to", "Order number"),
+        "fr": ("Reçu", "Payé à", "Numéro de commande"),
+        "ar": ("إيصال", "المدفوع له", "رقم الطلب"),
+        "ja": ("領収書", "お支払い先", "注文番号"),
+    }
+    for language, its in own.items():
+        client.cookies[LANGUAGE_COOKIE] = language
+        answer = client.get(reverse("checkout-receipt-pdf", args=[paid.token]))
+        document = PdfReader(io.BytesIO(answer.content))
+        said = words(" ".join(sheet.extract_text() for sheet in document.pages))
+        without_spaces = said.replace(" ", "").replace("\0", "")  # pypdf sees some between Japanese letters
+        for part in (*its, "東京書店", "مكتبة القاهرة", "113,90EUR" if language == "fr" else "113.90EUR", "1/1"):
+            assert part.replace(" ", "") in without_spaces, (language, part)
+        assert language == "en" or "Receipt" not in said
+        assert (str(document.root_object["/Lang"]), len(answer.content) < 200_000) == (language, True)
+    assert "missing" not in caplog.text
 
 
 def test_an_address_is_masked_on_the_page(paid: PaymentEvent) -> None:

@@ -11,7 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.db import IntegrityError, InternalError, connection, transaction
 from django.test import Client
 
-from ledger import chart, clock, queries
+from ledger import chart, clock, manual, queries
 from ledger.approvals import AlreadyDecided, MakerMayNotApprove
 from ledger.errors import DomainError
 from ledger.models import Account, JournalEntry, Posting
@@ -32,7 +32,7 @@ from tests.flows.test_bank_matching import BATCH, booked_by, settled
 from tests.flows.test_matching import charged, sell, settle, settle_file
 from tests.settlement_files import batch_of
 
-NOW = datetime(2026, 11, 20, 12, 15, tzinfo=UTC)
+NOW = datetime(2037, 11, 20, 12, 15, tzinfo=UTC)
 ADA, BEA = "staff:ada", "staff:bea"
 
 
@@ -55,7 +55,7 @@ def missing(orders: list[PaymentOrder]) -> Mismatch:
     """Give the charge of 20.00 that no file has, though another one of a week later has come: nothing is in suspense."""
     [later] = sell("7.00", at=NOW + timedelta(days=9))
     settle(charged(orders[0]), charged(orders[2]))
-    settle(charged(later), batch="sb-20261129-eur", day="2026-11-29")
+    settle(charged(later), batch="sb-20371129-eur", day="2037-11-29")
     assert matching.find_missing(now=NOW + timedelta(days=30)) == 1
     return Mismatch.objects.get()
 
@@ -139,7 +139,7 @@ def test_each_mismatch_comes_with_the_entry_that_would_explain_it_where_one_can_
     first, second, third = orders
     settle(charged(first, fee="0.31"), charged(second, "20.01"), charged(second, "20.01"), ("charge", "ch_x", "", "5.00", "0.00"))
     assert PaymentOrder.objects.get(pk=second.pk).settled_at is None
-    settle(charged(third), charged(third), batch="sb-20261121-eur", day="2026-11-21")
+    settle(charged(third), charged(third), batch="sb-20371121-eur", day="2037-11-21")
     drafts = [(one, resolution.draft_of(one, now=NOW)) for one in Mismatch.objects.order_by("pk")]
     assert [
         (one.kind, cause_of(one), draft and sorted(f"{code} {money.amount:.2f}" for code, money in draft.debits)) for one, draft in drafts
@@ -162,7 +162,7 @@ def test_an_order_for_which_the_psp_paid_too_little_waits_for_the_next_file(orde
     approve(propose(Mismatch.objects.get()))
     orders[0].refresh_from_db()
     assert (orders[0].settled_at, in_suspense()) == (None, Decimal(0))
-    settle(charged(orders[0]), batch="sb-20261121-eur", day="2026-11-21")
+    settle(charged(orders[0]), batch="sb-20371121-eur", day="2037-11-21")
     orders[0].refresh_from_db()
     assert orders[0].settled_at is not None
 
@@ -208,7 +208,7 @@ def test_a_charge_that_our_books_know_after_its_file_resolves_itself_and_its_ord
     )  # fmt: skip
     assert in_suspense() == 0
     assert owed - queries.balance_of(chart.psp_receivable("sandbox"), currency="EUR").amount == 40
-    again = settle(charged(order), batch="sb-20261121-eur", day="2026-11-21")
+    again = settle(charged(order), batch="sb-20371121-eur", day="2037-11-21")
     assert [one.kind for one in again.mismatches.all()] == ["duplicate"]
 
 
@@ -244,6 +244,13 @@ def test_sellers_accounts_and_whatever_else_cannot_explain_it_are_refused(twice:
     assert not Proposal.objects.exists()
 
 
+def test_no_account_is_offered_that_would_be_refused(twice: Mismatch) -> None:
+    offered = resolution.accounts_for(twice)
+    assert {"psp_receivable:sandbox", "psp_fees", "fx_position"} <= set(offered)
+    for account in offered:
+        manual.require_bookable(account)
+
+
 def test_nothing_is_decided_without_a_reason_nor_about_what_does_not_exist(twice: Mismatch) -> None:
     proposal = propose(twice)
     for call, code in (
@@ -265,14 +272,14 @@ def test_where_nothing_stands_in_suspense_it_is_closed_without_an_entry(missing:
     missing.refresh_from_db()
     assert (proposal.journal_entry_id, missing.resolved_at) == (None, NOW)
     order = PaymentOrder.objects.get(public_id=missing.subject)
-    assert settle(charged(order), batch="sb-20261130-eur", day="2026-11-30").mismatched == 0
+    assert settle(charged(order), batch="sb-20371130-eur", day="2037-11-30").mismatched == 0
     missing.refresh_from_db()
     assert (missing.kind, missing.resolved_at) == ("missing_there", NOW)
 
 
 def test_what_the_next_file_explains_withdraws_what_was_proposed(missing: Mismatch) -> None:
     proposal = propose(missing, "")
-    settle(charged(PaymentOrder.objects.get(public_id=missing.subject)), batch="sb-20261130-eur", day="2026-11-30")
+    settle(charged(PaymentOrder.objects.get(public_id=missing.subject)), batch="sb-20371130-eur", day="2037-11-30")
     proposal.refresh_from_db()
     missing.refresh_from_db()
     assert (proposal.status, proposal.decided_by, missing.kind) == ("WITHDRAWN", "", "late")

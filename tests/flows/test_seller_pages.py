@@ -297,6 +297,7 @@ def test_who_acts_for_several_sellers_looks_at_one_at_a_time(shop: Shop, ada: Se
     browser.post("/seller/switch", {"seller": bolt.public_id})
     assert "No sales yet" in words(browser.get("/seller/").content)
     assert browser.post("/seller/switch", {"seller": cleo.public_id}).status_code == 404
+    assert browser.post("/seller/switch", {"seller": "\0"}).status_code == 404
 
 
 def test_logging_in_leads_to_the_page_that_was_asked_for(ada: Seller, client: Client) -> None:

@@ -289,7 +289,8 @@ def test_a_correction_is_a_credit_note_that_names_the_invoice_and_an_invoice_in_
     call_command("correct_fee_invoice", shop=shop.name, number="INV-2026-000001", actor="zoe", reason="The tax was missing")
     old, note, new = FeeInvoice.objects.order_by("pk")
     assert (old.tax, note.corrects, note.reason, new.version) == (eur("0.00"), old, "The tax was missing", 2)
-    assert [each.number.rpartition("-")[2] for each in (old, note, new)] == ["000001", "000001", "000002"]
+    next_number = 2 if new.year == old.year else 1  # the command corrects today, and each year's numbers begin anew
+    assert [(each.year, each.sequence) for each in (old, note, new)] == [(2026, 1), (new.year, 1), (new.year, next_number)]
     assert (note.gross, new.gross, new.tax) == (eur("-11.00"), eur("11.00"), eur("1.76"))
     assert "Takes back INV-2026-000001: The tax was missing" in text_of(invoice_pdf.written(note))
     for wrong in (old.number, note.number):

@@ -35,7 +35,7 @@ from tests.flows.test_disputes import balance, close, decide, dispute, open_
 from tests.flows.test_gift_cards import code_of, granted, sold
 from tests.flows.test_late_charges import given_up
 from tests.flows.test_tender_refunds import SUCCEEDS_THEN_FAILS
-from tests.flows.test_tenders import by_value_alone, choose
+from tests.flows.test_tenders import by_value_alone, choose, spend
 from wallet import gift_card_expiry, stored_value
 from wallet.models import DueExpiry, Shop, StoredValue
 
@@ -57,11 +57,6 @@ def filled_by(order: PaymentOrder) -> StoredValue:
 def usable(value: StoredValue) -> Money:
     value.refresh_from_db()
     return stored_value.usable(value, currency="EUR", now=timezone.now())
-
-
-def spend(open_payment: Open, value: StoredValue, amount: str) -> None:
-    event = choose(open_payment(amount), value)
-    confirmation.confirm(event.pk, by_value_alone(event), now=timezone.now())
 
 
 # --- Frozen, for more than one reason ----------------------------------------------------------------------------------
@@ -139,6 +134,26 @@ def test_sec_a_new_code_ends_what_was_chosen_with_the_old_one(shop: Shop, open_p
     confirmation.confirm(event.pk, by_value_alone(event), now=timezone.now())
     card.value.refresh_from_db()
     assert card.value.balance == NOTHING
+
+
+def test_a_card_in_use_may_be_typed_again_when_no_more_fit_and_one_whose_code_is_over_takes_no_place(
+    shop: Shop, open_payment: Open
+) -> None:
+    event = open_payment("50.00")
+
+    def use(code: str) -> None:
+        choices.use_gift_card(event, code, address="203.0.113.7", now=timezone.now())
+
+    choose(event, *(stored_value_of(shop, "1.00") for _card in range(choices.MOST_GIFT_CARDS - 1)))
+    last, one_more = granted(shop, "1.00"), code_of(granted(shop, "1.00"))
+    code = code_of(last)
+    for _time in range(2):
+        use(code)
+    with pytest.raises(choices.TooManyGiftCards):
+        use(one_more)
+    code_of(last)
+    use(one_more)
+    assert len(tenders.chosen(event)) == choices.MOST_GIFT_CARDS
 
 
 # --- The PSP takes back what is spent ----------------------------------------------------------------------------------

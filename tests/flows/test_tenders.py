@@ -17,6 +17,7 @@ from payments.models import ChosenTender, DueOrder, PaymentEvent, PspAttempt, Te
 from payments.states import OrderStatus
 from tests.factories import RECEIVABLE, eur, stored_value_of
 from tests.fixtures_money import (
+    DECLINED,
     Oracle,
     all_at_once,
     captures_of,
@@ -29,7 +30,6 @@ from tests.fixtures_money import (
 from wallet.models import Seller, Shop, StoredValue, Wallet
 
 Open = Callable[..., PaymentEvent]
-DECLINED = "4000000000000002"
 
 
 def choose(event: PaymentEvent, *values: StoredValue) -> PaymentEvent:
@@ -40,6 +40,12 @@ def choose(event: PaymentEvent, *values: StoredValue) -> PaymentEvent:
 def by_value_alone(event: PaymentEvent) -> Confirmed:
     event.refresh_from_db()
     return Confirmed(f"stored:{event.public_id}:{event.confirmations + 1}", "", eur("0"))
+
+
+def spend(open_payment: Open, value: StoredValue, amount: str) -> None:
+    """Pay a basket of so much with the stored value alone."""
+    event = choose(open_payment(amount), value)
+    confirmation.confirm(event.pk, by_value_alone(event), now=timezone.now())
 
 
 def left_of(value: StoredValue) -> tuple[Money, Money]:
@@ -112,6 +118,7 @@ def test_one_gift_card_chosen_in_two_checkouts_at_once_is_spent_once(shop: Shop,
     refused = [answer for answer in answers if isinstance(answer, AmountChanged)]
     assert (len(refused), len(errors_in(answers))) == (3, 3)
     assert left_of(gift) == (eur("0"), eur("0"))
+    assert list(gift.entries.order_by("pk").values_list("kind", flat=True)) == ["granted", "spent"]
     assert JournalEntry.objects.filter(kind="sale").count() == 1
 
 

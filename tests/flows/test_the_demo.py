@@ -22,6 +22,7 @@ from payments.models import DueOrder, PaymentEvent, PaymentOrder
 from payouts import conversions, executor, queries, seller_home, views
 from payouts.models import BankAccount, Payout
 from payouts.states import PayoutStatus
+from reconciliation import expected
 from reconciliation.management.commands import demo_finance
 from reconciliation.models import Mismatch, Proposal
 from reconciliation.roles import Role
@@ -183,5 +184,7 @@ def test_the_demo_has_work_for_finance_and_every_way_a_payout_goes_and_safely_be
     made, sent, paid = sorted(views.steps(Payout.objects.get(seller__reference="bolt")), key=lambda step: step.at)
     assert (made.what, sent.what, paid.what) == ("Made by the calendar", "Sent to the bank", "Paid to your bank")
     assert paid.at - sent.at >= THREE_DAYS
+    demo_finance.take_files_in(since=clock.now() - timedelta(days=10))
+    assert expected.missing(now=clock.now()) == [], "on most of these days nothing happened"
     while DueOrder.objects.exists():  # the charge that the buyer's bank was thinking about
         assert payments_executor.execute_due_orders(now=clock.now())

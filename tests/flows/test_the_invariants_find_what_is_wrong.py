@@ -255,6 +255,9 @@ DAMAGE = [
     ("INV-23", "UPDATE wallet_storedvalueentry SET source = 're_other' WHERE kind = 'refund'"),
     ("INV-23", "UPDATE wallet_storedvalueentry SET amount = amount - 1 WHERE kind = 'bought_back'"),
     ("INV-23", "UPDATE wallet_storedvalue SET shop_id = (SELECT shop_id FROM wallet_seller WHERE name = 'Zoe')"),
+    ("INV-23", "UPDATE payments_refund SET reversal_entry_id = journal_entry_id WHERE tendered > 0"),
+    ("INV-24", "UPDATE wallet_exchangerate SET quoted_on = quoted_on + 1 WHERE source = 'manual'"),
+    ("INV-24", "UPDATE wallet_exchangerate SET approval = 'apr_other' WHERE source = 'manual'"),
     ("INV-24", "UPDATE wallet_conversion SET bought = bought - 0.01"),
     ("INV-24", "UPDATE wallet_conversion SET sold_entry_id = bought_entry_id"),
     ("INV-24", "UPDATE wallet_exchangerate SET rate = rate * 2"),
@@ -393,8 +396,10 @@ def approve_an_entry_and_a_write_off(shop: Shop) -> None:
         balances.change([taken])
     loss = {"wallet": seller.wallets.get().pk, "amount": text(owing), "currency": "EUR"}
     fee = draft("fee-1", memo="A fee", debits=[(chart.psp_fees(), owing)], credits=[(chart.operating_bank(), owing)])
+    rate = {"base": "EUR", "quote": "KES", "rate": "150.5", "quoted_on": now.date().isoformat()}
     for proposal in (
         approvals.Proposal("write_off", "wallet", loss, "Bankrupt"),
+        approvals.Proposal("exchange_rate", "EUR/KES", rate, "The bank does not quote it"),
         entry_approvals.proposal_of(fee, evidence=""),
     ):
         proposed = approvals.propose(proposal, actor="staff:ada", now=now)

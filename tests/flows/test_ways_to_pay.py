@@ -114,13 +114,32 @@ def test_an_approval_pays_by_the_webhook_alone_though_the_page_was_closed(
 def test_an_approval_pays_by_the_sweep_alone_when_its_webhook_is_lost(
     client: Client, open_payment: Open, oracle: Oracle, method: str
 ) -> None:
-    event = open_payment()
+    event, begun = open_payment(), timezone.now()
     buyer.approve(opened(client, event, method)["hosted_url"])
-    assert sessions.look(now=timezone.now()) == 0, "nobody is asked before it is due"
+    assert sessions.look(now=begun + sessions.SOONEST) == 0, "nobody is asked before it is due"
     assert sessions.look(now=timezone.now() + LATER) == 1
     settle()
     assert kept(event).status == "paid"
     assert sessions.look(now=timezone.now() + timedelta(days=1)) == 0
+    assert len(oracle.charged()) == 3
+
+
+def test_a_webhook_that_comes_while_the_psp_is_asked_is_not_forgotten(
+    client: Client, open_payment: Open, sandbox: SandboxCompany, oracle: Oracle
+) -> None:
+    event = open_payment()
+    session = opened(client, event, "qr")
+    now = timezone.now() + LATER
+    [claimed] = sessions.claim_due(now=now, limit=10)
+    answer = sandbox_psp(sandbox).session(claimed.session)
+    buyer.approve(session["hosted_url"])
+    webhooks.post(webhook_of(sandbox, session["session"], "session.completed"))
+    webhooks.apply()
+    sessions.note(claimed, answer, now=now)
+    assert answer.status == "open", "the news are newer than the answer"
+    assert sessions.look(now=now) == 1
+    settle()
+    assert kept(event).status == "paid"
     assert len(oracle.charged()) == 3
 
 
@@ -479,6 +498,25 @@ def test_a_wallet_spent_elsewhere_meanwhile_pays_nothing_and_the_page_asks_for_t
     assert shown(client, second)["rest"] == "30.00\u00a0EUR"
 
 
+def test_a_press_that_pays_from_the_wallet_never_charges_a_card_that_lies_ready(
+    client: Client, shop: Shop, open_payment: Open, oracle: Oracle
+) -> None:
+    first, second = open_payment("40.00", buyer_signed_in=True), open_payment("40.00", buyer_signed_in=True)
+    stored_value_of(shop, "40.00", buyer=first.buyer)
+    card = opened(client, second, "card")
+    buyer.give_card(card["hosted_url"], number=VISA)
+    for event in (first, second):
+        press(client, event, "wallet", use="1")
+    press(client, first, "complete")
+    assert press(client, second, "complete").status_code == 200, "its page said that the wallet pays"
+    settle()
+    assert (statuses(first), statuses(second)) == (["SUCCESS"], ["NOT_STARTED"])
+    assert oracle.charged() == []
+    press(client, second, "complete", session=card["session"])
+    settle()
+    assert statuses(second) == ["SUCCESS"]
+
+
 def test_what_buys_stored_value_is_paid_with_money_alone(client: Client, shop: Shop, open_payment: Open) -> None:
     event = open_payment(buyer_signed_in=True, orders=[NewOrder("", eur("50.00"), fills=TopUp("EUR"))])
     stored_value_of(shop, "80.00", buyer=event.buyer)
@@ -588,6 +626,22 @@ def test_a_way_that_cannot_pay_this_amount_says_why_and_is_refused(client: Clien
     assert not CheckoutSession.objects.exists()
 
 
+@pytest.mark.parametrize(("country", "is_offered"), [("AT", True), ("", True), ("JP", False)])
+def test_a_way_that_is_not_for_the_buyers_country_is_not_offered_and_refused_in_words(
+    client: Client, open_payment: Open, country: str, is_offered: bool
+) -> None:
+    event = open_payment("100.00", buyer_country=country)
+    assert ("pay_later" in {each.name for each in shown(client, event)["methods"]}) == is_offered
+    said = {name: client.post(address(event, name), {"method": "pay_later"}) for name in ("session", "hosted")}
+    assert [answer.status_code for answer in said.values()] == ([303, 303] if is_offered else [409, 409])
+    assert CheckoutSession.objects.exists() == is_offered
+    if not is_offered:
+        words = {"title": "Pay later is not offered in JP. Choose another way to pay.", "text": "You were not charged."}
+        assert [answer.context["notice"] for answer in said.values()] == [words, words]
+        assert press(client, event, "session", method="pay_later").json() == {"code": "method_not_possible", **words}
+        assert opened(client, event, "card")["status"] == "open"
+
+
 def test_a_press_from_another_site_chooses_nothing(open_payment: Open) -> None:
     event = open_payment(buyer_signed_in=True)
     stranger = Client(enforce_csrf_checks=True)
@@ -604,6 +658,23 @@ def test_a_session_that_we_did_not_open_confirms_nothing(client: Client, open_pa
     for name in (session["session"], strange.id):
         assert press(client, event, "complete", session=name).status_code == 200
     assert statuses(event) == ["NOT_STARTED"]
+
+
+def test_what_cannot_be_stored_chooses_and_confirms_nothing(client: Client, open_payment: Open) -> None:
+    event = open_payment("10.00", buyer_signed_in=True)
+    pressed = [
+        ("complete", "session"),
+        ("session", "method"),
+        ("session", "saved_card"),
+        ("hosted", "method"),
+        ("gift-card", "code"),
+        ("gift-card-remove", "tender"),
+        ("card-forget", "card"),
+        ("qr", "saved_card"),
+    ]
+    assert {press(client, event, name, **{field: "qr\0"}).status_code for name, field in pressed} <= {200, 303, 409}
+    assert client.get(address(event, "return"), {"method": "qr\0"}).status_code == 303
+    assert (statuses(event), session_states(event)) == (["NOT_STARTED"], [])
 
 
 def test_choices_never_hold_anything(shop: Shop, open_payment: Open) -> None:

@@ -18,7 +18,17 @@ from payments.models import DueOrder, PspEvent, Refund
 from payments.states import RefundStatus
 from payouts.models import Payout
 from payouts.states import PayoutStatus
-from tests.programmes import flow_close, flow_files, flow_reports, points, steps, verdicts
+from tests.programmes import (
+    flow_approvals,
+    flow_close,
+    flow_conversions,
+    flow_files,
+    flow_reports,
+    flow_stored_value,
+    points,
+    steps,
+    verdicts,
+)
 from tests.programmes.flows import FLOWS, Case, Processes, Refused
 from tests.programmes.house import House, standing_house
 from tests.programmes.points import Point
@@ -27,8 +37,29 @@ from tests.programmes.verdicts import Verdicts
 
 HOUSE_IS_JUDGED_EVERY = 200
 QUIET_ROUNDS = 40
-STORIES = {**FLOWS, "files": flow_files.files, "report": flow_reports.report, "close": flow_close.close}
-MORE_VERDICTS = {"files": flow_files.verdict, "report": flow_reports.verdict, "close": flow_close.verdict}
+STORIES = {
+    **FLOWS,
+    "files": flow_files.files,
+    "report": flow_reports.report,
+    "close": flow_close.close,
+    "approval": flow_approvals.approval,
+    "tender": flow_stored_value.tender,
+    "purchase": flow_stored_value.purchase,
+    "breakage": flow_stored_value.breakage,
+    "convert": flow_conversions.convert,
+    "exchange": flow_conversions.exchange,
+}
+MORE_VERDICTS = {
+    "files": flow_files.verdict,
+    "report": flow_reports.verdict,
+    "close": flow_close.verdict,
+    "approval": flow_approvals.verdict,
+    "tender": flow_stored_value.verdict_on_tenders,
+    "purchase": flow_stored_value.verdict_on_purchases,
+    "breakage": flow_stored_value.verdict_on_breakage,
+    "convert": flow_conversions.verdict,
+    "exchange": flow_conversions.verdict,
+}
 ONLY_LETTERS_TELL = ("refund.failed", "dispute.opened", "dispute.closed")
 PASSAGES = (1, 1, 1, 2, 3)  # at which time a point is passed the process dies
 DIES_AGAIN = 0.5

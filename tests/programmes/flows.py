@@ -65,6 +65,10 @@ SELECT mine.public_id FROM payments_duerelease JOIN mine ON mine.id = order_id W
 UNION ALL
 SELECT mine.public_id FROM payments_reserve JOIN mine ON mine.id = order_id WHERE %(releases)s AND released_at IS NULL AND free_at <= %(now)s
 UNION ALL
+SELECT session FROM payments_checkoutsession WHERE session = ANY(%(approved)s) AND status NOT IN ('confirmed', 'unused')
+UNION ALL
+SELECT card.public_id FROM wallet_dueexpiry JOIN wallet_giftcard AS card USING (value_id) WHERE value_id = ANY(%(expiring)s)
+UNION ALL
 SELECT event_id FROM payments_pspevent WHERE status = 'received'
 UNION ALL
 SELECT message.public_id FROM wallet_outboxmessage AS message JOIN mine ON mine.public_id = about
@@ -117,6 +121,11 @@ class Case:
     releases: bool = False
     refunds_fail_later: bool = False
     asks_for_disputes: bool = False
+    approved: list[str] = field(default_factory=list)  # the PSP's sessions that the buyer has approved there
+    values: dict[int, int] = field(default_factory=dict)  # stored values of the buyer's, and what was on each
+    expiring: list[int] = field(default_factory=list)  # those of them whose time is up in the end
+    dollars: dict[int, int] = field(default_factory=dict)  # cents that sellers have, and that are to become euros
+    wishes: dict[str, str] = field(default_factory=dict)  # Idempotency-Keys, and the amount that each is about
     files: list[PaperFile] = field(default_factory=list)  # that the story has its end in
     month: date | None = None  # that is closed
     booked: Decimal = Decimal(0)  # in that month
@@ -161,10 +170,10 @@ class Case:
             self.house.advance(65)
         raise Refused(f"case {self.number}: {name} answers {status}: {terms}")
 
-    def open(self, *, lifetime_s: int | None = None, shop: Shop | None = None) -> PaymentEvent:
-        """Open a checkout of one to three orders, in the house's shop if no other is named."""
+    def open(self, *, lifetime_s: int | None = None, shop: Shop | None = None, **terms: Any) -> PaymentEvent:
+        """Open a checkout of one to three orders, in the house's shop if no other is named; `terms` are those of the basket."""
         sellers = self.house.sellers if shop is None else list(shop.sellers.all())
-        asked = basket(sellers, *self.amounts(), checkout_id=self.checkout_id())
+        asked = basket(sellers, *self.amounts(), checkout_id=self.checkout_id(), **terms)
         moved = timedelta(seconds=lifetime_s - settings.CHECKOUT_LIFETIME_S) if lifetime_s is not None else timedelta()
         event, _is_new = intake.open_event(shop or self.house.shop, asked, now=clock.now() + moved)
         self.event_ids.append(event.pk)
@@ -291,6 +300,7 @@ class Case:
     def sweeps(self) -> list[str]:
         """Name what beat starts, as far as it concerns this case."""
         more = {"deliver": self.listens, "watch_disputes": self.asks_for_disputes, "release": self.releases, "free_reserves": self.releases}
+        more |= {"look": bool(self.approved), "expire_gift_cards": bool(self.expiring)}
         return [*SWEEPS, *(name for name, concerns_it in more.items() if concerns_it)]
 
     def give_up(self, orders: Sequence[PaymentOrder]) -> None:
@@ -307,7 +317,8 @@ class Case:
         """Return what is not done although the PSP knows its end; a dead letter waits for a person, not for us."""
         with connection.cursor() as cursor:
             listener = self.house.listener.shop.pk if self.listens else None
-            mine = {"events": self.event_ids, "paid_out": self.paid_out, "listener": listener}
+            mine: dict[str, Any] = {"events": self.event_ids, "paid_out": self.paid_out, "listener": listener}
+            mine |= {"approved": self.approved, "expiring": self.expiring}
             cursor.execute(WAITING, mine | {"releases": self.releases, "now": clock.now()})
             waiting = [reference for (reference,) in cursor.fetchall()]
         if waiting:

@@ -88,6 +88,13 @@ class Journal:
             counted += done in types and undone not in types
         return counted
 
+    def moved(self, reference: str, kind: str) -> int:
+        """Return how much, in minor units, the PSP moved for this reference in the end."""
+        done, undone = COUNTED[kind]
+        rows = self.by_reference[reference]
+        taken_back = {row["object_id"] for row in rows if row["type"] == undone}
+        return sum(row["amount"] for row in rows if row["type"] == done and row["object_id"] not in taken_back)
+
     def is_pending(self, reference: str) -> bool:
         """Tell whether the PSP itself does not know yet how something under this reference ends."""
         last = {row["object_id"]: row["type"] for row in self.by_reference[reference]}
@@ -257,7 +264,8 @@ class House:
         arrived = self.sandbox.letterbox.deliveries[self._opened :]
         self._opened += len(arrived)
         for _headers, body in arrived:
-            self._letters[json.loads(body)["data"]["object"].get("reference", "")].append(body)
+            told = json.loads(body)["data"]["object"]
+            self._letters[told.get("reference", told["id"])].append(body)  # a session has no reference, and is known by its id
         return self._letters
 
 

@@ -220,6 +220,91 @@ CP-47 release   unheard payments.releases.release_due
 CP-47 release   after   wallet.balances.change payments.releases.free_due_reserves
 CP-47 release   unsent  payments.releases.free_due_reserves
 CP-47 release   unheard payments.releases.free_due_reserves
+CP-48 approval  before  {PSP}.open_session
+CP-48 approval  before  {SENT} {PSP}.open_session
+CP-48 approval  after   {PSP}.open_session
+CP-48 approval  unsent  payments.sessions.keep
+CP-48 approval  unheard payments.sessions.keep
+CP-49 approval  after   payments.inbox.verdict_on_session
+CP-49 approval  unsent  payments.sessions.claim_due
+CP-49 approval  unheard payments.sessions.claim_due
+CP-49 approval  before  {SENT} {PSP}.session
+CP-49 approval  after   {PSP}.session
+CP-49 approval  after   payments.sessions.note
+CP-50 approval  unsent  payments.confirmation.confirm payments.sessions.confirm
+CP-50 approval  unheard payments.confirmation.confirm payments.sessions.confirm
+CP-50 approval  before  payments.sessions.end
+CP-50 approval  after   payments.sessions.end
+CP-50 approval  before  payments.tasks.nudge_executor
+CP-51 tender    after   payments.tenders.locked_plan
+CP-51 tender    after   payments.tenders.hold
+CP-51 tender    unsent  payments.confirmation.confirm
+CP-51 tender    unheard payments.confirmation.confirm
+CP-52 tender    after   payments.tenders.let_go payments.settlement.fail
+CP-52 tender    unsent  payments.settlement.fail
+CP-52 tender    unheard payments.settlement.fail
+CP-52 tender    after   payments.tenders.let_go payments.cancellations.cancel
+CP-52 tender    unsent  payments.cancellations.cancel
+CP-52 tender    unheard payments.cancellations.cancel
+CP-53 tender    after   {PSP}.charge
+CP-53 tender    after   ledger.journal.post payments.settlement.record
+CP-53 tender    after   payments.tenders.take
+CP-53 tender    unsent  payments.settlement.settle
+CP-53 tender    unheard payments.settlement.settle
+CP-54 tender    after   payments.value_returns.reserve
+CP-54 tender    unsent  payments.refunds.request_refund
+CP-54 tender    unheard payments.refunds.request_refund
+CP-54 tender    after   {PSP}.refund
+CP-54 tender    before  payments.settlement.settle_refund
+CP-54 tender    after   payments.value_returns.give
+CP-54 tender    unsent  payments.settlement.settle_refund
+CP-54 tender    unheard payments.settlement.settle_refund
+CP-54 tender    after   payments.value_returns.put_back payments.settlement.fail_refund
+CP-54 tender    unheard payments.settlement.fail_refund
+CP-54 tender    after   payments.value_returns.take_again
+CP-54 tender    unsent  payments.settlement.reverse_refund
+CP-54 tender    unheard payments.settlement.reverse_refund
+CP-55 purchase  after   wallet.gift_cards.prepare_sale
+CP-55 purchase  after   wallet.stored_value.open_wallet
+CP-55 purchase  unsent  payments.intake.store
+CP-55 purchase  unheard payments.intake.store
+CP-55 purchase  before  wallet.idempotency.finish
+CP-55 purchase  after   {PSP}.charge
+CP-55 purchase  after   ledger.journal.post payments.settlement.record
+CP-55 purchase  after   wallet.stored_value.change payments.settlement.record
+CP-55 purchase  unsent  payments.settlement.settle
+CP-55 purchase  unheard payments.settlement.settle
+CP-55 purchase  unsent  wallet.gift_cards.make_code
+CP-55 purchase  unheard wallet.gift_cards.make_code
+CP-55 purchase  after   ledger.journal.post wallet.gift_cards.granted
+CP-55 purchase  after   wallet.stored_value.change wallet.gift_cards.granted
+CP-55 purchase  unsent  wallet.gift_cards.grant
+CP-55 purchase  unheard wallet.gift_cards.grant
+CP-55 purchase  after   payments.value_returns.buy_back
+CP-55 purchase  unsent  payments.settlement.settle_refund
+CP-55 purchase  unheard payments.settlement.settle_refund
+CP-55 purchase  after   payments.value_returns.fill_again
+CP-55 purchase  unheard payments.settlement.reverse_refund
+CP-56 breakage  after   wallet.stored_value.lock wallet.gift_card_expiry.expire_due
+CP-56 breakage  after   ledger.journal.post wallet.gift_card_expiry.expire_due
+CP-56 breakage  after   wallet.stored_value.change wallet.gift_card_expiry.expire_due
+CP-56 breakage  unsent  wallet.gift_card_expiry.expire_due
+CP-56 breakage  unheard wallet.gift_card_expiry.expire_due
+CP-57 convert   after   ledger.journal.post wallet.conversions.convert
+CP-57 convert   after   wallet.balances.change wallet.conversions.convert
+CP-57 convert   unsent  wallet.conversions.convert
+CP-57 convert   unheard wallet.conversions.convert
+CP-57 convert   before  wallet.idempotency.finish
+CP-58 exchange  after   payouts.conversions.convert_for
+CP-58 exchange  after   wallet.balances.change payouts.conversions.convert_for
+CP-58 exchange  unsent  payouts.requests.grant
+CP-58 exchange  unheard payouts.requests.grant
+CP-58 exchange  after   wallet.balances.change payouts.conversions.sell
+CP-58 exchange  unsent  payouts.conversions.sell
+CP-58 exchange  unheard payouts.conversions.sell
+CP-58 exchange  before  payouts.scheduling.run
+CP-58 exchange  unsent  payouts.scheduling.run
+CP-58 exchange  unheard payouts.scheduling.run
 """
 
 WHEN = {"before": When.BEFORE, "after": When.AFTER, "unsent": When.COMMIT_UNSENT, "unheard": When.COMMIT_UNHEARD}

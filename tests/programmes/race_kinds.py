@@ -1,6 +1,7 @@
 """The kinds of races: each function plays one round and returns what broke.  What must hold is said in its first line.
 
-Those of pay-in stand here, those of pay-out in race_kinds_pay_out.py; KINDS names them all.
+Those of pay-in stand here, those of ways to pay and stored value in race_kinds_ways_to_pay.py, those of pay-out in race_kinds_pay_out.py; KINDS
+names them all.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from payments.confirmation import Confirmed
 from payments.models import DeadLetter, DueOrder, PaymentEvent, PaymentOrder, Refund
 from payments.psp import registry
 from tests.factories import basket
-from tests.programmes import race_kinds_pay_out, steps
+from tests.programmes import race_kinds_pay_out, race_kinds_ways_to_pay, steps
 from tests.programmes.flows import VISA, Case
 from tests.programmes.race_rounds import expect, letter_steps, paid, race, share, unheard
 
@@ -266,6 +267,14 @@ KINDS: Mapping[str, Callable[[Case], list[str]]] = {
         race_kinds_pay_out.payout_against_refund,
         race_kinds_pay_out.payout_told_by_many,
         race_kinds_pay_out.two_payment_files,
+        race_kinds_pay_out.conversion_against_conversion,
+        race_kinds_pay_out.conversion_against_payout,
+        race_kinds_ways_to_pay.two_tabs_with_two_methods,
+        race_kinds_ways_to_pay.qr_code_approved_twice,
+        race_kinds_ways_to_pay.one_gift_card_in_two_checkouts,
+        race_kinds_ways_to_pay.one_wallet_in_two_checkouts,
+        race_kinds_ways_to_pay.gift_card_spent_and_expired,
+        race_kinds_ways_to_pay.top_up_replayed,
         refund_and_dispute,
         cancel_and_charge,
         cancel_and_cancel,

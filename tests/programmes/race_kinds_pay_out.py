@@ -6,17 +6,19 @@ from ledger import clock, money
 from ledger.models import JournalEntry
 from payments import refunds, releases
 from payments.models import DueRelease, PaymentOrder
-from payouts import calls, file_answers, files, settlement
+from payouts import calls, conversions, file_answers, files, settlement
 from payouts import requests as payout_requests
 from payouts.models import PaymentFile, PaymentFileLine, Payout, PayoutSchedule
 from payouts.providers import registry
 from payouts.providers.protocol import PaidOut, PayoutReturned
 from payouts.states import PayoutStatus
 from tests.factories import PAID_AT_ONCE, PENDING_THEN_PAID, RETURNED_LATER, make_available, new_bank_account, new_sellers
-from tests.programmes import steps
+from tests.programmes import flow_conversions, steps
 from tests.programmes.flows import THREE_DAYS_S, Case
 from tests.programmes.race_rounds import expect, paid, race, share
-from wallet.models import Seller, Wallet
+from tests.rates import quote_euro
+from wallet.conversions import Wish
+from wallet.models import Conversion, Seller, Wallet
 
 AN_HOUR_S = 3600 + 60
 ANSWER = """<?xml version="1.0"?>
@@ -126,6 +128,52 @@ def two_payment_files(case: Case) -> list[str]:
         broken += third
     paid_by_file = payouts.filter(status=PayoutStatus.SUCCESS).count()
     return broken + expect(paid_by_file == 6, f"{paid_by_file} of 6 payouts are paid")
+
+
+def conversion_against_conversion(case: Case) -> list[str]:
+    """One wallet is converted many times at once, into two currencies, and by one wish: never more than there is, and the wish once (INV-24)."""
+    quote_euro(clock.now(), **flow_conversions.RATES)
+    [seller] = new_sellers(case.house.shop, "Gus")
+    make_available(seller, money.from_minor(10_000, "USD"))
+    wishes = [partial(convert, seller, units, to) for units, to in ((3_000, "EUR"), (4_000, "JPY"), (10_000, "EUR"))] * 3
+    _answers, broken = race(*wishes, *[partial(convert, seller, 2_000, "EUR", once="one wish")] * 4)
+    return broken + converted_once(seller, 10_000) + expect(wished(seller) <= 1, f"{wished(seller)} conversions of one wish")
+
+
+def conversion_against_payout(case: Case) -> list[str]:
+    """Dollars are converted while they are paid out as they are, and as euros: each cent leaves once, and arrives once (INV-15, INV-24)."""
+    quote_euro(clock.now(), **flow_conversions.RATES)
+    [seller] = new_sellers(case.house.shop, "Hana")
+    for currency in ("EUR", "USD"):
+        new_bank_account(seller, PAID_AT_ONCE, currency=currency)
+    conversions.choose(seller, case.chance.choice(("EUR", "")), by="staff:ana", now=clock.now())
+    make_available(seller, money.from_minor(10_000, "USD"))
+    case.paid_out.append(seller.pk)
+    in_euros = partial(payout_requests.request_payout, seller, currency="EUR", once="in euros", now=clock.now())
+    in_dollars = partial(payout_requests.request_payout, seller, amount=money.from_minor(6_000, "USD"), now=clock.now())
+    wishes = [partial(convert, seller, 5_000, "EUR"), partial(convert, seller, 2_000, "EUR", once="one wish")]
+    _answers, broken = race(*wishes * 2, *[in_euros] * 2, *[in_dollars] * 2, *wishes)
+    _answers, again = race(*[steps.execute_payouts] * 3, in_euros)
+    dollars = sum(money.to_minor(payout.amount) for payout in case.payouts() if payout.amount.currency.code == "USD")
+    broken += again + converted_once(seller, 10_000 - dollars) + expect(wished(seller) <= 1, f"{wished(seller)} conversions of one wish")
+    named = Payout.objects.filter(seller=seller, once="in euros").count()
+    return broken + expect(named <= 1, f"{named} payouts of one wish")
+
+
+def convert(seller: Seller, units: int, to: str, *, once: str = "") -> Conversion:
+    wish = Wish(money.from_minor(units, "USD"), to, once=once, requested_by="api:programme")
+    return conversions.convert(seller, wish, now=clock.now())
+
+
+def wished(seller: Seller) -> int:
+    return Conversion.objects.filter(seller=seller, once="one wish").count()
+
+
+def converted_once(seller: Seller, units: int) -> list[str]:
+    """Say what is wrong if what was converted and what is left of the seller's dollars are not so many cents together."""
+    sold = sum(money.to_minor(made.sold) for made in Conversion.objects.filter(seller=seller, sold_currency="USD"))
+    left = money.to_minor(Wallet.objects.get(seller=seller, currency="USD").available)
+    return expect(left >= 0 and sold + left == units, f"{sold} were converted of {units}, {left} are left")
 
 
 def filed_seller(case: Case) -> Seller:

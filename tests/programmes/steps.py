@@ -10,11 +10,13 @@ from datetime import date, datetime
 from typing import Any
 
 from django.test import Client
+from django.urls import reverse
 
 from ledger import clock, seals
 from ledger.money import exact
 from payments import cancellations, confirmation, expiry, refunds, releases, tasks
 from payments.confirmation import Confirmed
+from payouts import conversions as payout_conversions
 from payouts import requests as payout_requests
 from payouts import scheduling
 from payouts import tasks as payout_tasks
@@ -28,6 +30,7 @@ from wallet import tasks as wallet_tasks
 from wallet.models import Seller, Shop
 
 JSON = "application/json"
+PAGE = {"Accept": JSON}  # as the payment page's own script asks
 CLIENT = Client(raise_request_exception=False)  # one for all: its middleware is loaded once
 
 
@@ -49,6 +52,21 @@ def hear_of_payout(body: str, signature: str) -> int:
     return CLIENT.post("/webhooks/payouts/sandbox", body, content_type=JSON, headers=headers).status_code
 
 
+def open_session(token: str, method: str) -> int:
+    """Serve the payment page's wish to pay in this way."""
+    return CLIENT.post(reverse("checkout-session", args=[token]), {"method": method}, headers=PAGE).status_code
+
+
+def press_pay(token: str, session: str) -> int:
+    """Serve the payment page's button."""
+    return CLIENT.post(reverse("checkout-complete", args=[token]), {"session": session}, headers=PAGE).status_code
+
+
+def come_back(token: str, method: str) -> int:
+    """Serve the page to which the PSP leads the buyer back."""
+    return CLIENT.get(reverse("checkout-return", args=[token]), {"method": method}).status_code
+
+
 def confirm(event: int, session: str, payment_token: str, amount: str, currency: str) -> None:
     """Take the buyer's one confirmation."""
     confirmation.confirm(event, Confirmed(session, payment_token, exact(amount, currency)), now=clock.now())
@@ -63,6 +81,19 @@ def request_payout(seller: int, amount: str, currency: str, once: str) -> None:
     """Take the wish for a payout."""
     owner = Seller.objects.get(pk=seller)
     payout_requests.request_payout(owner, amount=exact(amount, currency), once=once, now=clock.now())
+
+
+def request_everything(seller: int, currency: str, once: str) -> None:
+    """Take the wish for a payout of all that there is."""
+    owner = Seller.objects.get(pk=seller)
+    payout_requests.request_payout(owner, currency=currency, once=once, now=clock.now())
+
+
+def convert_and_run(shop: int, day: str) -> None:
+    """Convert what those have in other currencies whom the day's run will pay, one seller to a transaction, and pay out."""
+    payout_conversions.AT_ONCE = 1
+    which = Which(shop, "EUR", Calendar(Interval.DAILY), day)
+    scheduling.convert_and_run(which, now=clock.now(), made_by=scheduling.BY_CALENDAR)
 
 
 def run_payouts(shop: int, day: str) -> None:
@@ -95,6 +126,14 @@ def apply_events() -> None:
 
 def expire() -> None:
     expiry.expire_checkouts(now=clock.now())
+
+
+def look() -> None:
+    tasks.look_at_sessions()
+
+
+def expire_gift_cards() -> None:
+    wallet_tasks.expire_gift_cards()
 
 
 def follow() -> None:
@@ -160,9 +199,14 @@ STEPS: dict[str, Callable[..., int | None]] = {
         post,
         receive,
         hear_of_payout,
+        open_session,
+        press_pay,
+        come_back,
         confirm,
         request_refund,
         request_payout,
+        request_everything,
+        convert_and_run,
         run_payouts,
         hand_over,
         cancel,
@@ -170,6 +214,8 @@ STEPS: dict[str, Callable[..., int | None]] = {
         execute_refunds,
         apply_events,
         expire,
+        look,
+        expire_gift_cards,
         follow,
         release,
         free_reserves,

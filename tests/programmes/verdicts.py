@@ -56,7 +56,7 @@ def on_case(case: Case) -> Verdicts:
     voided = {refund.order_id for refund in voids if refund.late_charge_id is None}  # what the PSP took and undid: as if never taken
     for order in orders:
         kept = journal.count(order.public_id, "charge") - late[order.pk]
-        is_kept = order.status == OrderStatus.SUCCESS and order.pk not in voided
+        is_kept = order.status == OrderStatus.SUCCESS and order.pk not in voided and bool(order.charge)
         compare(verdicts, order.public_id, order.status, kept, expected=int(is_kept))
         if order.status == OrderStatus.EXECUTING and order.pk not in known_dead and order.public_id not in case.left_to_the_psp:
             verdicts.stuck.append(f"{order.public_id} is still EXECUTING")
@@ -66,7 +66,8 @@ def on_case(case: Case) -> Verdicts:
             if refund.order_id not in known_dead and refund.public_id not in case.left_to_the_psp:
                 verdicts.stuck.append(f"{refund.public_id} is still EXECUTING")
         elif refund not in voids:
-            compare(verdicts, refund.public_id, refund.status, given, expected=int(refund.status == RefundStatus.SUCCESS))
+            is_given = refund.status == RefundStatus.SUCCESS and bool(refund.charged_back)
+            compare(verdicts, refund.public_id, refund.status, given, expected=int(is_given))
     for payout in case.payouts():
         if payout.status != PayoutStatus.EXECUTING:
             done = journal.count(payout.public_id, "payout")

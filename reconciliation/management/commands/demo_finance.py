@@ -172,7 +172,8 @@ def files_are_expected(*, since: date) -> None:
     """Say which files must come each morning, and what the PSP keeps of a charge by its contract."""
     for source, kind in settings.FILE_SOURCES.items():
         first = since if kind == SourceFile.Kind.SETTLEMENT else since + timedelta(days=1)  # the bank books what was settled the day before
-        ExpectedFile.objects.get_or_create(source=source, kind=kind, currency="EUR", defaults={"due_at": time(8), "since": first})
+        terms = {"due_at": time(8), "since": first, "has_quiet_days": False}  # the sandbox makes none of a day on which nothing happened
+        ExpectedFile.objects.get_or_create(source=source, kind=kind, currency="EUR", defaults=terms)
     ExpectedFee.objects.get_or_create(psp="sandbox", currency="EUR", defaults={"basis_points": 140, "fixed": Decimal("0.25")})
 
 

@@ -96,7 +96,7 @@ def basket(ada: Seller, bolt: Seller) -> dict[str, Any]:
     """A checkout that can be opened: two sellers, every optional field."""
     return {
         "checkout_id": "basket-1",
-        "buyer": {"reference": "customer-1", "name": "Grace", "email": "grace@shop.example"},
+        "buyer": {"reference": "customer-1", "name": "Grace", "email": "grace@shop.example", "country": "AT"},
         "payment_orders": [
             {
                 "seller": ada.public_id,

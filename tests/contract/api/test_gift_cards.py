@@ -12,6 +12,7 @@ from config.logs import HideTokens
 from ledger.models import JournalEntry
 from ledger.money import exact
 from tests.contract.api.conftest import Caller, caller_of, pay, stored
+from tests.factories import new_sellers
 from wallet import gift_cards, idempotency
 from wallet.gift_cards import NewGiftCard
 from wallet.models import Buyer, GiftCard, IdempotencyRecord, OutboxMessage, StoredValue
@@ -105,6 +106,20 @@ def test_sec_what_a_key_may_not_give_away_alone_is_refused(api: Caller, settings
     assert GiftCard.objects.count() == 0
 
 
+def test_sec_many_small_cards_of_one_key_are_a_large_one_and_another_key_has_its_own_limit(
+    api: Caller, card: dict[str, Any], settings: Any
+) -> None:
+    settings.API_GIFT_CARD_LIMITS = {"EUR": Decimal(60)}
+    more = GRANT | {"reference": "goodwill-18", "amount": eur("10.01")}
+    refused = api.post("/v1/gift_cards", more).json()
+    assert (refused["code"], refused["field"]) == ("approval_needed", "amount")
+    assert "60.00 EUR within 24 hours, of which 50.00 EUR are given: 10.00 EUR are left." in refused["detail"]
+    assert api.post("/v1/gift_cards", GRANT).json()["id"] == card["id"], "the card that stands is no other one"
+    assert api.post("/v1/gift_cards", more | {"amount": eur("10.00")}).status_code == 201
+    assert caller_of(api.shop).post("/v1/gift_cards", GRANT | {"reference": "another"}).status_code == 201
+    assert GiftCard.objects.count() == 3
+
+
 def test_a_card_is_sold_by_a_payment_and_opened_again_is_the_same(api: Caller) -> None:
     answer = api.post("/v1/gift_cards", SALE)
     sold = answer.json()
@@ -119,6 +134,10 @@ def test_a_card_is_sold_by_a_payment_and_opened_again_is_the_same(api: Caller) -
     other = api.post("/v1/gift_cards", SALE | {"amount": eur("60.00")})
     assert (other.status_code, other.json()["code"], other.json()["field"]) == (409, "checkout_conflict", "amount")
     assert api.post("/v1/gift_cards", SALE | {"reference": "another"}).json()["field"] == "sold_to.checkout_id"
+    goods = [{"seller": seller.public_id, "amount": eur("25.00")} for seller in new_sellers(api.shop, "Ada", "Bolt")]
+    assert api.post("/v1/payments", SOLD_TO | {"checkout_id": "basket", "payment_orders": goods}).status_code == 201
+    taken = api.post("/v1/gift_cards", SALE | {"sold_to": SOLD_TO | {"checkout_id": "basket"}}).json()
+    assert (taken["code"], taken["field"], "payment_orders" in taken["detail"]) == ("checkout_conflict", "sold_to.checkout_id", False)
     assert GiftCard.objects.count() == 1
     pay(order["id"])
     assert api.get(f"/v1/gift_cards/{sold['id']}").json()["status"] == "active"
@@ -129,6 +148,8 @@ def test_a_sale_that_is_refused_leaves_no_card(api: Caller) -> None:
     before = stored()
     answer = api.post("/v1/gift_cards", SALE | {"sold_to": SOLD_TO | {"return_url": "https://elsewhere.example"}})
     assert (answer.json()["code"], answer.json()["field"]) == ("return_url_not_allowed", "sold_to.return_url")
+    nowhere = api.post("/v1/gift_cards", SALE | {"sold_to": SOLD_TO | {"buyer": {"reference": "customer-7", "country": "QQ"}}})
+    assert (nowhere.json()["code"], nowhere.json()["field"]) == ("unknown_country", "sold_to.buyer.country")
     assert (GiftCard.objects.count(), StoredValue.objects.count(), stored()) == (0, 0, before)
 
 

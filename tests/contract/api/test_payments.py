@@ -71,6 +71,16 @@ def test_other_terms_under_the_same_checkout_id_are_refused_by_name(api: Any, ba
     assert answer.json()["field"] == "payment_orders[1].amount"
 
 
+def test_the_buyers_country_is_kept_and_one_of_the_terms_and_the_name_on_the_statement_is_told(api: Any, basket: dict[str, Any]) -> None:
+    opened = api.post("/v1/payments", basket).json()
+    assert (opened["buyer"]["country"], opened["statement_name"]) == ("AT", "NORTHWIND")
+    assert api.get(f"/v1/payments/{opened['id']}").json()["buyer"] == opened["buyer"]
+    for other in ({"country": "JP"}, {}):
+        basket["buyer"] = {"reference": "customer-1", **other}
+        answer = api.post("/v1/payments", basket)
+        assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (409, "checkout_conflict", "buyer.country")
+
+
 def test_a_category_is_kept_and_is_one_of_the_terms(api: Any, basket: dict[str, Any]) -> None:
     basket["payment_orders"][1]["category"] = "bikes"
     opened = api.post("/v1/payments", basket).json()

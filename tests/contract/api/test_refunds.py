@@ -148,7 +148,9 @@ def test_the_same_reference_is_one_refund_under_whatever_key(api: Caller, paid: 
     assert api.get(f"/v1/orders/{paid['id']}").json()["refunded"] == eur("10.00")
 
 
-@pytest.mark.parametrize(("name", "value"), [("amount", eur("9.00")), ("fee_policy", "keep"), ("reason", "Lost")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("amount", eur("9.00")), ("fee_policy", "keep"), ("reason", "Lost"), ("refund_to", "stored_value")]
+)
 def test_other_terms_under_the_same_reference_are_refused_by_name(api: Caller, paid: Paid, name: str, value: Any) -> None:
     path, body = f"/v1/orders/{paid['id']}/refunds", {"amount": eur("10.00"), "reference": "return-1", "reason": "Damaged"}
     api.post(path, body)

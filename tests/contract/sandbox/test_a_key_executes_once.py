@@ -48,6 +48,18 @@ def test_a_key_with_other_terms_is_refused_and_nothing_is_charged(buyer: Buyer, 
     assert [row["amount"] for row in sandbox.journal(key=key)] == [10_00]
 
 
+def test_the_name_on_the_statement_is_kept_told_and_one_of_the_terms(buyer: Buyer) -> None:
+    token, key = buyer.token(), uuid.uuid4().hex
+    for wrong in ("ABCD", "x" * 23, "12345", "A<BOOK", "A>BOOK", "A\\BOOK", "O'NEILL", 'A"BOOK', "A*BOOK", "CAFÉ AB", 7):
+        refused = buyer.charge(token, key=key, reference="ord_1", statement_descriptor=wrong)
+        assert (refused.status_code, refused.json()["error"]["field"]) == (400, "statement_descriptor"), wrong
+    made = buyer.charge(token, key=key, reference="ord_1", statement_descriptor="FISH & CHIPS").json()
+    assert made["statement_descriptor"] == buyer.now_is(made)["statement_descriptor"] == "FISH & CHIPS"
+    other = buyer.charge(token, key=key, reference="ord_1", statement_descriptor="FISH AND CHIPS")
+    assert (other.status_code, other.json()["error"]["code"]) == (422, "key_reused")
+    assert buyer.charged()["statement_descriptor"] is None
+
+
 def test_a_charge_key_cannot_refund(buyer: Buyer) -> None:
     key = uuid.uuid4().hex
     charge = buyer.charge(buyer.token(), key=key).json()

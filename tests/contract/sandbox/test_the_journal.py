@@ -72,6 +72,7 @@ def test_no_table_holds_a_card_number(buyer: Buyer, sandbox_database: Database) 
     before = _rows_with_a_card_number(sandbox_database)
     for number in CARD_NUMBERS[:-1]:
         buyer.enter(buyer.session(description="scan"), number)
+        buyer.enter(buyer.session(save_card=True, customer="buy_scanned"), number)
     buyer.enter(buyer.session(), CARD_NUMBERS[-1])
     buyer.charged()
     assert _rows_with_a_card_number(sandbox_database) == before
@@ -93,21 +94,9 @@ def test_what_becomes_of_somebody_elses_refund_is_his(buyer: Buyer, sandbox: San
 
 
 def _rows_with_a_card_number(database: Database) -> dict[str, int]:
-    """How many rows of each column hold one of the numbers, be it written with spaces or dashes."""
-    found: dict[str, int] = {}
-    for table, column in _text_columns(database):
-        query = sql.SQL("SELECT count(*) FROM {table} WHERE regexp_replace({column}::text, '[ -]', '', 'g') ~ %s").format(
-            column=sql.Identifier(column), table=sql.Identifier(table)
-        )
-        [(rows,)] = database.execute(query, ["|".join(CARD_NUMBERS)]).fetchall()
-        found[f"{table}.{column}"] = rows
-    return found
-
-
-def _text_columns(database: Database) -> list[tuple[Any, ...]]:
-    columns = database.execute(
-        "SELECT table_name, column_name FROM information_schema.columns "
-        "WHERE table_schema = 'public' AND data_type IN ('text', 'character varying', 'jsonb')"
-    ).fetchall()
-    assert len(columns) > 20
-    return columns
+    """How many rows of each table hold one of the numbers in any column, be it written with spaces or dashes."""
+    tables = database.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'").fetchall()
+    assert len(tables) > 10
+    query = "SELECT count(*) FROM {table} AS one WHERE regexp_replace(one::text, '[ -]', '', 'g') ~ %s"
+    counted = {name: database.execute(sql.SQL(query).format(table=sql.Identifier(name)), ["|".join(CARD_NUMBERS)]) for (name,) in tables}
+    return {name: rows for name, found in counted.items() for (rows,) in found.fetchall()}

@@ -135,10 +135,19 @@ def test_the_shop_is_told_of_each_way(buyer: Buyer, sandbox: SandboxCompany, clo
         ({"method": "pay_later", "amount": 34_99}, "amount"),
         ({"method": "pay_later", "amount": 1_500_01}, "amount"),
         ({"method": "qr", "amount": 10**13}, "amount"),
+        ({"method": "pay_later", "country": "JP"}, "country"),
     ],
 )
 def test_what_a_way_cannot_do_opens_no_session(buyer: Buyer, terms: dict[str, Any], field: str) -> None:
     assert refused(buyer, **terms) == (400, "method_not_possible", field)
+
+
+def test_the_buyers_country_is_one_of_a_sessions_terms(buyer: Buyer) -> None:
+    session = buyer.session(method="pay_later", country="AT")
+    assert session["country"] == "AT"
+    assert refused(buyer, method="pay_later", country="DE", nonce=session["nonce"]) == (422, "nonce_reused", "country")
+    assert refused(buyer, country="at") == (400, "invalid_field", "country")
+    assert buyer.session(country="JP")["status"] == "open", "a card is for every country"
 
 
 def test_no_card_is_typed_where_none_is_asked_for(buyer: Buyer, sandbox: SandboxCompany) -> None:

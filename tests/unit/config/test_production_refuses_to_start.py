@@ -62,6 +62,7 @@ def test_production_starts_with_a_secret_of_its_own_and_without_the_page_of_the_
         ({"TEST_CLOCK_FILE": "/var/tmp/clock"}, "TEST_CLOCK_FILE"),
         ({"WEBHOOKS_ALLOW_PRIVATE": "true"}, "WEBHOOKS_ALLOW_PRIVATE"),
         ({"ONEBOOK_ENV": "prod"}, "ONEBOOK_ENV"),
+        ({"STATEMENT_NAME": "Onebook*"}, "STATEMENT_NAME"),
     ],
 )
 def test_production_refuses_what_would_be_unsafe_and_says_which_setting(variables: dict[str, str], says: str) -> None:

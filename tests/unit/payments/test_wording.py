@@ -84,20 +84,6 @@ def test_a_moment_says_its_zone() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("shop", "statement"),
-    [
-        ("Northwind", "NORTHWIND"),
-        ("Café Müller", "CAFE MULLER"),
-        ("Northwind Traders of the North", "NORTHWIND TRADERS OF T"),
-        ("Fish & Chips*", "FISH & CHIPS"),
-        ("書店", "ONEBOOK"),
-    ],
-)
-def test_a_card_statement_has_capitals_and_22_characters(shop: str, statement: str) -> None:
-    assert wording.statement_name(shop) == statement
-
-
 @pytest.mark.parametrize("code", ["lost_card", "stolen_card", "card_declined", "fraudulent"])
 def test_nobody_is_told_that_the_bank_takes_the_card_for_stolen(code: str) -> None:
     assert wording.reason_of([code]).what == "Your bank declined the card."

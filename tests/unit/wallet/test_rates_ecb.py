@@ -52,6 +52,7 @@ def test_the_history_is_read_from_its_earliest_day_on_without_what_was_not_quote
         (GOOD.replace(b"time=", b"day="), 8),
         (GOOD.replace(b"'1.0512'", b"'1,0512'"), 9),
         (GOOD.replace(b"JPY", b"USD"), 10),
+        (GOOD.replace(b"<gesmes:subject>", b"<gesmes:subject>" + b"<gesmes:name>" * 100_000), 3),
         (GOOD.replace(b"<Cube currency='JPY'", b"<Cube weight='1' currency='JPY'"), 10),
         (xml(("2026-11-20", {"USD": "1"}), ("2026-11-20", {"USD": "1"})), 11),
         (xml(("2026-11-20", {})), 1),

@@ -84,10 +84,13 @@ class NoteField(forms.CharField):
         super().__init__(**(said | options))
 
     def clean(self, value: Any) -> str:
-        note = " ".join(super().clean(value).split())
-        if character := forbidden_in(note):
+        note = self.tidied(super().clean(value))
+        if character := forbidden_in(" ".join(note.split())):
             raise forms.ValidationError(_("This holds %s, a character that cannot be seen. Take it out.") % character)
         return note
+
+    def tidied(self, note: str) -> str:
+        return " ".join(note.split())
 
 
 class DeedForm(forms.Form):

@@ -52,21 +52,6 @@ class Interval(models.TextChoices):
     ON_REQUEST = "on_request", _("Only when asked for")
 
 
-NEXT_PAYOUT_STATUS: dict[PayoutStatus, frozenset[PayoutStatus]] = {
-    PayoutStatus.WAITING: frozenset({PayoutStatus.EXECUTING, PayoutStatus.CANCELLED}),
-    PayoutStatus.EXECUTING: frozenset({PayoutStatus.SUCCESS, PayoutStatus.FAILED}),
-    PayoutStatus.SUCCESS: frozenset({PayoutStatus.RETURNED}),
-    PayoutStatus.FAILED: frozenset({PayoutStatus.SUCCESS}),  # it was given up, and arrived after all
-    PayoutStatus.RETURNED: frozenset({PayoutStatus.SUCCESS}),  # another payment file paid it, too
-    PayoutStatus.CANCELLED: frozenset(),
-}
-
-NEXT_RUN_STATUS: dict[RunStatus, frozenset[RunStatus]] = {
-    RunStatus.WAITING: frozenset({RunStatus.APPROVED, RunStatus.REJECTED}),
-    RunStatus.APPROVED: frozenset(),
-    RunStatus.REJECTED: frozenset(),
-}
-
 NEXT_FILE_STATUS: dict[FileStatus, frozenset[FileStatus]] = {
     FileStatus.MADE: frozenset({FileStatus.APPROVED, FileStatus.REJECTED}),
     FileStatus.APPROVED: frozenset({FileStatus.ACCEPTED, FileStatus.PARTLY, FileStatus.REJECTED}),

@@ -12,9 +12,8 @@ from django.utils.translation import gettext_lazy as _
 
 from ledger import clock, transitions
 from ledger.admin import NOTHING
-from ledger.deeds import Deed, DeedForm, leave_to_the_domain
+from ledger.deeds import Deed, DeedForm, NoteField, leave_to_the_domain
 from ledger.journal import Draft
-from ledger.wire import forbidden_in
 from reconciliation import notes, resolution
 from reconciliation.match_bulk import Bulk, Chosen
 from reconciliation.models import Mismatch, Proposal
@@ -71,16 +70,17 @@ class AssignForm(DeedForm):
         owner.choices = [(name, name) for name in resolution.owners()]
 
 
+class LinesField(NoteField):
+    """As many lines as it takes."""
+
+    def tidied(self, note: str) -> str:
+        return note.strip()
+
+
 class NoteForm(DeedForm):
-    """A note: longer than a reason, and in as many lines as it takes."""
+    """A note: longer than a reason."""
 
-    note = forms.CharField(label=_("Note"), max_length=notes.LONGEST_NOTE, widget=forms.Textarea(attrs={"rows": 6}))
-
-    def clean_note(self) -> str:
-        note = str(self.cleaned_data["note"]).strip()
-        if character := forbidden_in(" ".join(note.split())):
-            raise forms.ValidationError(_("This holds %s, a character that cannot be seen. Take it out.") % character)
-        return note
+    note = LinesField(label=_("Note"), max_length=notes.LONGEST_NOTE, widget=forms.Textarea(attrs={"rows": 6}), help_text="")
 
 
 class AttachForm(DeedForm):

@@ -90,7 +90,8 @@ def to_be_settled(order: PaymentOrder, path: Path) -> Iterator[Awaited]:
 
 def is_voided(order: PaymentOrder, path: Path) -> bool:
     return any(
-        refund.order_id == order.pk and refund.status == RefundStatus.SUCCESS and refund.psp_reference == refund.charge != ""
+        (refund.order_id, refund.late_charge_id, refund.status) == (order.pk, None, RefundStatus.SUCCESS)
+        and refund.psp_reference == refund.charge != ""
         for refund in path.rows.refunds
     )
 

@@ -168,9 +168,7 @@ def standing_of(each: ExpectedFile, about: date, found: Sequence[dict[str, Any]]
         count = sum(one["status"] == SourceFile.Status.REFUSED for one in today)
         return Tile(_("refused"), what, listed("reconciliation_sourcefile", **refused), "bad", count)
     if not expected.told_of(each, [about]):
-        return Tile(
-            _("quiet"), _("%(file)s: nothing moved that it would tell of") % {"file": what}, page("reconciliation_expectedfile", each.pk)
-        )
+        return Tile(_("quiet"), _("%(file)s: no movements") % {"file": what}, page("reconciliation_expectedfile", each.pk))
     due = expected.due_of(each, about)
     all_of_it = listed("reconciliation_sourcefile", source=each.source, received_at__gte=midnight(now))
     if due > now:

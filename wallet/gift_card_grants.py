@@ -10,13 +10,12 @@ from djmoney.money import Money
 
 from ledger import approvals
 from ledger.approvals import Facts, Kind, Outcome, Proposal, Terms
-from ledger.deeds import LONGEST_NOTE
+from ledger.deeds import NoteField
 from ledger.errors import DomainError
 from ledger.journal import Draft
 from ledger.models import Approval
 from ledger.money import exact, text
 from ledger.templatetags.written import amount
-from ledger.wire import forbidden_in
 from wallet import gift_cards
 from wallet.gift_cards import LONGEST_DAYS, NewGiftCard
 from wallet.models import Shop, StoredValueEntry
@@ -37,19 +36,8 @@ class GrantForm(forms.Form):
         max_value=LONGEST_DAYS,
         help_text=_("Empty: as long as the shop's other cards; 0: for ever"),
     )
-    note = forms.CharField(
-        label=_("Why"),
-        max_length=LONGEST_NOTE,
-        widget=forms.Textarea(attrs={"rows": 3}),
-        help_text=_("One sentence that whoever looks at this in a year will understand. It is kept with your name."),
-    )
+    note = NoteField()
     once = forms.CharField(widget=forms.HiddenInput, max_length=60)
-
-    def clean_note(self) -> str:
-        note = " ".join(self.cleaned_data["note"].split())
-        if character := forbidden_in(note):
-            raise forms.ValidationError(_("This holds %s, a character that cannot be seen. Take it out.") % character)
-        return note
 
     def clean(self) -> dict[str, Any]:
         said = super().clean() or {}

@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from ledger import clock
 from ledger.admin import NOTHING, Rows, money_column, time_column
 from ledger.approval_admin import BY_TWO, approvals_about, propose_or_say_why_not
-from ledger.deeds import LONGEST_NOTE, page_of
+from ledger.deeds import NoteField, page_of
 from ledger.errors import DomainError
 from ledger.money import exact, text
 from ledger.templatetags.written import amount
@@ -44,9 +44,9 @@ def others_in_the_way(schedule: FeeSchedule, *, valid_from: date | None, valid_u
     return others
 
 
-def why() -> forms.CharField:
+def why() -> NoteField:
     """Return the field in which somebody says why."""
-    return forms.CharField(label=_("Why"), max_length=LONGEST_NOTE, help_text=_("It is kept with your name."))
+    return NoteField(widget=forms.TextInput, help_text=_("It is kept with your name."))
 
 
 class AmountsForm(forms.ModelForm):  # type: ignore[type-arg]

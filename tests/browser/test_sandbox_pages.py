@@ -33,6 +33,7 @@ def test_every_page_of_the_sandbox_can_be_read_by_everybody(sandbox: SandboxComp
     page.on("console", lambda message: said.append(message.text))
     page.set_viewport_size(SIZES[size])  # type: ignore[arg-type]
     buyer.approve(opened(sandbox, "pay_later"), person="rita@referred.example")
+    sandbox.fault(operation="settlement", kind="line_amount", reference=f"ord_{'0' * 32}", times=1)
     for address in (*(opened(sandbox, method) for method in METHODS), sandbox.url):
         page.goto(address)
         found = Axe().run(page).response["violations"]

@@ -126,9 +126,10 @@ def test_a_mail_server_that_is_away_is_asked_again_and_given_up_after_three_days
         assert receipts.send_due(now=now) == 1
         assert receipts.send_due(now=now) == 0
         row = ReceiptMail.objects.get()
-        assert row.next_attempt_at == now + timedelta(seconds=60)
+        assert (row.next_attempt_at, row.error) == (now + timedelta(seconds=60), "ConnectionRefusedError")
     assert receipts.send_due(now=now + timedelta(seconds=61)) == 1
     assert len(mail.outbox) == 1
+    assert ReceiptMail.objects.get().error == ""
     ReceiptMail.objects.update(sent_at=None, next_attempt_at=now, tries=9)
     with monkeypatch.context() as patch:
         patch.setattr(EmailBackend, "send_messages", refuse)

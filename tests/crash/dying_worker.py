@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import django
+from django.core.checks.urls import check_url_config
 
 TASKS = {
     "payments.tasks": ("look_at_sessions", "execute_due_orders", "execute_due_refunds", "apply_psp_events"),
@@ -94,9 +95,11 @@ def die_or_say(line: str) -> None:
 
 def main() -> None:
     django.setup()
+    import_module("config.celery")  # on whose broker views ring; Celery's own would be looked for, for six seconds
     for module in TASKS:
         import_module(module)
     import_module("tests.programmes.steps").CLIENT.handler.load_middleware()
+    check_url_config(None)  # loads every view, once for all who are forked
     for line in sys.stdin:
         if line.startswith("{"):
             die_or_say(line)

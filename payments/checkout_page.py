@@ -23,10 +23,9 @@ from payments.models import CheckoutSession, ChosenTender, PaymentEvent, Payment
 from payments.results import Result
 from payments.saved_cards import is_expired
 from payments.standing import Standing, State
-from payments.states import OrderStatus, SessionStatus
+from payments.states import OrderStatus
 from wallet import stored_value
 
-PSP_NAMES = {"sandbox": "Sandbox Payments"}
 ADDRESSES = (
     "session",
     "hosted",
@@ -140,7 +139,7 @@ def page_of(event: PaymentEvent, standing: Standing, choices: Choices, *, now: d
         "card": wording.card_text(event.card_brand, event.card_last4, funding=event.card_funding),
         "paid_at": paid_at(orders, locale),
         "is_slow": is_slow(orders, now=now),
-        "psp": PSP_NAMES.get(event.psp, event.psp.title()),
+        "psp": receipts.psp_name(event),
         "is_test": event.psp in receipts.TEST_PSPS,
         "back_url": back_url(event, standing, now=now),
         "urls": {name: reverse(f"checkout-{name.replace('_', '-')}", args=[event.token]) for name in ADDRESSES},
@@ -263,8 +262,8 @@ def schedule_of(session: CheckoutSession | None, locale: Locale) -> Sequence[Map
 
 def failed_method(event: PaymentEvent, standing: Standing, choices: Choices) -> Method | None:
     """Return the way to pay that failed last: declined when it was charged, or not approved."""
-    if choices.session and choices.session.status == SessionStatus.FAILED and choices.session.session == event.psp_session:
-        return METHODS[choices.session.method]
+    if choices.failed:
+        return METHODS[choices.failed.method]
     return METHODS.get(event.method or "card") if standing.state == State.FAILED else None
 
 

@@ -24,6 +24,7 @@ from wallet.gift_card_tries import Who
 from wallet.models import StoredValue
 
 MOST_GIFT_CARDS = 10
+DECLINED_BY_PROVIDER = "declined_by_provider"
 
 
 class WalletNotOffered(DomainError):
@@ -46,6 +47,8 @@ class Offer:
 class Choices:
     """What may be chosen and what was: `plan` says what each stored value pays, `session` is the latest of the chosen way to pay.
 
+    `failed` is the session that was opened last, if it failed.  What its provider declined is not proposed again while there is another way:
+    who would ask again can still choose it.
     `tenders` are the gift cards and the wallet that are used, each with its row, in their order; `wallet` is the buyer's, used or not.
     """
 
@@ -53,6 +56,7 @@ class Choices:
     method: Method | None
     session: CheckoutSession | None
     unused: CheckoutSession | None
+    failed: CheckoutSession | None
     tenders: Sequence[ChosenTender]
     plan: Plan
     wallet: StoredValue | None
@@ -69,9 +73,9 @@ def choices_of(event: PaymentEvent, to_pay: Money, *, now: datetime) -> Choices:
     chosen = chosen_tenders(event)
     plan = tenders.planned([each.value for each in chosen], to_pay, now=now)
     offers = offers_of(event, plan.rest)
-    possible = [offer.method for offer in offers if not offer.refusal]
-    method = next((each for each in possible if each.name == event.chosen_method), possible[0] if possible else None)
     sessions = sorted(event.sessions.all(), key=lambda row: row.pk)
+    failed = next((row for row in sessions if row.session == event.psp_session and row.status == SessionStatus.FAILED), None)
+    method = proposed(event, [offer.method for offer in offers if not offer.refusal], failed)
     of_method = [row for row in sessions if method and row.method == method.name]
     unused = [row for row in sessions if row.status == SessionStatus.UNUSED and METHODS[row.method].confirms_itself]
     takes_stored_value = all(order.fills_id is None for order in event.orders.all())
@@ -80,12 +84,20 @@ def choices_of(event: PaymentEvent, to_pay: Money, *, now: datetime) -> Choices:
         method=method,
         session=of_method[-1] if of_method else None,
         unused=unused[-1] if unused else None,
+        failed=failed,
         tenders=chosen,
         plan=plan,
         wallet=buyer_wallets.in_currency(event.buyer, to_pay.currency.code) if takes_stored_value and event.buyer_signed_in else None,
         takes_gift_cards=takes_stored_value,
         saved_cards=saved_cards.offered_to(event),
     )
+
+
+def proposed(event: PaymentEvent, possible: Sequence[Method], failed: CheckoutSession | None) -> Method | None:
+    """Return the way to pay that the page proposes: the one chosen before, unless its provider has just declined the buyer, else the first."""
+    declined = failed.method if failed and failed.failure_code == DECLINED_BY_PROVIDER else ""
+    others = [each for each in possible if each.name != declined] or possible
+    return next((each for each in others if each.name == event.chosen_method), others[0] if others else None)
 
 
 def offers_of(event: PaymentEvent, rest: Money) -> Sequence[Offer]:

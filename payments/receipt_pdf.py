@@ -44,8 +44,13 @@ def written(receipt: Receipt, *, now: datetime) -> bytes:
         write(paper, each.label, each.amount)
     head(paper, _("On your statement"))
     for charge in receipt.statement_lines:
-        write(paper, f"{charge.name} ({charge.seller})", charge.amount)
-    if not receipt.statement_lines:
+        write(paper, f"{charge.name} ({charge.seller})" if charge.seller else charge.name, charge.amount)
+    if receipt.credit:
+        paper.gap(1)
+        paper.paragraph(receipt.credit)
+        for each in receipt.instalments:
+            write(paper, each.label, each.amount)
+    if not receipt.statement_lines and not receipt.credit:
         paper.gap(1)
         paper.paragraph(_("Nothing of it stands on a bank's statement: gift cards and your balance paid it all."))
     if receipt.support:

@@ -8,9 +8,10 @@ dies between the mail server and the row sends it twice; nothing else does.
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
+from babel import Locale
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.db import InterfaceError, OperationalError, transaction
@@ -40,6 +41,8 @@ RETRY_AFTER_S = (60, 300, 1800, 3600, 6 * 3600)  # the last one again and again
 GIVE_UP_AFTER = timedelta(hours=72)
 LONGEST_ERROR = 80
 TEST_PSPS = frozenset({"sandbox"})
+WORD_JOINER = "\N{WORD JOINER}"  # no line of text ends there
+PSP_NAMES = {"sandbox": "Sandbox Payments"}
 
 TAKE_NOTE = """
 INSERT INTO payments_receiptmail (event_id, address, noted_at, next_attempt_at, tries)
@@ -74,7 +77,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One charge as the buyer's statement shows it."""
+    """One charge as the buyer's statement shows it.  `seller` is empty where it would say the shop's name again."""
 
     name: str
     seller: str
@@ -83,7 +86,11 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """All that a receipt says, as the reader writes it.  `statement` is how card statements name the shop; no charge: nothing stands there."""
+    """All that a receipt says, as the reader writes it.
+
+    `statement` is how statements name the shop; no charge: nothing of the shop's stands there.  What was bought on credit is no charge of
+    the shop's: `credit` says whom the buyer pays instead, and `instalments` when and how much, if they are of just what was paid.
+    """
 
     shop: str
     support: str
@@ -95,6 +102,8 @@ class Receipt:
     paid_with: Sequence[Line]
     statement: str
     statement_lines: Sequence[Charge]
+    credit: str
+    instalments: Sequence[Line]
     is_test: bool
 
 
@@ -120,6 +129,8 @@ def receipt_of(event: PaymentEvent) -> Receipt:
     locale = wording.locale_of(event.locale, language=translation.get_language() or "en")
     name = statement_of(event)
     entries = [order.journal_entry for order in orders if order.journal_entry]
+    charged = [order for order in orders if order.charge.amount]
+    on_credit = [order for order in charged if is_on_credit(order)]
     return Receipt(
         shop=event.shop.name,
         support=event.shop.support_email,
@@ -130,9 +141,9 @@ def receipt_of(event: PaymentEvent) -> Receipt:
         paid=wording.amount_text(queries.sum_of(orders), locale),
         paid_with=[Line(label, wording.amount_text(amount, locale)) for label, amount in ways_of(event, orders)],
         statement=name,
-        statement_lines=[
-            Charge(name, order.seller.name, wording.amount_text(order.charge, locale)) for order in orders if order.charge.amount
-        ],
+        statement_lines=[charge_of(order, name, locale) for order in charged if order not in on_credit],
+        credit=credit_words(on_credit[0], event, name) if on_credit else "",
+        instalments=instalments_of(event, on_credit, locale),
         is_test=event.psp in TEST_PSPS,
     )
 
@@ -142,14 +153,44 @@ def statement_of(event: PaymentEvent) -> str:
     return event.statement_name or branding.statement_name_of(event.shop)
 
 
-def part_of(order: PaymentOrder, locale: Any) -> Part:
+def psp_name(event: PaymentEvent) -> str:
+    """Return the PSP's name as a buyer knows it."""
+    return PSP_NAMES.get(event.psp, event.psp.title())
+
+
+def is_on_credit(order: PaymentOrder) -> bool:
+    method = methods.METHODS.get(queries.method_of(order))
+    return method is not None and method.is_credit
+
+
+def charge_of(order: PaymentOrder, name: str, locale: Locale) -> Charge:
+    return Charge(name, "" if order.seller.is_house else order.seller.name, wording.amount_text(order.charge, locale))
+
+
+def credit_words(order: PaymentOrder, event: PaymentEvent, name: str) -> str:
+    said = {"method": method_words(order, event), "psp": psp_name(event), "name": name}
+    return gettext("%(method)s: you pay %(psp)s in instalments. Your statement shows those instead of a charge from %(name)s.") % said
+
+
+def instalments_of(event: PaymentEvent, orders: Sequence[PaymentOrder], locale: Locale) -> Sequence[Line]:
+    """Return what is paid for these orders and when, as it was agreed; nothing where that was for more than became paid."""
+    sessions = {order.confirmed_by for order in orders}
+    agreed = [each for session in event.sessions.all() if session.session in sessions for each in session.schedule]
+    amounts = [money.exact(each["amount"], each["currency"]) for each in agreed]
+    if not agreed or sum(amounts[1:], amounts[0]) != sum((order.charge for order in orders[1:]), orders[0].charge):
+        return []
+    days = [wording.day_text(date.fromisoformat(each["due"]), locale) for each in agreed]
+    return [Line(day, wording.amount_text(amount, locale)) for day, amount in zip(days, amounts, strict=True)]
+
+
+def part_of(order: PaymentOrder, locale: Locale) -> Part:
     items = [
         {"name": item.get("name", ""), "quantity": item.get("quantity") or 1, "amount": item_amount(item, locale)} for item in order.items
     ]
     return Part(order.seller.name, order.description, wording.amount_text(order.amount, locale), items)
 
 
-def item_amount(item: Mapping[str, Any], locale: Any) -> str:
+def item_amount(item: Mapping[str, Any], locale: Locale) -> str:
     """Return an item's amount as the shop sent it; nothing for one that cannot be read."""
     try:
         return wording.amount_text(money.exact(item["amount"]["amount"], item["amount"]["currency"]), locale)
@@ -200,7 +241,7 @@ def mailed_to(event: PaymentEvent) -> str:
 def masked(address: str) -> str:
     """Return an e-mail address as it is shown to those who need not know it."""
     name, _at, host = address.partition("@")
-    return f"{name[:2]}…@{host}"
+    return f"{name[:2]}…{WORD_JOINER}@{host}"
 
 
 @transaction.atomic(durable=True)

@@ -63,11 +63,14 @@ def day_text(day: date, locale: Locale) -> str:
 
 
 def moment_text(moment: datetime, locale: Locale) -> str:
-    """Return the date and time as the locale writes them, in UTC and saying so: a locale is no place, and says nobody's time zone."""
+    """Return the date and time as the locale writes them, in UTC and saying so: a locale is no place, and says nobody's time zone.
+
+    No line of text ends within the time.
+    """
     date = format_date(moment.astimezone(UTC), format="long", locale=locale)
     time = format_time(moment.astimezone(UTC), format="short", locale=locale)
     both = str(locale.datetime_formats["long"])
-    return both.replace("{1}", date).replace("{0}", f"{time} UTC")
+    return both.replace("{1}", date).replace("{0}", f"{time} UTC".replace(" ", NO_BREAK))
 
 
 def card_text(brand: str, last4: str, *, funding: str = "") -> str:

@@ -47,10 +47,12 @@ WALLETS = """
 LOCKED_WALLETS = WALLETS.replace("<> 0", "> 0") + "    ORDER BY wallet.id FOR NO KEY UPDATE OF wallet\n"
 
 # Reads the relation `seen`, one of the two above.  A seller's own schedule holds alone; the shop's, for those who have none.  Of the limit of
-# approval it says what terms.py's `limited` says.
+# approval it says what terms.py's `limited` says; the shop's, of those whom it is for, is the run's.
 CONSIDERED = f"""
     SELECT seen.seller_id, seen.available, seen.available - agreed.keep_back - owed.amount AS amount, agreed.provider,
-           coalesce(own.approval_limit, in_house.approval_limit * %(house_rate)s::numeric) AS approval_limit, account.id AS bank_account_id,
+           coalesce(own.approval_limit, %(house_rate)s::numeric * CASE WHEN in_house.id IS NOT NULL THEN in_house.approval_limit
+                                                                       WHEN own.id IS NOT NULL THEN %(house_limit)s::numeric END) AS approval_limit,
+           account.id AS bank_account_id,
            CASE WHEN EXISTS (SELECT FROM wallet_sellerhold AS hold WHERE hold.seller_id = seen.seller_id AND hold.lifted_at IS NULL
                              AND (hold.until IS NULL OR hold.until > %(now)s)) THEN 'seller_on_hold'
                 WHEN EXISTS (SELECT FROM payouts_payoutcurrency AS chosen
@@ -155,7 +157,7 @@ def agreed_for_all(shop_id: int, currency: str) -> Terms:
 def parameters(which: Which, agreed: Terms, *, now: datetime) -> dict[str, Any]:
     """Return what CONSIDERED asks for; `agreed` is for the sellers without a schedule of their own."""
     calendar, by_default = which.calendar, calendars.of(agreed)
-    pair = terms.into(which.currency, now=now)
+    pair, of_house = terms.into(which.currency, now=now), agreed_for_all(which.shop_id, settings.HOUSE_CURRENCY)
     return debts.asked_of(which.currency, now=now) | {
         "shop": which.shop_id,
         "now": now,
@@ -163,6 +165,7 @@ def parameters(which: Which, agreed: Terms, *, now: datetime) -> dict[str, Any]:
         "minimum": agreed.minimum.amount,
         "house": settings.HOUSE_CURRENCY,
         "house_rate": pair.rate if pair else 0,
+        "house_limit": of_house.approval_limit.amount if of_house.approval_limit is not None else None,
         "provider": agreed.provider,
         "house_provider": terms.of_the_house(which.currency).provider,
         "is_default": (by_default.interval, by_default.key) == (calendar.interval, calendar.key),

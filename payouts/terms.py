@@ -57,7 +57,7 @@ def holding(seller: Seller, currency: str, *, now: datetime) -> Terms:
 def limited(agreed: Terms, of_house: Terms, *, now: datetime) -> Terms:
     """Return the terms with the limit of approval that holds: where none is agreed, that of the house's currency at the newest rate.
 
-    So no conversion goes round a limit.  Where no rate compares them, whatever is paid out needs a second person.
+    So no conversion into a currency without a limit goes round it.  Where no rate compares them, whatever is paid out needs a second person.
     """
     if agreed.approval_limit is not None or of_house.approval_limit is None:
         return agreed

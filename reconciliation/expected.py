@@ -30,13 +30,15 @@ A_DAY = timedelta(days=1)
 # What is booked as owed by a PSP of what the PSP itself knows: neither what its files settled, nor what people booked.
 OF_THE_PSP = ("sale", "stored_value", "refund", "refund_reversal", "late_charge", "dispute", "dispute_closed")
 
+# By when it happened, as the PSP counts it: where its month was closed by then, our books have it later, and never sooner.
 MOVED_AT_THE_PSP = """
-SELECT DISTINCT asked.day
-FROM unnest(%(firsts)s::date[], %(days)s::date[]) AS asked (first, day)
-JOIN ledger_journalentry AS booked ON booked.effective_at >= asked.first::timestamp AT TIME ZONE %(zone)s
-                                  AND booked.effective_at < (asked.day + 1)::timestamp AT TIME ZONE %(zone)s
+SELECT DISTINCT (coalesce(booked.occurred_at, booked.effective_at) AT TIME ZONE %(zone)s)::date
+FROM ledger_journalentry AS booked
 JOIN ledger_posting AS posting ON posting.entry_id = booked.id JOIN ledger_account AS account ON account.id = posting.account_id
-WHERE booked.kind = ANY(%(kinds)s) AND account.code = %(code)s AND %(currency)s IN ('', account.currency)
+WHERE booked.effective_at >= %(first)s::timestamp AT TIME ZONE %(zone)s
+  AND coalesce(booked.occurred_at, booked.effective_at) >= %(first)s::timestamp AT TIME ZONE %(zone)s
+  AND coalesce(booked.occurred_at, booked.effective_at) < (%(last)s + 1)::timestamp AT TIME ZONE %(zone)s
+  AND booked.kind = ANY(%(kinds)s) AND account.code = %(code)s AND %(currency)s IN ('', account.currency)
 """
 
 
@@ -87,8 +89,8 @@ def told_of(expected: ExpectedFile, days: Collection[date]) -> list[date]:
 def moved_at_the_psp(expected: ExpectedFile, days: Collection[date]) -> set[date]:
     """Return the days on which, by our books, the PSP took something or gave it back; on those before a day that have no file, too."""
     asked: dict[str, Any] = {
-        "firsts": [first_of(expected, day) for day in days],
-        "days": list(days),
+        "first": first_of(expected, min(days)),
+        "last": max(days),
         "zone": expected.zone,
         "kinds": list(OF_THE_PSP),
         "code": chart.psp_receivable(expected.source),
@@ -96,7 +98,8 @@ def moved_at_the_psp(expected: ExpectedFile, days: Collection[date]) -> set[date
     }
     with connection.cursor() as cursor:
         cursor.execute(MOVED_AT_THE_PSP, asked)
-        return {day for (day,) in cursor.fetchall()}
+        moved = {day for (day,) in cursor.fetchall()}
+    return {day for day in days if any(first_of(expected, day) <= each <= day for each in moved)}
 
 
 def moved_at_the_bank(expected: ExpectedFile, days: Collection[date]) -> set[date]:

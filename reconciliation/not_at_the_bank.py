@@ -75,7 +75,18 @@ FROM not_come ORDER BY batch_id, subject, expected
 ON CONFLICT (subject) WHERE line_id IS NULL AND bank_line_id IS NULL DO NOTHING
 """  # noqa: S608 (a constant)
 
-ON_ITS_WAY = f"{NOT_COME} SELECT DISTINCT soonest FROM not_come"  # noqa: S608 (a constant)
+# A payment file that was fetched is on its way, too, before anybody tells what became of it: the statement may be the only one who does.
+ON_ITS_WAY = f"""
+{NOT_COME}
+SELECT soonest FROM not_come
+UNION
+SELECT execute_on
+FROM payouts_payout AS payout
+JOIN payouts_paymentfileline AS line ON line.payout_id = payout.id AND line.dropped_at IS NULL
+JOIN payouts_paymentfile AS file ON file.id = line.file_id AND file.downloaded_at IS NOT NULL
+WHERE payout.status = 'EXECUTING' AND payout.currency = %(currency)s AND execute_on BETWEEN %(since)s AND %(payouts_until)s
+  AND NOT EXISTS (SELECT FROM reconciliation_banklinematch AS its WHERE its.payout_id = payout.id AND its.kind = 'payout')
+"""  # noqa: S608 (a constant)
 
 RESOLVE_ARRIVED = """
 UPDATE reconciliation_mismatch AS missing SET kind = 'late', resolved_at = %(now)s
@@ -130,7 +141,8 @@ def asked_of(compared: Compared) -> dict[str, Any]:
 def on_its_way(currency: str, *, since: date, until: date) -> set[date]:
     """Return from which days on money could be booked by our bank that no statement has yet, of what was ordered on these days.
 
-    A PSP's batch is booked on the day after it was closed at the soonest, a payout on the day of which its bank says that it was paid.
+    A PSP's batch is booked on the day after it was closed at the soonest, a payout on the day of which its bank says that it was paid, or,
+    while it says nothing of a payment file, on the day on which it is to pay.
     """
     asked: dict[str, Any] = {"currency": currency, "since": since, "psps": [""], "untils": [until], "payouts_until": until}
     with connection.cursor() as cursor:

@@ -77,7 +77,7 @@ class RefundForm(DeedForm):
             "currency": row.amount.currency.code,
             "left": amount(row.left),
         }
-        if row.tendered == row.tendered_back:
+        if row.tendered == row.tendered_back and not (data and data.get("to")):  # a second press says what the first one said
             del self.fields["to"]
         self.fields["once"].initial = f"admin:{secrets.token_urlsafe(16)}"
 

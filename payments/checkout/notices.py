@@ -2,9 +2,9 @@
 
 from django.utils.translation import gettext
 
+from payments import choices
 from payments.methods.registry import METHODS, MethodNotPossible
-from payments.models import CheckoutSession, PaymentEvent
-from payments.states import SessionStatus
+from payments.models import CheckoutSession
 
 Notice = dict[str, str]
 
@@ -66,7 +66,7 @@ def not_confirmed(status: str, *, method: str = "card", failure_code: str = "") 
                 "title": gettext("You declined on the phone."),
                 "text": gettext("You were not charged. Show a new code, or choose another way to pay."),
             }
-        case "failed", "declined_by_provider":
+        case "failed", choices.DECLINED_BY_PROVIDER:
             return {
                 "title": gettext("%(method)s is not possible for this purchase.") % said,
                 "text": gettext("The provider decides that. You were not charged. Choose another way to pay."),
@@ -98,10 +98,8 @@ def not_confirmed(status: str, *, method: str = "card", failure_code: str = "") 
             }
 
 
-def about(session: CheckoutSession | None, event: PaymentEvent) -> Notice | None:
-    """Return what is to be said of the session that the page shows, if it failed; nothing of one before it."""
-    if session is None or session.status != SessionStatus.FAILED or session.session != event.psp_session:
-        return None
+def about(session: CheckoutSession) -> Notice:
+    """Return what is to be said of the session that failed last."""
     return not_confirmed(session.status, method=session.method, failure_code=session.failure_code)
 
 

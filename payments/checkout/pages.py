@@ -32,10 +32,11 @@ def status(request: HttpRequest, event: PaymentEvent) -> HttpResponse:
     now = clock.now()
     stands = standing.standing_of(event, list(event.orders.all()), now=now)
     chosen = choices.choices_of(event, stands.to_pay, now=now)
+    followed = chosen.failed or chosen.session
     method = {
-        "name": chosen.method.name if chosen.method else "",
-        "state": choices.state_of(chosen.session, now=now),
-        "seconds_left": choices.seconds_left(chosen.session, now=now),
+        "name": followed.method if followed else chosen.method.name if chosen.method else "",
+        "state": choices.state_of(followed, now=now),
+        "seconds_left": choices.seconds_left(followed, now=now),
     }
     title = checkout_page.title_of(stands, locale=checkout_page.locale_of(event))
     left = max(int((event.expires_at - now).total_seconds()), 0)
@@ -51,11 +52,12 @@ def page(
     chosen = choices.choices_of(event, stands.to_pay, now=now)
     template = template or checkout_page.template_of(stands)
     context = {**checkout_page.page_of(event, stands, chosen, now=now), "languages": settings.LANGUAGES, "errors": {}, "typed": {}, **more}
-    context["notice"] = notice or (notices.about(chosen.session, event) if stands.can_pay else None)
+    context["notice"] = notice or (notices.about(chosen.failed) if stands.can_pay and chosen.failed else None)
     context["unused"] = notices.unused(chosen.unused) if chosen.unused else None
     if stands.paid:
         receipt = receipts.receipt_of(receipts.with_all(PaymentEvent.objects.filter(pk=event.pk)).get())
-        context |= {"paid_with": receipt.paid_with, "statement_lines": receipt.statement_lines}
+        told = ("paid_with", "statement_lines", "credit", "instalments")
+        context |= {name: getattr(receipt, name) for name in told}
     try:
         origin = registry.psp_named(event.psp).origin
     except UnknownPsp:

@@ -51,6 +51,7 @@ class Method:
 
     `needs_psp` says that a PSP's session stands behind it, not money that we keep ourselves.  `is_synchronous`: when the buyer is back, the
     end is known.  `confirms_itself`: approval at the PSP is the buyer's confirmation, so that we confirm even if our page was closed.
+    `is_credit`: the buyer owes it to the provider from then on, whose demands stand on the buyer's statement, and no charge of the shop's.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Method:
     is_synchronous: bool
     needs_psp: bool = True
     confirms_itself: bool = False
+    is_credit: bool = False
     refunds: Refunds = field(default_factory=Refunds)
     can_do: Capability = field(default_factory=Capability)
 

@@ -13,5 +13,6 @@ PAY_LATER = Method(
     asks=Asks.REDIRECT,
     is_synchronous=False,
     confirms_itself=True,
+    is_credit=True,
     refunds=Refunds(within_days=180),
 )

@@ -4,6 +4,7 @@ All of it works without JavaScript. The lock of the session decides (approvals.p
 the page says so.
 """
 
+from babel.dates import format_date
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods
 
@@ -79,7 +80,10 @@ def _expired(request: HttpRequest, session: Session) -> HttpResponse:
 def _terms_of(session: Session, *, status: str) -> dict[str, object]:
     language = words.for_locale(session.locale)["language"]
     rows = [
-        {"due_date": one.due_date, "amount": amounts.shown(one.amount, session.currency, language=language)}
+        {
+            "due_date": format_date(one.due_date, format="long", locale=language),
+            "amount": amounts.shown(one.amount, session.currency, language=language),
+        }
         for one in sessions.schedule(session)
     ]
     return pages.context_of(session, status=status, schedule=rows, people=PEOPLE.values())

@@ -1,6 +1,7 @@
-from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
 from django.db.models import Q
+
+from ledger.indexes import BuildIndex
 
 
 class Migration(migrations.Migration):
@@ -11,7 +12,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        AddIndexConcurrently(
+        BuildIndex(
             model_name="payout",
             index=models.Index(fields=["currency"], condition=Q(status__in=["WAITING", "EXECUTING"]), name="payout_in_transit"),
         ),

@@ -1,6 +1,8 @@
-from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
+from django.contrib.postgres.operations import RemoveIndexConcurrently
 from django.db import migrations, models
 from django.db.models import Q
+
+from ledger.indexes import BuildIndex
 
 
 class Migration(migrations.Migration):
@@ -11,7 +13,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        AddIndexConcurrently(
+        BuildIndex(
             model_name="stagedline",
             index=models.Index(fields=["file"], condition=Q(type__in=["dispute_fee", "Fee"]), name="fees_of_disputes_of_a_file"),
         ),

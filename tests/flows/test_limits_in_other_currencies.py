@@ -27,7 +27,7 @@ def shop() -> Shop:
     return new_shop()
 
 
-def agree(shop: Shop, limit: int, seller: Seller | None = None, *, currency: str = "EUR") -> None:
+def agree(shop: Shop, limit: int | None, seller: Seller | None = None, *, currency: str = "EUR") -> None:
     said: dict[str, Any] = {"minimum": zero(currency), "keep_back": zero(currency), "in_force_since": NOW - timedelta(days=60)}
     PayoutSchedule.objects.create(shop=shop, seller=seller, approval_limit=limit, **said)
 
@@ -86,3 +86,16 @@ def test_sec_29_in_a_run_a_sellers_own_limit_holds_in_other_currencies(shop: Sho
         agree(shop, 100, seller)
     made = run_in(shop, "USD")
     assert dict(made.payouts.values_list("seller__name", "status")) == {"Ada": "WAITING", "Bolt": "EXECUTING"}
+
+
+def test_sec_29_in_a_run_a_seller_with_terms_of_their_own_is_held_to_the_shops_limit_in_the_houses_currency(shop: Shop) -> None:
+    """As in a request: the seller's own terms name no limit, and the shop's larger one in that currency is not for them."""
+    agree(shop, 100)
+    agree(shop, 10_000, currency="USD")
+    for name, amount in (("Ada", "125.01"), ("Bolt", "125.00")):
+        agree(shop, None, payee(shop, name, amount), currency="USD")
+    cleo = payee(shop, "Cleo", "125.01")
+    agree(shop, None, cleo, currency="USD")
+    agree(shop, None, cleo)
+    made = run_in(shop, "USD")
+    assert dict(made.payouts.values_list("seller__name", "status")) == {"Ada": "WAITING", "Bolt": "EXECUTING", "Cleo": "EXECUTING"}

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from babel import Locale
 from django.conf import settings
 from django.core import mail
 from django.core.mail import EmailMultiAlternatives
@@ -17,9 +18,12 @@ from pypdf import PdfReader
 
 from payments import confirmation, executor, receipts, sessions
 from payments.checkout.opening import LANGUAGE_COOKIE
+from payments.intake import NewOrder
 from payments.management import buyer
 from payments.models import PaymentEvent, ReceiptMail
+from tests.factories import eur
 from tests.fixtures_money import DECLINED, VISA, Oracle, session_for
+from wallet.buyer_wallets import TopUp
 from wallet.models import Buyer, Seller, Shop
 
 Open = Callable[..., PaymentEvent]
@@ -85,6 +89,44 @@ def test_each_part_is_said_to_be_paid_as_it_was_and_never_as_a_try_that_failed(o
     assert sessions.look(now=now + timedelta(minutes=1)) == 1
     executor.execute_due_orders(now=now + timedelta(minutes=2))
     assert ways_said(event) == [("Card", "24.90 EUR"), ("QR code", "89.00 EUR")]
+
+
+def test_what_is_bought_on_credit_is_no_charge_of_the_shops_and_says_what_is_owed_and_when(
+    client: Client, open_payment: Open, oracle: Oracle
+) -> None:
+    event = open_payment("60.00", "30.00")
+    Buyer.objects.update(email="rosa@example.com")
+    now = timezone.now()
+    session = sessions.open_session(event, language="en", now=now, method="pay_later").session
+    buyer.approve(session.hosted_url, person="ada@approved.example")
+    assert sessions.look(now=now + timedelta(minutes=1)) == 1
+    executor.execute_due_orders(now=now + timedelta(minutes=2))
+    send_all()
+    [letter] = mail.outbox
+    assert isinstance(letter, EmailMultiAlternatives)
+    paths = ("checkout", "checkout-receipt", "checkout-receipt-pdf")
+    page, printed, pdf = (client.get(reverse(path, args=[event.token])).content for path in paths)
+    paper = PdfReader(io.BytesIO(pdf)).pages[0].extract_text()
+    owed = "Pay later: you pay Sandbox Payments in instalments. Your statement shows those instead of a charge from NORTHWIND."
+    for said in (letter.body, letter.alternatives[0][0], page.decode(), printed.decode(), paper):
+        assert owed in words(said)
+        assert words(said).count("30.00 EUR") == 3 + 1, "three instalments, and what the second seller got"
+        assert "NORTHWIND (" not in words(said)
+        assert "gift cards and your balance" not in words(said)
+    loaded = receipts.with_all(PaymentEvent.objects.filter(pk=event.pk)).get()
+    one_of_two = list(loaded.orders.all())[:1]
+    assert receipts.instalments_of(loaded, one_of_two, Locale("en")) == [], "what was agreed was for more than became paid"
+
+
+def test_what_the_shop_itself_sells_says_its_name_once(client: Client, open_payment: Open, pay: Pay, oracle: Oracle) -> None:
+    event = open_payment(orders=[NewOrder("", eur("30.00"), fills=TopUp("EUR"))])
+    Buyer.objects.update(email="rosa@example.com")
+    pay(event)
+    send_all()
+    [letter] = mail.outbox
+    assert "NORTHWIND: 30.00 EUR" in words(letter.body)
+    page = client.get(reverse("checkout", args=[event.token]))
+    assert [(line.name, line.seller) for line in page.context["statement_lines"]] == [("NORTHWIND", "")]
 
 
 def ways_said(event: PaymentEvent) -> list[tuple[str, str]]:
@@ -189,4 +231,4 @@ def test_the_receipt_on_paper_speaks_the_buyers_language_and_writes_names_in_the
 
 def test_an_address_is_masked_on_the_page(paid: PaymentEvent) -> None:
     paid.buyer.refresh_from_db()
-    assert receipts.mailed_to(paid) == "ro…@example.com"
+    assert receipts.mailed_to(paid) == f"ro…{receipts.WORD_JOINER}@example.com", "held together on a narrow screen"

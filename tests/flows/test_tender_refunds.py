@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.utils import timezone
 from djmoney.money import Money
 
@@ -29,6 +30,7 @@ from tests.fixtures_money import (
     statuses,
 )
 from tests.fixtures_services import SandboxCompany
+from tests.flows.test_admin_dead_letters import browser_of, deed
 from tests.flows.test_dead_letters import bury
 from tests.flows.test_late_charges import given_up
 from tests.flows.test_tenders import choose
@@ -71,6 +73,18 @@ def split(refund: Refund) -> tuple[str, str]:
 def left_of(value: StoredValue) -> Money:
     value.refresh_from_db()
     return value.balance
+
+
+def test_two_presses_in_the_admin_are_one_refund_also_where_the_first_gave_all_back_that_tenders_paid(
+    order: PaymentOrder, oracle: Oracle
+) -> None:
+    browser = browser_of(User.objects.create_superuser("finance"))
+    said = {"note": "broken", "part": "30.00", "fee_policy": "", "to": To.STORED_VALUE.value, "once": "admin:one"}
+    answers = [browser.post(deed(order, "refund"), said) for _press in range(2)]
+    assert [answer.status_code for answer in answers] == [302, 302]
+    assert split(Refund.objects.get()) == ("0.00", "30.00")
+    execute_refunds(now=timezone.now())
+    assert oracle.rows("refund.succeeded") == []
 
 
 def balance(account: str) -> Money:

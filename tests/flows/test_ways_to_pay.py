@@ -206,8 +206,14 @@ def test_who_is_declined_is_told_so_and_pays_in_another_way(
     assert page["notice"]["title"] == says
     assert "You were not charged." in page["notice"]["text"]
     assert page["failed"]["method"] == method
+    assert page["method"].name == ("card" if method == "pay_later" else method), "what the provider declined is not proposed again"
+    assert method in [each.name for each in page["methods"] if not each.disabled_reason]
     assert method not in [each.name for each in page["other_methods"]]
+    state = client.get(address(event, "status")).json()["method"]
+    assert (state["name"], state["state"]) == (method, "failed"), "a page that follows it hears of it"
     assert opened(client, event, method)["session"] != session["session"], "trying again is another session"
+    again = shown(client, event)
+    assert (again["method"].name, again["notice"]) == (method, None)
     card = opened(client, event, "card")
     buyer.give_card(card["hosted_url"], number=VISA)
     assert press(client, event, "complete", session=card["session"]).status_code == 200

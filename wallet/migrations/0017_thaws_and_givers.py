@@ -1,7 +1,8 @@
 """Who thaws what a lost dispute froze; and what somebody gave away lately is found without reading every gift card."""
 
-from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
+
+from ledger.indexes import BuildIndex
 
 
 class Migration(migrations.Migration):
@@ -21,7 +22,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "stored values",
             },
         ),
-        AddIndexConcurrently(
+        BuildIndex(
             model_name="giftcard",
             index=models.Index(condition=models.Q(("origin", "granted")), fields=["issued_by", "created_at"], name="gift_card_by_giver"),
         ),

@@ -73,8 +73,8 @@ def test_figures_follow_the_payments_region_only_in_its_own_language(tag: str, l
 
 def test_a_moment_says_its_zone() -> None:
     moment = datetime(2026, 11, 21, 9, 5, tzinfo=timezone(timedelta(hours=1)))
-    assert wording.moment_text(moment, Locale("de")) == "21. November 2026, 08:05 UTC"
-    assert {language: wording.moment_text(moment, Locale(language)).replace(" ", " ") for language in SIX} == {
+    assert wording.moment_text(moment, Locale("de")) == "21. November 2026, 08:05\u00a0UTC"
+    assert {language: wording.moment_text(moment, Locale(language)).replace(" ", " ").replace("\u00a0", " ") for language in SIX} == {
         "en": "November 21, 2026, 8:05 AM UTC",
         "de": "21. November 2026, 08:05 UTC",
         "fr": "21 novembre 2026, 08:05 UTC",

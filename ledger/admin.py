@@ -4,7 +4,7 @@ Also what every admin page of the house is made of: `LookOnly` (no one may add, 
 never count a large table, and amounts and links written alike everywhere.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -126,6 +126,23 @@ class CurrencyFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(currency=self.value()) if self.value() else queryset
+
+
+def by_state(states: Mapping[str, tuple[Any, Q]]) -> type[admin.SimpleListFilter]:
+    """Return a filter for rows in one of these states: by its name in the address, the words for it, and the condition of its rows."""
+
+    class ByState(admin.SimpleListFilter):
+        title = _("state")
+        parameter_name = "state"
+
+        def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+            return [(name, words) for name, (words, _rows) in states.items()]
+
+        def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+            _words, rows = states.get(self.value() or "", ("", Q()))
+            return queryset.filter(rows)
+
+    return ByState
 
 
 def recent(column: str) -> type[admin.SimpleListFilter]:

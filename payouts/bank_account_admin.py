@@ -3,19 +3,17 @@
 The number is on no page, not even encrypted.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.db.models import Q
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ledger import clock
-from ledger.admin import CurrencyFilter, Rows, id_column, link, time_column
+from ledger.admin import CurrencyFilter, Rows, by_state, id_column, link, time_column
 from ledger.deeds import Deed, WithDeeds, leave_to_the_domain
 from ledger.templatetags.written import moment
 from payouts import bank_accounts
@@ -24,25 +22,14 @@ from wallet.admin import sellers_called
 from wallet.models import Seller
 
 STATES = {
-    "to_verify": Q(replaced_at=None, verified_at=None),
-    "current": Q(replaced_at=None, verified_at__isnull=False),
-    "replaced": Q(replaced_at__isnull=False),
+    "to_verify": (_("To be verified"), Q(replaced_at=None, verified_at=None)),
+    "current": (_("In use"), Q(replaced_at=None, verified_at__isnull=False)),
+    "replaced": (_("Replaced"), Q(replaced_at__isnull=False)),
 }
 
 
 def verify(account: BankAccount, said: dict[str, Any], actor: str) -> BankAccount:
     return bank_accounts.verify(account.pk, by=actor, reason=said["note"], now=clock.now())
-
-
-class StateFilter(admin.SimpleListFilter):
-    title = _("state")
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [("to_verify", _("To be verified")), ("current", _("In use")), ("replaced", _("Replaced"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(STATES.get(self.value() or "", Q()))
 
 
 class NoticeRows(Rows):
@@ -56,7 +43,7 @@ class NoticeRows(Rows):
 class BankAccountAdmin(WithDeeds):
     list_display = (id_column, "seller_link", "currency", "masked", "holder", "state", "added_by", time_column("added_at", _("given")))
     list_select_related = ("seller",)
-    list_filter = (StateFilter, CurrencyFilter)
+    list_filter = (by_state(STATES), CurrencyFilter)
     search_help_text = _("The id of a bank account, its last four characters, or a seller's name, id or reference")
     fields = (
         "public_id",

@@ -3,43 +3,27 @@
 An address is masked, as on the payment's own page: whoever must know it asks the buyer's page.
 """
 
-from collections.abc import Iterable
-from typing import Any
-
 from django.contrib import admin
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest
-from django.utils.translation import gettext
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from ledger.admin import LookOnly, time_column
+from ledger.admin import LookOnly, by_state, time_column
 from payments import receipts
 from payments.admin.columns import of_payments_called, path_of_payment, payment_link
 from payments.models import ReceiptMail
 
 STATES = {
-    "waits": Q(next_attempt_at__isnull=False),
-    "sent": Q(sent_at__isnull=False),
-    "given_up": Q(next_attempt_at=None, sent_at=None),
+    "waits": (_("To be sent"), Q(next_attempt_at__isnull=False)),
+    "sent": (_("Sent"), Q(sent_at__isnull=False)),
+    "given_up": (_("Given up"), Q(next_attempt_at=None, sent_at=None)),
 }
-
-
-class StateFilter(admin.SimpleListFilter):
-    title = _("state")
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [("waits", _("To be sent")), ("sent", _("Sent")), ("given_up", _("Given up"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(STATES.get(self.value() or "", Q()))
 
 
 @admin.display(description=_("state"))
 def state_of(mail: ReceiptMail) -> str:
     if mail.sent_at is not None:
-        return gettext("Sent")
-    return gettext("Given up") if mail.next_attempt_at is None else gettext("To be sent")
+        return str(STATES["sent"][0])
+    return str(STATES["given_up" if mail.next_attempt_at is None else "waits"][0])
 
 
 @admin.display(description=_("to whom"))
@@ -58,7 +42,7 @@ class ReceiptMailAdmin(LookOnly):
         time_column("sent_at", _("sent")),
     )
     list_select_related = ("event",)
-    list_filter = (StateFilter,)
+    list_filter = (by_state(STATES),)
     search_help_text = _("A payment's id, a checkout id, or the id or reference of an order")
     fields = (
         payment_link,

@@ -3,38 +3,23 @@
 The PSP's token, with which a card is charged, is read by no page here.  Only its buyer has a card forgotten, on the payment page.
 """
 
-from collections.abc import Iterable
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ledger.admin import LookOnly, id_column, link, recent, time_column
+from ledger.admin import LookOnly, by_state, id_column, link, recent, time_column
 from payments.admin.columns import MOST_SOUGHT
 from payments.models import SavedCard
 from wallet.models import Buyer
 
 STATES = {
-    "kept": Q(forget_at=None),
-    "to_be_forgotten": Q(forget_at__isnull=False, forgotten_at=None),
-    "forgotten": Q(forgotten_at__isnull=False),
+    "kept": (_("Kept"), Q(forget_at=None)),
+    "to_be_forgotten": (_("The PSP has yet to forget it"), Q(forget_at__isnull=False, forgotten_at=None)),
+    "forgotten": (_("Forgotten"), Q(forgotten_at__isnull=False)),
 }
-
-
-class StateFilter(admin.SimpleListFilter):
-    title = _("state")
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [("kept", _("Kept")), ("to_be_forgotten", _("The PSP has yet to forget it")), ("forgotten", _("Forgotten"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(STATES.get(self.value() or "", Q()))
 
 
 @admin.register(SavedCard)
@@ -49,7 +34,7 @@ class SavedCardAdmin(LookOnly):
         time_column("created_at", _("kept since")),
     )
     list_select_related = ("buyer",)
-    list_filter = (StateFilter, recent("created_at"))
+    list_filter = (by_state(STATES), recent("created_at"))
     search_help_text = _("A saved card's id, a buyer's id, or the shop's reference of the buyer")
     fields = (
         "public_id",
@@ -87,5 +72,5 @@ class SavedCardAdmin(LookOnly):
     @admin.display(description=_("state"))
     def state(self, card: SavedCard) -> str:
         if card.forgotten_at is not None:
-            return gettext("Forgotten")
-        return gettext("Kept") if card.forget_at is None else gettext("The PSP has yet to forget it")
+            return str(STATES["forgotten"][0])
+        return str(STATES["kept" if card.forget_at is None else "to_be_forgotten"][0])
